@@ -1,0 +1,461 @@
+"""The command line: each command checks what it was given, calls the public API and prints what came out.
+
+Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed with a plain sentence,
+2 wrong usage, 130 stopped with Ctrl-C. Heavy imports happen inside the commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal, ParamSpec
+
+import typer
+
+from autoannotate.annotations import Annotations, check_classes, ensure_writable
+from autoannotate.errors import AutoannotateError, InputError, UsageError
+
+P = ParamSpec("P")
+
+TRACE = "AUTOANNOTATE_TRACE"
+RUN = Path("autoannotate-run")
+DEMO = Path("autoannotate-demo")
+ABOUT = """Labels for unlabelled medical images.
+
+CLIP proposes, cleanlab doubts, a CNN corrects, a clinician decides."""
+MACHINERY = "Machinery"
+
+app = typer.Typer(
+    name="autoannotate",
+    help=ABOUT,
+    epilog="To see it work on real images: autoannotate demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+pretrain = typer.Typer(no_args_is_help=True, help="Train an encoder on your own images.")
+app.add_typer(pretrain, name="pretrain")
+
+
+class Student(StrEnum):
+    """Which network learns from the cleaned labels."""
+
+    embedded = "embedded"
+    resnet18 = "resnet18"
+    none = "none"
+
+
+class Part(StrEnum):
+    """What of a run is exported."""
+
+    suspects = "suspects"
+    all = "all"
+
+
+def plainly(stopped: str = "Stopped.") -> Callable[[Callable[P, None]], Callable[P, None]]:
+    """Let a command fail with one plain sentence on stderr and the right exit status, never with a trace."""
+
+    def decorate(command: Callable[P, None]) -> Callable[P, None]:
+        @functools.wraps(command)
+        def run(*args: P.args, **kwargs: P.kwargs) -> None:
+            trace = bool(os.environ.get(TRACE))
+            if not trace:
+                warnings.simplefilter("ignore")  # what libraries have to say to programmers
+            try:
+                command(*args, **kwargs)
+            except (typer.Exit, typer.Abort, BrokenPipeError):
+                raise
+            except KeyboardInterrupt:
+                _say(stopped)
+                raise typer.Exit(130) from None
+            except Exception as error:
+                if trace:
+                    raise
+                _say(_in_words(error))
+                raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+
+        return run
+
+    return decorate
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, AutoannotateError):
+        return str(error)
+    said = " ".join(str(error).split())[:300]
+    return (
+        f"Something went wrong that autoannotate did not foresee ({type(error).__name__}: {said}). Please "
+        f"report it where autoannotate is developed, with the command and what {TRACE}=1 before it shows."
+    )
+
+
+def _say(sentence: str) -> None:
+    typer.secho("autoannotate: ", fg="red", bold=True, err=True, nl=False)
+    typer.echo(sentence, err=True)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"autoannotate {version('autoannotate')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What holds for every command."""
+
+
+@app.command(epilog="Example: autoannotate label scans/ --classes chest,breast --out scans-labelled")
+@plainly("Stopped. What was encoded is kept: run the same command to go on.")
+def label(
+    context: typer.Context,
+    images: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IMAGES", help="A folder, searched to the bottom, or one file.", show_default=False
+        ),
+    ],
+    classes: Annotated[str, typer.Option(metavar="A,B,…", help="What an image can be.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own words for the classes, as YAML.")
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What all images are, as in xray; else it is found out."),
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class is, where you know it.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The CLIP model: one of `autoannotate models`, one of open_clip's, or a checkpoint.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = "embedded",
+    student: Annotated[
+        Student,
+        typer.Option(help="The network that learns from the cleaned labels.", rich_help_panel=MACHINERY),
+    ] = Student.embedded,
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed gives the same labels.", rich_help_panel=MACHINERY)
+    ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY),
+    ] = "auto",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no encoded images.", rich_help_panel=MACHINERY)
+    ] = False,
+) -> None:
+    """Label a folder of images: labels, doubts and a report."""
+    names = check_classes(classes.split(","))
+    priors = parse_prior(prior, names)
+    if cache and no_cache:
+        raise UsageError("--cache and --no-cache contradict each other: give one of them.")
+    if prompts and not prompts.is_file():
+        raise InputError(
+            f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences."
+        )
+    if not images.exists():
+        raise InputError(f"There is no folder or file {images}: check its name.")
+    ensure_writable(out, overwrite)
+
+    from autoannotate.annotator import Annotator
+    from autoannotate.progress import on_stderr
+    from autoannotate.summary import print_summary
+
+    annotator = Annotator(
+        names,
+        model=model,
+        student=student.value,
+        prompts=prompts,
+        modality=modality,
+        prior=priors,
+        seed=seed,
+        device=device,
+        cache=False if no_cache else cache or True,
+    )
+    annotations = annotator.label(images, track=on_stderr)
+    annotations.run.update(_as_called(context))
+    annotations.save(out, overwrite)
+    print_summary(annotations, out)
+
+
+@app.command(epilog="Example: autoannotate export autoannotate-run --format csv --out to-check.csv")
+@plainly()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    format: Annotated[str, typer.Option("--format", metavar="NAME", help="csv or jsonl.")] = "csv",
+    what: Annotated[Part, typer.Option(help="The suspects, or all labels.")] = Part.suspects,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The file to write, - for stdout; else one in DIR/exports."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")
+    ] = False,
+) -> None:
+    """Write the suspects, or all labels, for another program."""
+    from autoannotate.exports import find_format
+    from autoannotate.report import counted
+
+    part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
+    suffix = find_format(format).SUFFIX
+    annotations = Annotations.load(run)
+    if out == Path("-"):
+        _to_stdout(annotations, format, part)
+        return
+    path = out or run / "exports" / f"{part}{suffix}"
+    annotations.export(format, path, part, overwrite)
+    rows = len(annotations.rows(part))
+    typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {path}")
+
+
+@app.command(epilog="Example: autoannotate prompts chest,breast --modality xray")
+@plainly()
+def prompts(
+    classes: Annotated[str, typer.Argument(metavar="A,B,…", help="Names of classes.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Option("--prompts", metavar="FILE", help="Your own words, as YAML.")
+    ] = None,
+    modality: Annotated[
+        str | None, typer.Option(metavar="NAME", help="What all images are, as in xray.")
+    ] = None,
+) -> None:
+    """Show the sentences by which CLIP will know each class."""
+    from autoannotate.prompts import class_prompts
+
+    names = [name.strip() for name in classes.split(",") if name.strip()]
+    if not names:
+        raise UsageError("Name a class or more, as in: autoannotate prompts chest,breast")
+    for number, found in enumerate(class_prompts(names, file=file, modality=modality)):
+        if number:
+            typer.echo()
+        typer.secho(found.name, bold=True)
+        for text in found.texts:
+            typer.echo(f"  {text}")
+
+
+@app.command(epilog="Example: autoannotate models")
+@plainly()
+def models() -> None:
+    """List the CLIP models that have a short name, and whether their weights are on this machine."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from autoannotate.models import list_models
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for name in ("name", "size", "here", "good for", "licence"):
+        table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
+    for row in list_models():
+        table.add_row(
+            row.name, f"{row.megabytes:,} MB", "yes" if row.here else "no", row.good_for, row.licence
+        )
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "--model also takes open_clip's names (ViT-B-32/openai), hf-hub:… and a checkpoint of your own."
+    )
+
+
+@app.command(epilog="Example: autoannotate demo --out autoannotate-demo")
+@plainly("Stopped. Run the same command to go on.")
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the images and the run go.")] = DEMO,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same labels.")] = 0,
+) -> None:
+    """Label real images whose classes are known, and say how often CLIP and the labels were right."""
+    run = out / "run"
+    ensure_writable(run, overwrite=True)
+
+    from autoannotate.annotator import Annotator
+    from autoannotate.demo import demo_set
+    from autoannotate.progress import on_stderr
+    from autoannotate.report import counted, percent
+    from autoannotate.summary import print_summary
+
+    images = demo_set(out / "images", seed)
+    typer.echo(images.source, err=True)
+    annotations = Annotator(images.classes, seed=seed).label(images.folder, track=on_stderr)
+    typed = [
+        "autoannotate",
+        "label",
+        str(images.folder),
+        "--classes",
+        ",".join(images.classes),
+        "--out",
+        str(run),
+    ]
+    arguments = {"images": images.folder.as_posix(), "out": run.as_posix(), "seed": seed}
+    annotations.run.update(command=shlex.join(typed), arguments=arguments)
+    annotations.save(run, overwrite=True)
+    print_summary(annotations, run)
+
+    table = annotations.table
+    truth = table["path"].map(images.truth)
+    clip, final = (percent((table[name] == truth).mean()) for name in ("clip_label", "label"))
+    known = counted(len(table), "image")
+    typer.echo(
+        f"\nOf {known} whose class is known, CLIP alone had {clip} right; of the labels, {final} are right."
+    )
+
+
+@pretrain.command(
+    "clip", epilog="Example: autoannotate pretrain clip --images scans/ --pairs pairs.csv --out my-clip"
+)
+@plainly("Stopped. Run the same command to go on from the last checkpoint.")
+def pretrain_clip(
+    images: Annotated[
+        Path, typer.Option(metavar="DIR", help="The folder of the images.", show_default=False)
+    ],
+    pairs: Annotated[
+        Path,
+        typer.Option(metavar="CSV", help="Its columns: path, and caption or report.", show_default=False),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the checkpoint goes.", show_default=False)],
+    init: Annotated[
+        str, typer.Option(metavar="NAME", help="The model to start from: what `label --model` takes.")
+    ] = "embedded",
+    epochs: Annotated[float, typer.Option(min=0, help="How often each image is seen.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
+    lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of the image tower.")] = 3e-4,
+    text_lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of the text tower.")] = 1e-4,
+    held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the images kept aside.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")
+    ] = "auto",
+) -> None:
+    """Train or fine-tune CLIP on your own images and the reports or captions that go with them."""
+    if not images.is_dir():
+        raise InputError(
+            f"There is no folder {images}: --images takes the folder that the paths of --pairs start from."
+        )
+    if not pairs.is_file():
+        raise InputError(f"There is no table {pairs}: --pairs takes a CSV with the columns path and caption.")
+
+    from autoannotate.pretraining import clip
+    from autoannotate.progress import on_stderr
+    from autoannotate.report import counted, percent
+
+    result = clip.pretrain_clip(
+        images,
+        pairs,
+        out,
+        init=init,
+        epochs=epochs,
+        batch_size=batch_size,
+        lr=lr,
+        text_lr=text_lr,
+        held_out=held_out,
+        seed=seed,
+        workers=workers,
+        device=device,
+        track=on_stderr,
+    )
+    aside, captions = counted(result.held_out_images, "image"), counted(result.held_out_captions, "caption")
+    typer.echo(
+        f"Of {aside} kept aside, the best of {captions} was true for {percent(result.after)}", nl=False
+    )
+    typer.echo(f" ({percent(result.before)} before training).")
+    typer.echo(f"Use it: autoannotate label IMAGES --classes a,b --model {shlex.quote(str(result.folder))}")
+
+
+def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None:
+    """How common each class is, from `a=0.7,b=0.3`. Raises `UsageError` with the way out.
+
+    >>> parse_prior("chest=0.7, breast=0.3", ["chest", "breast"])
+    {'chest': 0.7, 'breast': 0.3}
+    """
+    if text is None:
+        return None
+    example = ",".join(f"{name}={1 / len(classes):.2g}" for name in classes)
+    form = f"--prior takes a share for each class, as in {example}"
+    prior: dict[str, float] = {}
+    for item in text.split(","):
+        name, equals, share = (part.strip() for part in item.rpartition("="))
+        if not equals:
+            raise UsageError(f"{form}; {item!r} has no share.")
+        if name not in classes:
+            raise UsageError(f"{form}; {name!r} is not one of the classes.")
+        if name in prior:
+            raise UsageError(f"{form}; {name!r} has two.")
+        try:
+            prior[name] = float(share)
+        except ValueError:
+            raise UsageError(f"{form}; {share!r} is not a number.") from None
+        if not 0 < prior[name] < 1:
+            raise UsageError(f"{form}; the share of {name} must lie between 0 and 1.")
+    if missing := [name for name in classes if name not in prior]:
+        raise UsageError(f"{form}; {missing[0]!r} has none.")
+    total = sum(prior.values())
+    if abs(total - 1) > 0.01:
+        raise UsageError(f"{form}; yours add up to {total:.3g}, and they must add up to 1.")
+    return {name: prior[name] / total for name in classes}
+
+
+def _as_called(context: typer.Context) -> dict[str, Any]:
+    """The command as it was typed, in full spelling, and all its arguments, for run.json and the report."""
+    arguments, typed = {}, ["autoannotate", *context.command_path.split()[1:]]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        arguments[name] = value.as_posix() if isinstance(value, Path) else value
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if parameter.param_type_name == "argument":
+            typed.append(str(value))
+        elif value is True:
+            typed.append(parameter.opts[0])
+        else:
+            typed += [parameter.opts[0], str(value)]
+    return {"command": shlex.join(typed), "arguments": arguments}
+
+
+def _to_stdout(annotations: Annotations, format: str, what: Literal["suspects", "all"]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "export"
+        annotations.export(format, path, what)
+        if path.is_dir():
+            raise UsageError(
+                f"The format {format} is a folder of files, not a stream: give a path with --out."
+            )
+        sys.stdout.buffer.write(path.read_bytes())
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """What the console script `autoannotate` calls."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,385 @@
+"""The report of a run: one HTML page that holds its own pictures, opens offline, prints, and reads in two
+minutes.
+
+The same labels, pictures and arguments give the same bytes, so timings stay in run.json.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from autoannotate.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoannotate.annotations import Annotations
+
+WORST = 36
+"""How many suspects are shown as pictures."""
+SAMPLES = 240
+"""How many pictures the samples of all classes share."""
+STRIP = 14
+"""The most pictures in the sample of one class."""
+MOST_CLASSES = 24
+"""With more classes than this, the rarest are left to labels.csv."""
+MOST_HISTOGRAMS = 12
+MOST_UNREADABLE = 50
+SIDE = 160
+"""The longer side of a picture, in pixels."""
+PICTURE_BYTES = 3_400_000
+"""What all pictures together may weigh, so that the page stays under 5 MB for any run."""
+BINS = 20
+LEVELS = (("good", 0.6), ("fair", 0.3), ("poor", 0.0))
+"""From how much trust on CLIP's labels are called what."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture as the page holds it; `data` is empty where the file cannot be shown."""
+
+    data: str
+    width: int = SIDE
+    height: int = SIDE
+
+
+class Pictures:
+    """Small pictures by path, made once each, until together they weigh as much as a page may hold."""
+
+    def __init__(self, annotations: Annotations) -> None:
+        self.annotations = annotations
+        self.made: dict[str, Picture] = {}
+        self.left = PICTURE_BYTES
+
+    def __call__(self, path: str) -> Picture:
+        if path not in self.made:
+            self.made[path] = self._make(path)
+        return self.made[path]
+
+    def _make(self, path: str) -> Picture:
+        if self.left <= 0:
+            return Picture("")
+        try:
+            image = self.annotations.read_image(path).convert("RGB")
+        except UnreadableImageError:
+            return Picture("")
+        image.thumbnail((SIDE, SIDE), reducing_gap=3.0)
+        out = io.BytesIO()
+        image.save(out, format="JPEG", quality=80, optimize=True)
+        data = base64.b64encode(out.getvalue()).decode()
+        self.left -= len(data)
+        return Picture(f"data:image/jpeg;base64,{data}", *image.size)
+
+
+def write_report(annotations: Annotations, folder: str | Path) -> Path:
+    """Write report.html into the folder and return its path. Raises `OutputError` where it cannot."""
+    from autoannotate.tables import write_files
+
+    path = Path(folder) / "report.html"
+    write_files({path: render_report(annotations).encode("utf-8", errors="replace")})
+    return path
+
+
+def render_report(annotations: Annotations) -> str:
+    """The page as text. Pictures that cannot be read any more are shown as an empty frame."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "counted": counted, "listed": listed}
+    template = resources.files("autoannotate").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(view(annotations))
+
+
+def view(annotations: Annotations) -> dict[str, Any]:
+    """All that the page shows, in the order in which it shows it."""
+    table, suspects, run = annotations.table, annotations.suspects, annotations.run
+    pictures = Pictures(annotations)
+    counts = class_counts(annotations)
+    shown = [row["name"] for row in counts[:MOST_CLASSES]]
+    reasons = dict(zip(suspects["path"], suspects["reason"], strict=True))
+    worst = [
+        {**row, "picture": pictures(row["path"])} for row in suspects.head(WORST).to_dict(orient="records")
+    ]
+    overruled = table[(table["label"] != table["clip_label"])]
+    return {
+        "classes": annotations.classes,
+        "images": len(table),
+        "story": story(annotations),
+        "trust": trust(run),
+        "tiles": tiles(annotations),
+        "counts": counts[:MOST_CLASSES],
+        "counts_left": len(counts) - len(shown),
+        "histograms": [
+            histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()
+        ],
+        "agreement": agreement(table, annotations.classes),
+        "overruled": len(overruled),
+        "worst": worst,
+        "suspects": len(suspects),
+        "samples": [sample(table, name, pictures, reasons, len(shown)) for name in shown],
+        "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),
+        "unreadable_left": max(0, len(annotations.unreadable) - MOST_UNREADABLE),
+        "steps": next_steps(annotations),
+        "command": run.get("command") or python_call(run),
+        "facts": facts(annotations),
+        "side": SIDE,
+    }
+
+
+def class_counts(annotations: Annotations) -> list[dict[str, Any]]:
+    """Images and suspects of each class, the largest first; a class without images is there with zero."""
+    table = annotations.table
+    total, doubtful = Counter(table["label"]), Counter(table["label"][table["suspect"] == 1])
+    most = max(total.values(), default=1)
+    rows = [
+        {
+            "name": name,
+            "images": total[name],
+            "suspects": doubtful[name],
+            "share": total[name] / max(len(table), 1),
+            "width": total[name] / most,
+            "doubtful_width": doubtful[name] / most,
+        }
+        for name in annotations.classes
+    ]
+    return sorted(rows, key=lambda row: -row["images"])
+
+
+def histogram(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    """How sure the labels of one class are: counts in `BINS` equal bins over 0 to 1, suspects apart."""
+    import numpy as np
+
+    rows = table[table["label"] == name]
+    bins, mean = [], float(rows["confidence"].mean())
+    for doubtful in (0, 1):
+        counts, _ = np.histogram(rows["confidence"][rows["suspect"] == doubtful], bins=BINS, range=(0, 1))
+        bins.append(counts)
+    most = max(int((bins[0] + bins[1]).max()), 1)
+    bars = [
+        {"from": i / BINS, "to": (i + 1) / BINS, "sure": int(sure), "doubtful": int(doubtful)}
+        for i, (sure, doubtful) in enumerate(zip(*bins, strict=True))
+    ]
+    return {"name": name, "bars": bars, "most": most, "images": len(rows), "mean": mean, "bins": BINS}
+
+
+def agreement(table: pd.DataFrame, classes: list[str], most: int = 12) -> dict[str, Any]:
+    """CLIP's label (rows) against the final label (columns); of many classes, those that changed most."""
+    pairs = Counter(zip(table["clip_label"], table["label"], strict=True))
+    moved: Counter[str] = Counter()
+    for (before, after), n in pairs.items():
+        if before != after:
+            moved.update({before: n, after: n})
+    if len(classes) > most:
+        classes = sorted(classes, key=lambda name: -moved[name])[:most]
+    said = Counter(table["clip_label"])
+    rows = []
+    for name in classes:
+        counts = [pairs[name, other] for other in classes]
+        rows.append({"name": name, "cells": [{"n": n, "share": n / max(said[name], 1)} for n in counts]})
+    return {"classes": classes, "rows": rows, "share": 1 - moved.total() / 2 / max(len(table), 1)}
+
+
+def sample(
+    table: pd.DataFrame, name: str, pictures: Pictures, reasons: Mapping[str, str], classes: int
+) -> dict[str, Any]:
+    """Pictures of one class, spread evenly over its rows: neither the best nor the worst, and no dice."""
+    import numpy as np
+
+    rows = table[table["label"] == name]
+    size = min(max(SAMPLES // max(classes, 1), 4), STRIP, len(rows))
+    chosen = rows.iloc[np.linspace(0, len(rows) - 1, size).round().astype(int)] if size else rows
+    items = [{**row, "picture": pictures(row["path"])} for row in chosen.to_dict(orient="records")]
+    return {"name": name, "images": len(rows), "items": items}
+
+
+def trust(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether CLIP's labels mean anything here: good, fair, poor or unknown, in words, with advice."""
+    found = run.get("reliability") or {}
+    value = found.get("trust")
+    level = "unknown" if value is None else next(name for name, least in LEVELS if value >= least)
+    words = {
+        "good": "CLIP's labels look trustworthy on these classes.",
+        "fair": "CLIP tells these classes apart only in part: check more than usual.",
+        "poor": "These classes look the same to this encoder, so its labels are close to guesses.",
+        "unknown": "Whether CLIP can tell these classes apart was not estimated.",
+    }
+    return {
+        "level": level,
+        "value": value,
+        "verdict": found.get("verdict") or words[level],
+        "advice": found.get("advice") or "",
+        "evidence": _plain_items(found.get("evidence") or {}),
+    }
+
+
+def tiles(annotations: Annotations) -> list[dict[str, str]]:
+    """The four numbers to read first."""
+    n, doubted = len(annotations.table), len(annotations.suspects)
+    unread, rate = len(annotations.unreadable), annotations.run.get("estimated_error_rate")
+    guesses = trust(annotations.run)["level"] == "poor"
+    classes, used = len(annotations.classes), annotations.table["label"].nunique()
+    notes = (
+        f"{unread:,} could not be read" if unread else "all could be read",
+        "each was found" if used == classes else f"{used} of them found",
+        f"{percent(doubted / n)} of the images" if n else "no images",
+        "means little where CLIP guesses" if guesses else "before a person has looked",
+    )
+    values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", percent(rate) if rate is not None else "unknown")
+    names = ("images labelled", "classes", "suspects", "labels estimated wrong")
+    return [
+        {"name": name, "value": value, "note": note}
+        for name, value, note in zip(names, values, notes, strict=True)
+    ]
+
+
+def story(annotations: Annotations) -> str:
+    """What was done, in one paragraph that needs no other."""
+    table, run = annotations.table, annotations.run
+    by = table["source"].value_counts()
+    model = (run.get("model") or {}).get("name", "embedded")
+    kind = (run.get("student") or {}).get("kind")
+    parts = [
+        f"autoannotate looked at {counted(len(table), 'image')} and gave each one of "
+        f"{len(annotations.classes)} classes: {listed(annotations.classes)}.",
+        f"CLIP (the model “{model}”) compared every image with sentences that describe the classes, and its "
+        "labels were then weighed against those of images that look alike.",
+        "cleanlab and other checks looked for labels that the rest of the images contradict: the suspects.",
+    ]
+    if kind and kind != "none":
+        decided = int(by.get("student", 0))
+        parts.append(
+            "A small network, the student, learnt from the labels that held up and decided "
+            + (
+                f"{counted(decided, 'label')} anew."
+                if decided
+                else "no label anew, because it was not surely better."
+            )
+        )
+    changed = int((table["label"] != table["clip_label"]).sum())
+    ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
+    parts.append(f"In all, {ended} with another class than CLIP alone would give.")
+    people = int(by.get("clinician", 0))
+    parts.append(
+        f"Clinicians gave {counted(people, 'label')}; the others are the machine's."
+        if people
+        else "No person has checked these labels yet."
+    )
+    return " ".join(parts)
+
+
+def next_steps(annotations: Annotations) -> list[dict[str, str]]:
+    """What to do with the run, most useful first: a sentence, and a command where there is one."""
+    run = annotations.run
+    arguments = run.get("arguments") or {}
+    out = shlex.quote(str(arguments.get("out", "autoannotate-run")))
+    images = shlex.quote(str(arguments.get("images", "IMAGES")))
+    classes = shlex.quote(",".join(annotations.classes))
+    level = trust(run)["level"]
+    again = f"autoannotate label {images} --classes {classes} --model biomedclip --out {out}-biomedclip"
+    poor = (
+        "Do not use these labels as they are. Label about 20 images of each class by hand, or try an encoder "
+        "that has seen more of medicine:"
+    )
+    check = "Check the suspects, worst first. To have them as a table for a spreadsheet:"
+    look = (
+        "Look along the sample of each class. Where it shows something else than you meant, say it in other "
+        "words: here are the sentences that CLIP was given, and --prompts takes yours."
+    )
+    use = "Use labels.csv: its path joins with your files, and source says who gave each label."
+    steps = [
+        (level == "poor", poor, again),
+        (len(annotations.suspects) > 0, check, f"autoannotate export {out} --format csv --out to-check.csv"),
+        (True, look, f"autoannotate prompts {classes}"),
+        (level != "poor", use, ""),
+    ]
+    return [{"text": text, "command": command} for wanted, text, command in steps if wanted]
+
+
+def facts(annotations: Annotations) -> list[tuple[str, str]]:
+    """What the run was made with, as name and value."""
+    run = annotations.run
+    model, student = run.get("model") or {}, run.get("student") or {}
+    rows: list[tuple[str, Any]] = [
+        ("autoannotate", run.get("version")),
+        ("model", model.get("name")),
+        ("weights (SHA-256)", model.get("weights_sha256")),
+        ("image size", f"{model['image_size']} pixels" if model.get("image_size") else None),
+        ("modality", run.get("modality")),
+        ("student", student.get("kind")),
+        ("student on held-out images", _held_out(student)),
+        ("about the student", student.get("note")),
+        ("seed", run.get("seed")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _held_out(student: Mapping[str, Any]) -> str | None:
+    held_out, baseline = student.get("held_out_accuracy"), student.get("baseline_accuracy")
+    if held_out is None or baseline is None:
+        return None
+    return f"agrees with {percent(held_out)} of the labels, {percent(baseline)} without it"
+
+
+def python_call(run: Mapping[str, Any]) -> str:
+    """The lines of Python that repeat a run which no command started."""
+    model = (run.get("model") or {}).get("name", "embedded")
+    images = (run.get("arguments") or {}).get("images", "IMAGES")
+    classes = list(run.get("classes", []))
+    return (
+        "from autoannotate import Annotator\n"
+        f"annotator = Annotator({classes!r}, model={model!r}, seed={run.get('seed', 0)})\n"
+        f"annotations = annotator.label({str(images)!r})"
+    )
+
+
+def _plain_items(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Numbers and words as name and value; whatever is nested stays in run.json."""
+    return [
+        (name.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else str(value))
+        for name, value in evidence.items()
+        if isinstance(value, int | float | str)
+    ]
+
+
+def percent(share: float) -> str:
+    """A share as people write it.
+
+    >>> percent(0.5), percent(0.0123), percent(0.0004), percent(0.0)
+    ('50%', '1.2%', '0.04%', '0%')
+    """
+    value = 100 * float(share)
+    if value == 0 or value >= 10:
+        return f"{value:.0f}%" if value < 99 or value == 100 else f"{min(value, 99.9):.1f}%"
+    return f"{value:.1f}%" if value >= 0.1 else f"{value:.2g}%"
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "image"), counted(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Names as a sentence holds them.
+
+    >>> listed(["chest", "breast"]), listed(["a", "b", "c", "d"], most=2)
+    ('chest and breast', 'a, b and 2 more')
+    """
+    names = list(names)
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
