@@ -173,8 +173,7 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
         if "run.json" in there:
             if not overwrite:
                 raise OutputError(
-                    f"{folder} already holds a run: choose another folder with --out, or replace it with "
-                    "--overwrite."
+                    f"{folder} already holds a run: choose another folder with --out, or replace it with --overwrite."
                 )
             if _answered(folder, there):
                 raise OutputError(
@@ -213,17 +212,13 @@ def check_classes(names: Sequence[str]) -> list[str]:
     """
     classes = [name.strip() for name in names]
     if len([name for name in classes if name]) < 2:
-        raise UsageError(
-            "Labelling needs two classes or more to choose between, as in --classes chest,breast."
-        )
+        raise UsageError("Labelling needs two classes or more to choose between, as in --classes chest,breast.")
     if "" in classes:
         raise UsageError(f"A class has no name in {','.join(classes)!r}: remove the stray comma.")
     seen: dict[str, str] = {}
     for name in classes:
         if name.casefold() in seen:
-            raise UsageError(
-                f"The class {name!r} is given twice: name each once, as in --classes chest,breast."
-            )
+            raise UsageError(f"The class {name!r} is given twice: name each once, as in --classes chest,breast.")
         seen[name.casefold()] = name
         if tables.could_fire(name) or not name.isprintable():
             raise UsageError(

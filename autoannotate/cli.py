@@ -1,7 +1,7 @@
 """The command line: each command checks what it was given, calls the public API and prints what came out.
 
 Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 failed with a plain sentence,
-2 wrong usage, 130 stopped with Ctrl-C. Heavy imports happen inside the commands, so that `--help` answers at once.
+2 wrong usage, 130 stopped with Ctrl-C. Heavy imports happen inside the commands: `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -124,9 +124,7 @@ def label(
     context: typer.Context,
     images: Annotated[
         Path,
-        typer.Argument(
-            metavar="IMAGES", help="A folder, searched to the bottom, or one file.", show_default=False
-        ),
+        typer.Argument(metavar="IMAGES", help="A folder, searched to the bottom, or one file.", show_default=False),
     ],
     classes: Annotated[str, typer.Option(metavar="A,B,…", help="What an image can be.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
@@ -135,7 +133,7 @@ def label(
     ] = None,
     modality: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What all images are, as in xray; else it is found out."),
+        typer.Option(metavar="NAME", help="What all images are, as in CT; else it is found out."),
     ] = None,
     prior: Annotated[
         str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class is, where you know it.")
@@ -162,9 +160,7 @@ def label(
     ] = "auto",
     cache: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY
-        ),
+        typer.Option(metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY),
     ] = None,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Keep no encoded images.", rich_help_panel=MACHINERY)
@@ -176,9 +172,7 @@ def label(
     if cache and no_cache:
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
     if prompts and not prompts.is_file():
-        raise InputError(
-            f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences."
-        )
+        raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
     if not images.exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
     ensure_writable(out, overwrite)
@@ -214,9 +208,7 @@ def export(
         Path | None,
         typer.Option(metavar="PATH", help="The file to write, - for stdout; else one in DIR/exports."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")] = False,
 ) -> None:
     """Write the suspects, or all labels, for another program."""
     from autoannotate.exports import find_format
@@ -234,16 +226,12 @@ def export(
     typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {path}")
 
 
-@app.command(epilog="Example: autoannotate prompts chest,breast --modality xray")
+@app.command(epilog="Example: autoannotate prompts normal,pneumonia --modality CT")
 @plainly()
 def prompts(
     classes: Annotated[str, typer.Argument(metavar="A,B,…", help="Names of classes.", show_default=False)],
-    file: Annotated[
-        Path | None, typer.Option("--prompts", metavar="FILE", help="Your own words, as YAML.")
-    ] = None,
-    modality: Annotated[
-        str | None, typer.Option(metavar="NAME", help="What all images are, as in xray.")
-    ] = None,
+    file: Annotated[Path | None, typer.Option("--prompts", metavar="FILE", help="Your own words, as YAML.")] = None,
+    modality: Annotated[str | None, typer.Option(metavar="NAME", help="What all images are, as in CT.")] = None,
 ) -> None:
     """Show the sentences by which CLIP will know each class."""
     from autoannotate.prompts import class_prompts
@@ -254,7 +242,9 @@ def prompts(
     for number, found in enumerate(class_prompts(names, file=file, modality=modality)):
         if number:
             typer.echo()
-        typer.secho(found.name, bold=True)
+        typer.secho(found.name, bold=True, nl=not found.sense)
+        if found.sense:
+            typer.echo(f": {found.sense}")
         for text in found.texts:
             typer.echo(f"  {text}")
 
@@ -269,18 +259,14 @@ def models() -> None:
 
     from autoannotate.models import list_models
 
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     for name in ("name", "size", "here", "good for", "licence"):
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
     for row in list_models():
-        table.add_row(
-            row.name, f"{row.megabytes:,} MB", "yes" if row.here else "no", row.good_for, row.licence
-        )
+        table.add_row(row.name, f"{row.megabytes:,} MB", "yes" if row.here else "no", row.good_for, row.licence)
     console = Console(highlight=False)
     console.print(table)
-    console.print(
-        "--model also takes open_clip's names (ViT-B-32/openai), hf-hub:… and a checkpoint of your own."
-    )
+    console.print("--model also takes open_clip's names (ViT-B-32/openai), hf-hub:… and a checkpoint of your own.")
 
 
 @app.command(epilog="Example: autoannotate demo --out autoannotate-demo")
@@ -320,19 +306,13 @@ def demo(
     truth = table["path"].map(images.truth)
     clip, final = (percent((table[name] == truth).mean()) for name in ("clip_label", "label"))
     known = counted(len(table), "image")
-    typer.echo(
-        f"\nOf {known} whose class is known, CLIP alone had {clip} right; of the labels, {final} are right."
-    )
+    typer.echo(f"\nOf {known} whose class is known, CLIP alone had {clip} right; of the labels, {final} are right.")
 
 
-@pretrain.command(
-    "clip", epilog="Example: autoannotate pretrain clip --images scans/ --pairs pairs.csv --out my-clip"
-)
+@pretrain.command("clip", epilog="Example: autoannotate pretrain clip --images scans/ --pairs pairs.csv --out my-clip")
 @plainly("Stopped. Run the same command to go on from the last checkpoint.")
 def pretrain_clip(
-    images: Annotated[
-        Path, typer.Option(metavar="DIR", help="The folder of the images.", show_default=False)
-    ],
+    images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the images.", show_default=False)],
     pairs: Annotated[
         Path,
         typer.Option(metavar="CSV", help="Its columns: path, and caption or report.", show_default=False),
@@ -348,9 +328,7 @@ def pretrain_clip(
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the images kept aside.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")
-    ] = "auto",
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
 ) -> None:
     """Train or fine-tune CLIP on your own images and the reports or captions that go with them."""
     if not images.is_dir():
@@ -380,9 +358,7 @@ def pretrain_clip(
         track=on_stderr,
     )
     aside, captions = counted(result.held_out_images, "image"), counted(result.held_out_captions, "caption")
-    typer.echo(
-        f"Of {aside} kept aside, the best of {captions} was true for {percent(result.after)}", nl=False
-    )
+    typer.echo(f"Of {aside} kept aside, the best of {captions} was true for {percent(result.after)}", nl=False)
     typer.echo(f" ({percent(result.before)} before training).")
     typer.echo(f"Use it: autoannotate label IMAGES --classes a,b --model {shlex.quote(str(result.folder))}")
 
@@ -445,9 +421,7 @@ def _to_stdout(annotations: Annotations, format: str, what: Literal["suspects", 
         path = Path(folder) / "export"
         annotations.export(format, path, what)
         if path.is_dir():
-            raise UsageError(
-                f"The format {format} is a folder of files, not a stream: give a path with --out."
-            )
+            raise UsageError(f"The format {format} is a folder of files, not a stream: give a path with --out.")
         sys.stdout.buffer.write(path.read_bytes())
         sys.stdout.flush()
 

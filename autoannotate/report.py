@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from autoannotate.annotations import Annotations
 
-WORST = 36
+WORST = 35
 """How many suspects are shown as pictures."""
 SAMPLES = 240
 """How many pictures the samples of all classes share."""
@@ -107,9 +107,7 @@ def view(annotations: Annotations) -> dict[str, Any]:
     counts = class_counts(annotations)
     shown = [row["name"] for row in counts[:MOST_CLASSES]]
     reasons = dict(zip(suspects["path"], suspects["reason"], strict=True))
-    worst = [
-        {**row, "picture": pictures(row["path"])} for row in suspects.head(WORST).to_dict(orient="records")
-    ]
+    worst = [{**row, "picture": pictures(row["path"])} for row in suspects.head(WORST).to_dict(orient="records")]
     overruled = table[(table["label"] != table["clip_label"])]
     return {
         "classes": annotations.classes,
@@ -119,9 +117,7 @@ def view(annotations: Annotations) -> dict[str, Any]:
         "tiles": tiles(annotations),
         "counts": counts[:MOST_CLASSES],
         "counts_left": len(counts) - len(shown),
-        "histograms": [
-            histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()
-        ],
+        "histograms": [histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()],
         "agreement": agreement(table, annotations.classes),
         "overruled": len(overruled),
         "worst": worst,
@@ -237,8 +233,7 @@ def tiles(annotations: Annotations) -> list[dict[str, str]]:
     values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", percent(rate) if rate is not None else "unknown")
     names = ("images labelled", "classes", "suspects", "labels estimated wrong")
     return [
-        {"name": name, "value": value, "note": note}
-        for name, value, note in zip(names, values, notes, strict=True)
+        {"name": name, "value": value, "note": note} for name, value, note in zip(names, values, notes, strict=True)
     ]
 
 
@@ -259,11 +254,7 @@ def story(annotations: Annotations) -> str:
         decided = int(by.get("student", 0))
         parts.append(
             "A small network, the student, learnt from the labels that held up and decided "
-            + (
-                f"{counted(decided, 'label')} anew."
-                if decided
-                else "no label anew, because it was not surely better."
-            )
+            + (f"{counted(decided, 'label')} anew." if decided else "no label anew, because it was not surely better.")
         )
     changed = int((table["label"] != table["clip_label"]).sum())
     ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
@@ -314,7 +305,7 @@ def facts(annotations: Annotations) -> list[tuple[str, str]]:
         ("model", model.get("name")),
         ("weights (SHA-256)", model.get("weights_sha256")),
         ("image size", f"{model['image_size']} pixels" if model.get("image_size") else None),
-        ("modality", run.get("modality")),
+        ("kind of images", _words(run.get("modality"))),
         ("student", student.get("kind")),
         ("student on held-out images", _held_out(student)),
         ("about the student", student.get("note")),
@@ -322,6 +313,10 @@ def facts(annotations: Annotations) -> list[tuple[str, str]]:
         ("versions", ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _words(value: Any) -> str | None:
+    return listed(value) if isinstance(value, list | tuple) else value
 
 
 def _held_out(student: Mapping[str, Any]) -> str | None:
@@ -361,7 +356,7 @@ def percent(share: float) -> str:
     value = 100 * float(share)
     if value == 0 or value >= 10:
         return f"{value:.0f}%" if value < 99 or value == 100 else f"{min(value, 99.9):.1f}%"
-    return f"{value:.1f}%" if value >= 0.1 else f"{value:.2g}%"
+    return f"{value:.2g}%"
 
 
 def counted(n: int, noun: str) -> str:
@@ -380,6 +375,6 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     ('chest and breast', 'a, b and 2 more')
     """
     names = list(names)
-    if len(names) > most:
+    if len(names) > most + 1:  # "and 1 more" would be longer than most names
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -22,7 +22,7 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
 def print_summary(annotations: Annotations, folder: Path, console: Console | None = None) -> None:
     """Show the run that was saved in `folder`: coloured on a terminal, plain text in a pipe or file."""
     console = console or Console(highlight=False)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("class")
     for name in ("images", "share", "suspects"):
         table.add_column(name, justify="right")
@@ -37,9 +37,10 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
         table.add_section()
         table.add_row("all", f"{images:,}", "", f"{len(annotations.suspects):,}")
     console.print(table)
+    console.print()
 
     for name, value in lines(annotations):
-        console.print(Text.assemble((f"{name:<31}", "dim"), value), soft_wrap=True)
+        console.print(Text.assemble((f"{name:<33}", "dim"), value), soft_wrap=True)
     found = trust(annotations.run)
     console.print()
     console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)

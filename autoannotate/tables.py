@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import io
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,20 +62,20 @@ def fused(text: str, column: str = "") -> str:
 
 def to_csv(table: pd.DataFrame) -> bytes:
     """The table as CSV: UTF-8, LF line ends, six decimals, dangerous cells defused."""
-    out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
     columns = list(table.columns)
-    writer.writerow(columns)
+    lines = [",".join(columns)]
     for row in table.itertuples(index=False, name=None):
-        writer.writerow([_cell(value, column) for value, column in zip(row, columns, strict=True)])
+        lines.append(",".join(_cell(value, column) for value, column in zip(row, columns, strict=True)))
     # File names on Linux need not be UTF-8: Python carries such bytes as surrogates; they go back unchanged.
-    return out.getvalue().encode("utf-8", errors="surrogateescape")
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", errors="surrogateescape")
 
 
 def _cell(value: object, column: str) -> str:
     if isinstance(value, float):
         return f"{value:.{DECIMALS}f}"
-    return defused(value, column) if isinstance(value, str) else str(value)
+    text = defused(value, column) if isinstance(value, str) else str(value)
+    # By hand, because the csv module of Python before 3.13 leaves a lone carriage return unquoted.
+    return '"{}"'.format(text.replace('"', '""')) if set(text) & set(',"\r\n') else text
 
 
 def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -49,9 +49,7 @@ def find_format(name: str) -> Format:
     return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def export(
-    annotations: Annotations, format: str, path: Path, what: What = "suspects", overwrite: bool = False
-) -> None:
+def export(annotations: Annotations, format: str, path: Path, what: What = "suspects", overwrite: bool = False) -> None:
     """Write the suspects, or all labels, to `path`: whole, or not at all.
 
     Raises `UsageError` for an unknown format or part, and `OutputError` where something is in the way. An
