@@ -1,0 +1,107 @@
+"""MedMNIST's .npz files (Yang et al. 2023, MedMNIST v2): arrays of images, one for each split."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+from PIL import Image
+
+from autoannotate.errors import UnreadableImageError
+from autoannotate.images.ref import Reader
+from autoannotate.images.scaling import to_8_bit
+
+_SPLITS = ("train", "val", "test")
+_BLOCK_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True)
+class _Split:
+    """One array of images in the archive."""
+
+    member: str
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    data_offset: int
+
+    @property
+    def image_bytes(self) -> int:
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    @property
+    def images_per_block(self) -> int:
+        return max(1, _BLOCK_BYTES // max(1, self.image_bytes))
+
+
+def _count_frames(file: Path) -> int | None:
+    try:
+        return sum(split.shape[0] for split in _splits(file, file.stat().st_mtime_ns)) or None
+    except Exception:
+        return None
+
+
+def _read(file: Path, frame: int | None) -> Image.Image:
+    modified = file.stat().st_mtime_ns
+    splits = _splits(file, modified)
+    if not splits or frame is None:
+        raise UnreadableImageError(
+            "The .npz file holds no images as MedMNIST stores them (train_images, val_images, test_images)."
+        )
+    for split in splits:
+        if frame < split.shape[0]:
+            block, row = divmod(frame, split.images_per_block)
+            pixels = _block(file, modified, split, block)[row]
+            return Image.fromarray(pixels if pixels.dtype == np.uint8 else to_8_bit(pixels)).convert("RGB")
+        frame -= split.shape[0]
+    raise UnreadableImageError("The .npz file holds fewer images than it did when the run began.")
+
+
+@lru_cache(maxsize=8)
+def _splits(file: Path, modified: int) -> tuple[_Split, ...]:
+    """The image arrays of the file in the order train, val, test, from their headers."""
+    splits = []
+    with zipfile.ZipFile(file) as archive:
+        present = set(archive.namelist())
+        for member in (f"{name}_images.npy" for name in _SPLITS):
+            if member not in present:
+                continue
+            with archive.open(member) as stream:
+                version = npy.read_magic(stream)
+                read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+                shape, fortran_order, dtype = read_header(stream)
+                grey_or_colour = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
+                if fortran_order or dtype.hasobject or not grey_or_colour:
+                    raise UnreadableImageError(
+                        "The arrays of the .npz file are not stacks of flat images "
+                        "(count × height × width, with or without × 3 colours); volumes are not supported."
+                    )
+                splits.append(_Split(member, shape, dtype, stream.tell()))
+    return tuple(splits)
+
+
+@lru_cache(maxsize=1)
+def _block(file: Path, modified: int, split: _Split, block: int) -> np.ndarray:
+    """Neighbouring images of a split, (n, height, width[, 3]).
+
+    A block is the whole split in all but the largest MedMNIST files, where reading everything at once could
+    take 16 GB; runs go through the images in order, so that one block at a time is enough.
+    """
+    first = block * split.images_per_block
+    count = min(split.images_per_block, split.shape[0] - first)
+    with zipfile.ZipFile(file) as archive, archive.open(split.member) as stream:
+        stream.seek(split.data_offset + first * split.image_bytes)
+        data = stream.read(count * split.image_bytes)
+    return np.frombuffer(data, dtype=split.dtype).reshape(count, *split.shape[1:])
+
+
+READER = Reader(
+    formats="MedMNIST .npz",
+    suffixes=frozenset({".npz"}),
+    recognises=lambda head: False,
+    count_frames=_count_frames,
+    read=_read,
+)

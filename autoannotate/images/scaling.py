@@ -1,0 +1,53 @@
+"""Bring pixel values of any depth to 8 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+PERCENTILES = (0.5, 99.5)
+_SAMPLE = 1_000_000
+
+
+def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+    """Stretch values so that their 0.5th percentile becomes 0 and their 99.5th 255, and clip those outside.
+
+    The percentiles keep a few hot pixels or a burnt-in marker from turning the picture grey. Where they
+    coincide (a few bright spots on one value) the whole range is used instead; a constant image becomes
+    black. Values that are not finite take no part; they become 0 (NaN, -inf) or 255 (+inf).
+
+    Args:
+        values: (...) array of any integer, boolean or float type.
+        counted: bool array of the same shape: which values belong to the picture and so to the percentiles;
+            all of them if None, or if it is False throughout.
+
+    Returns:
+        uint8 array of the same shape, in the same order of brightness.
+
+    >>> to_8_bit(np.array([0, 1000, 2000, 4000]))
+    array([  0,  63, 127, 255], dtype=uint8)
+    """
+    values = values.astype(np.float64)
+    finite = np.isfinite(values)
+    within = values[finite & counted] if counted is not None and (finite & counted).any() else values[finite]
+    if within.size == 0:
+        return np.where(np.isposinf(values), np.uint8(255), np.uint8(0))
+    low, high = np.percentile(within[:: max(1, within.size // _SAMPLE)], PERCENTILES)
+    if not low < high:
+        low, high = within.min(), within.max()
+    return stretch(values, low, high)
+
+
+def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map `low` to 0 and `high` to 255 linearly and clip outside; all black if `low` is not below `high`.
+
+    Args:
+        values: (...) array of numbers.
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    if not low < high:
+        return np.zeros(values.shape, dtype=np.uint8)
+    # halves, because the difference of two very large floats may not be one
+    unit = (values / 2 - low / 2) / (high / 2 - low / 2)
+    return (np.nan_to_num(np.clip(unit, 0.0, 1.0), nan=0.0) * 255).astype(np.uint8)
