@@ -1,0 +1,166 @@
+"""Pseudo-labels: zero-shot probabilities refined by the structure of the unlabelled images, and never harmed by it.
+
+Label propagation over the images' k-NN graph with zero-shot scores as seeds (ZLaP, Stojnić et al. 2024, arXiv
+2404.04072, eq. 3; Zhou et al. 2004) moves labels to the borders between clusters. Where classes are clusters that
+repairs nearly everything; where they are not it ruins labels, so a class is only touched when the refined labels make
+it an island of the graph that the zero-shot labels agree with.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.neighbours import compact, conductance, graph_of, nearest, propagate
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+ISLAND = 0.1  # a class is a cluster when at most this share of its edges leaves it …
+CLEANER = 0.4  # … and at most this share of the edges that left the zero-shot class
+AGREEMENT = 0.7  # … and at least this share of the cluster had the label, once the class shares match
+STUBBORN = (
+    0.25  # … and the images to be relabelled stick together hardly more than chance: errors scatter, classes don't
+)
+KEPT = 0.75  # a class that is no cluster gives images away only where this share of it stays
+FEWEST = 20  # fewer images have no structure to speak of
+
+
+def refine(
+    features: NDArray[np.floating],
+    probabilities: NDArray[np.floating],
+    *,
+    trust: float = 1.0,
+    prior: NDArray[np.floating] | None = None,
+    seed: int = 0,
+) -> NDArray[np.float64]:
+    """Refined class probabilities, (N, K), of N images.
+
+    features: (N, F). probabilities: (N, K), zero-shot. trust: how much zero-shot is worth, 0 (at chance: returned as it
+    came) to 1. prior: (K,) known shares of the classes; without it they follow the clusters, balanced or not.
+    Nothing here is random; `seed` is taken so that every stage is called alike. Raises ValueError on shapes that
+    don't fit and on trust outside [0, 1].
+    """
+    given = _checked(features, probabilities, trust)
+    if trust == 0.0 or len(given) == 0:
+        return given
+    start = given if prior is None else match_prior(given, np.asarray(prior, dtype=np.float64))
+    refined = start if len(given) < FEWEST else _follow_clusters(np.asarray(features), start)
+    return (1.0 - trust) * given + trust * refined
+
+
+def match_prior(probabilities: NDArray[np.floating], prior: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Shift each class by a constant so that the shares of the *predicted* classes meet `prior`, (K,).
+
+    A zero-shot threshold in the wrong place looks like a wrong class; this moves the threshold and keeps the ranking.
+    Iterative proportional fitting (Sinkhorn) on sharpened probabilities, the balancing of SeLa (Asano et al. 2020,
+    arXiv 1911.05371, eq. 5) with shares that need not be equal.
+    """
+    from scipy.special import softmax
+
+    prior = np.maximum(prior, 1e-9) / np.maximum(prior, 1e-9).sum()
+    logits = np.log(np.maximum(probabilities, 1e-12))
+    offset = np.zeros(len(prior))
+    spread = max(float(np.std(logits - logits.mean(axis=1, keepdims=True))), 1e-9)
+    for sharpness in (1.0, 4.0, 16.0, 64.0):
+        for _ in range(50):
+            shares = softmax((logits + offset) * sharpness / spread, axis=1).mean(axis=0)
+            offset += (np.log(prior) - np.log(np.maximum(shares, 1e-12))) * spread / sharpness
+    return softmax(logits + offset, axis=1)
+
+
+def collapsed(probabilities: NDArray[np.floating], prior: NDArray[np.floating] | None = None) -> NDArray[np.bool_]:
+    """Which classes, (K,) bool, get hardly any image: fewer than a fifth of `prior` (default: an even share).
+
+    A flagged class is rare, absent, or lost to a wrong threshold; which one, only a person can say.
+    """
+    n, k = probabilities.shape
+    expected = np.full(k, 1.0 / k) if prior is None else np.asarray(prior, dtype=np.float64)
+    shares = np.bincount(probabilities.argmax(axis=1), minlength=k) / max(n, 1)
+    return shares < 0.2 * expected
+
+
+def _checked(features: NDArray[np.floating], probabilities: NDArray[np.floating], trust: float) -> NDArray[np.float64]:
+    given = np.array(probabilities, dtype=np.float64)
+    if given.ndim != 2 or len(given) != len(features):
+        raise ValueError(f"{len(features)} rows of features do not fit probabilities of shape {given.shape}")
+    if not 0.0 <= trust <= 1.0:
+        raise ValueError(f"trust is between 0 and 1, not {trust}")
+    return given
+
+
+def _follow_clusters(features: NDArray[np.floating], start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`start` with the images of classes that turn out to be islands of the graph labelled by their island."""
+    k = start.shape[1]
+    graph = graph_of(nearest(compact(features)))
+    before = start.argmax(axis=1)
+    after = _cut_where_thin(graph, propagate(graph, start))
+    shares = np.bincount(after, minlength=k) / len(after)
+    fair = match_prior(start, shares).argmax(axis=1)  # zero-shot with its thresholds where the clusters put them
+
+    was, now = conductance(graph, before, k), conductance(graph, after, k)
+    agree = np.array([(fair[after == c] == c).mean() if (after == c).any() else 0.0 for c in range(k)])
+    stubborn = _stubborn(graph, fair, after, k)
+    island = (now <= ISLAND) & (now <= CLEANER * was) & (agree >= AGREEMENT) & (stubborn <= STUBBORN + 1.0 - agree)
+    if k == 2:
+        island[:] = island.all()  # the two classes share one border
+    kept = np.array([(after[before == c] == c).mean() if (before == c).any() else 1.0 for c in range(k)])
+    follow = island[after] & (island | (kept >= KEPT))[before]
+
+    final = np.where(follow, after, before)
+    if conductance(graph, final, k).mean() > was.mean():
+        return start
+    spread = propagate(graph, np.eye(k)[after])
+    return np.where(follow[:, None], spread, start)
+
+
+def _stubborn(graph: csr_array, was: NDArray[np.int64], now: NDArray[np.int64], k: int) -> NDArray[np.float64]:
+    """Per class, (K,), of the images about to join it: the share of their neighbours that had the same label as they had."""
+    moved = np.flatnonzero(was != now)
+    votes = (graph[moved] > 0) @ np.eye(k)[was]
+    share = votes[np.arange(len(moved)), was[moved]] / np.maximum(votes.sum(axis=1), 1)
+    return np.array([share[now[moved] == c].mean() if (now[moved] == c).any() else 0.0 for c in range(k)])
+
+
+def _cut_where_thin(graph: csr_array, scores: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Labels, (N,), from propagated scores, each class's threshold moved to where it cuts the graph least.
+
+    The sweep cut of spectral clustering (Andersen, Chung and Lang 2006), along each class's margin.
+    """
+    logits = np.log(scores)
+    k = logits.shape[1]
+    for c in range(k):
+        others = np.delete(logits, c, axis=1).max(axis=1)
+        margin = logits[:, c] - others
+        threshold, best = _sweep(graph, margin)
+        now = conductance(graph, (margin > 0).astype(int), 2).max()
+        if best <= ISLAND and best <= CLEANER * now:
+            logits[:, c] -= threshold
+    return logits.argmax(axis=1)
+
+
+def _sweep(graph: csr_array, margin: NDArray[np.float64]) -> tuple[float, float]:
+    """The threshold on `margin`, (N,), nearest to 0 among the thinnest cuts {margin > threshold}, and its conductance."""
+    n = len(margin)
+    fewest = max(5, n // 50)
+    order = np.argsort(-margin, kind="stable")
+    rank = np.empty(n, dtype=np.int64)
+    rank[order] = np.arange(n)
+    edges = graph.tocoo()
+    low, high = rank[edges.row], rank[edges.col]
+    one_way = low < high
+    change = np.zeros(n + 1)  # an edge is cut by every threshold between its two ends
+    np.add.at(change, low[one_way], edges.data[one_way])
+    np.add.at(change, high[one_way], -edges.data[one_way])
+    cut = np.cumsum(change)[: n - 1]
+    volume = np.cumsum(np.asarray(graph.sum(axis=1))[order])
+    smaller = np.minimum(volume, volume[-1] - volume)[: n - 1]
+    phi = np.where(smaller > 0, cut / np.maximum(smaller, 1e-12), 1.0)
+    size = np.arange(1, n)
+    phi[(size < fewest) | (size > n - fewest) | (np.diff(margin[order]) == 0)] = 1.0
+    middle = (margin[order][1:] + margin[order][:-1]) / 2
+    thin = np.flatnonzero(phi <= phi.min() + 0.01)
+    best = thin[np.abs(middle[thin]).argmin()]
+    return float(middle[best]), float(phi[best])

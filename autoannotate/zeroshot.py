@@ -1,0 +1,43 @@
+"""Zero-shot labels: image embeddings against the embeddings of the sentences that describe each class.
+
+After CLIP (Radford et al. 2021, arXiv 2103.00020), section 3.1: a class is the mean of its prompts' embeddings, made
+unit length again ("ensembled in embedding space"), and the probabilities are a softmax over scaled cosines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def class_embeddings(text_embeddings: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+    """One unit row a class, (K, D), from the (P_k, D) embeddings of each class's prompts.
+
+    Every prompt counts the same, whatever the length of its vector. Raises ValueError where a class has no prompt.
+
+    >>> class_embeddings([np.array([[3.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 2.0]])]).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    if any(len(texts) == 0 for texts in text_embeddings):
+        raise ValueError("every class needs at least one prompt")
+    return _unit(np.stack([_unit(np.asarray(texts)).mean(axis=0) for texts in text_embeddings]))
+
+
+def probabilities(
+    image_embeddings: NDArray[np.floating], class_embeddings: NDArray[np.floating], logit_scale: float
+) -> NDArray[np.float64]:
+    """Class probabilities, (N, K): softmax of `logit_scale` × cosine of (N, D) images and (K, D) classes.
+
+    `logit_scale` is the model's learnt inverse temperature, already exponentiated (CLIP ends near 100).
+    """
+    cosines = _unit(np.asarray(image_embeddings)) @ _unit(np.asarray(class_embeddings)).T
+    logits = logit_scale * cosines.astype(np.float64)
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))  # the largest is 1: no overflow at any scale
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    rows = rows.astype(np.float32, copy=False)
+    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), np.float32(1e-12))
