@@ -17,7 +17,6 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
-import open_clip
 import torch
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
@@ -26,8 +25,10 @@ from torch.nn import functional
 
 from autoannotate.errors import ModelError
 from autoannotate.models import sources
+from autoannotate.models.build import build
+from autoannotate.models.words import first_line
 
-# A tower's answer for a batch of pixels: the joint embedding (B, D) and the blocks (B, F_i) that describe the images.
+# A batch of pixels -> the joint embedding (B, D) and the blocks (B, F_i) that describe the images.
 Tower = Callable[[Tensor], tuple[Tensor, list[Tensor]]]
 
 
@@ -36,10 +37,13 @@ class ImageEncodings:
     """What an encoder sees in N images.
 
     embeddings: (N, D) float32, rows of length 1, in the space of the texts
-    features: (N, F) float32, rows of length 1: richer descriptors of the same images, for neighbours and probes, never
-        compared with texts. They join blocks of equal weight, each of equal length in every row: for a convolutional tower
-        the channel means of each stage and of the last layer before the projection, for a transformer the class token and
-        the mean of the patch tokens after its last layer, and the joint embedding for any other tower.
+    features: (N, F) float32, rows of length 1: richer descriptors of the same images, for neighbours and probes,
+        never compared with texts
+
+    The features join blocks, each of the same length in every row so that none outweighs another: for a
+    convolutional tower the channel means of every stage and of the last layer before the projection; for a
+    transformer the class token and the mean of the patch tokens after its last layer; for any other tower the
+    joint embedding.
     """
 
     embeddings: np.ndarray
@@ -51,7 +55,7 @@ class Encoder:
 
     name: what was asked for; weights_hash: SHA-256 of the checkpoint file, in hex
     image_size: side of the square that the model sees, in pixels; embed_dim: D, the length of an embedding
-    logit_scale: the factor that the model was trained to put on cosines before a softmax (already exponentiated)
+    logit_scale: what the model was trained to multiply cosines with before a softmax (already exponentiated)
     """
 
     def __init__(
@@ -66,16 +70,14 @@ class Encoder:
         self.name = name
         self.weights_hash = weights_hash
         self.device = torch.device(device)
-        self._network = (
-            network.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
-        )
+        self._network = network.to(self.device).to(memory_format=torch.channels_last)
         self._tokenizer = tokenizer
-        self.logit_scale = float(network.logit_scale.exp())  # type: ignore[operator, union-attr]
+        self.logit_scale = float(network.logit_scale.detach().exp())  # type: ignore[operator]
 
         config = PreprocessCfg(**network.visual.preprocess_cfg)  # type: ignore[arg-type, union-attr]
         height, width = config.input_size[1:]
         self.image_size = max(height, width)
-        # open_clip's own steps but the last two, which are done on whole batches of bytes instead: the same numbers, faster.
+        # All of open_clip's steps but the last two, to_tensor and normalise: done on batches of bytes they are faster.
         self._geometry = image_transform_v2(config, is_train=False).transforms[:-2]
         std = torch.tensor(config.std, device=self.device).view(1, 3, 1, 1)
         self._scale = 1 / (255 * std)
@@ -89,33 +91,30 @@ class Encoder:
         self._feature_dim = sum(block.shape[1] for block in blocks)
 
     def __repr__(self) -> str:
-        return f"Encoder({self.name!r}, image_size={self.image_size}, embed_dim={self.embed_dim}, device={str(self.device)!r})"
+        shape = f"image_size={self.image_size}, embed_dim={self.embed_dim}"
+        return f"Encoder({self.name!r}, {shape}, device={str(self.device)!r})"
 
     def preprocess(self, image: Image.Image) -> Tensor:
-        """The (3, H, W) float32 tensor that the network sees of an image, by the model's own rules for size and crop."""
-        return self._normalised(self._pixels(image)[None])[0]
+        """The (3, H, W) float32 tensor that the network sees of an image, sized by the model's own rules."""
+        return self._normalised(np.stack([self._pixels(image)]))[0]
 
     def encode_images(self, images: Iterable[Image.Image], batch_size: int = 64) -> ImageEncodings:
         """Encode images in the order given.
 
-        The images may come lazily: they are drawn and prepared in a second thread, at most two batches ahead of the network.
+        They may come lazily: a second thread draws and prepares them, at most two batches ahead of the network.
         """
-        embeddings, features = (
-            [np.empty((0, self.embed_dim), np.float32)],
-            [np.empty((0, self._feature_dim), np.float32)],
-        )
+        embeddings = [np.empty((0, self.embed_dim), np.float32)]
+        features = [np.empty((0, self._feature_dim), np.float32)]
         with torch.inference_mode():
             for pixels in self._batches(images, batch_size):
                 embedding, blocks = self._tower(self._normalised(pixels))
                 embeddings.append(_rows(embedding))
-                # Blocks of length 1, so that no stage outweighs another by its number of channels or by their size.
-                features.append(
-                    _rows(torch.cat([functional.normalize(block.float(), dim=1) for block in blocks], dim=1))
-                )
+                equals = [functional.normalize(block.float(), dim=1) for block in blocks]
+                features.append(_rows(torch.cat(equals, dim=1)))
         return ImageEncodings(np.concatenate(embeddings), np.concatenate(features))
 
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """Encode M texts with the model's own tokenizer: (M, D) float32, rows of length 1, in the space of the images."""
+        """Encode M texts with the model's own tokenizer: (M, D) float32, rows of length 1."""
         rows = [np.empty((0, self.embed_dim), np.float32)]
         with torch.inference_mode():
             for start in range(0, len(texts), batch_size):
@@ -145,15 +144,14 @@ class Encoder:
         return np.asarray(image)
 
     def _normalised(self, pixels: np.ndarray) -> Tensor:
-        bytes_ = (
-            torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2)
-        )  # a view: channels_last is how bytes come
-        return bytes_ * self._scale + self._shift
+        # Bytes come with their channels last, which is the layout that convolutions are fastest in: no copy is made.
+        return torch.from_numpy(pixels).to(self.device).permute(0, 3, 1, 2) * self._scale + self._shift
 
 
 def load_encoder(model: str = "embedded", device: str = "auto") -> Encoder:
-    """Load a CLIP model by a short name, an open_clip name, a hub id or a local path; see `autoannotate.models.sources`.
+    """Load a CLIP model by a short name, an open_clip name, a hub id or a local path.
 
+    model: see `autoannotate.models.sources` for all that it may be
     device: auto (a CUDA GPU if there is one, else Apple's, else the CPU), cpu, cuda, cuda:1, mps
     Nothing is downloaded for the embedded model or a local path; for others only what the local caches lack.
 
@@ -162,13 +160,20 @@ def load_encoder(model: str = "embedded", device: str = "auto") -> Encoder:
     >>> load_encoder("embedded").encode_texts(["a chest X-ray"]).shape[0]
     1
     """
-    chosen = _device(device)
+    chosen = choose_device(device)
     source = sources.find(model)
-    network, tokenizer = sources.build(source)
-    return Encoder(network, tokenizer, name=model, weights_hash=source.weights_hash(), device=chosen)
+    network, tokenizer = build(source)
+    try:
+        return Encoder(network, tokenizer, name=model, weights_hash=source.weights_hash(), device=chosen)
+    except RuntimeError as error:  # too little memory, or an architecture that open_clip builds but cannot run
+        raise ModelError(
+            f"The model {model} does not run on {chosen} ({first_line(error)}): choose another model, "
+            "such as embedded, or another device."
+        ) from error
 
 
-def _device(name: str) -> torch.device:
+def choose_device(name: str) -> torch.device:
+    """The device of that name, see `load_encoder`; raises ModelError if this machine does not have it."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
         return torch.device(next(kind for kind, here in available.items() if here))
@@ -177,11 +182,7 @@ def _device(name: str) -> torch.device:
     except RuntimeError:
         device = None
     here = device is not None and available.get(device.type, False)
-    if (
-        device is None
-        or not here
-        or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count())
-    ):
+    if device is None or not here or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         choices = ", ".join(["auto", *(kind for kind, is_here in available.items() if is_here)])
         raise ModelError(f"This machine has no device {name}: choose one of {choices}.")
     return device
@@ -191,30 +192,29 @@ def _rows(tensor: Tensor) -> np.ndarray:
     return functional.normalize(tensor.float(), dim=1).cpu().numpy()
 
 
-def _tower(network: nn.Module, probe: Tensor) -> Tower:
+def _tower(network: Any, probe: Tensor) -> Tower:
     """The richest description of images that this network can give beside its embedding.
 
-    Towers come from many makers, so a description counts only if, on the `probe` (B, 3, H, W), it runs and leaves the
-    embedding as the model itself gives it.
+    Towers come from many makers, so a description counts only if, on the `probe` (B, 3, H, W), it runs and leaves
+    the embedding as the model itself gives it.
     """
-    visual: Any = network.visual
-    expected = network.encode_image(probe)  # type: ignore[operator]
-    if hasattr(visual, "trunk"):
-        candidates = [_transformer] if hasattr(visual.trunk, "num_prefix_tokens") else [_convolutional_trunk]
+    visual = network.visual
+    if hasattr(visual, "transformer") or hasattr(getattr(visual, "trunk", None), "num_prefix_tokens"):
+        describe = _transformer
+    elif hasattr(visual, "trunk"):
+        describe = _convolutional_trunk
     else:
-        candidates = [_transformer] if hasattr(visual, "transformer") else [_stages]
-    for candidate in candidates:
-        try:
-            embedding, blocks = candidate(visual, probe)
-        except (AttributeError, TypeError, AssertionError, RuntimeError, KeyError, IndexError):
-            continue
-        if torch.allclose(embedding, expected, rtol=1e-3, atol=1e-4) and all(
-            block.ndim == 2 for block in blocks
-        ):
-            return lambda pixels: candidate(visual, pixels)  # noqa: B023
+        describe = _stages
+    try:
+        embedding, blocks = describe(visual, probe)
+        fits = torch.allclose(embedding, network.encode_image(probe), rtol=1e-3, atol=1e-4)
+        if fits and all(block.ndim == 2 for block in blocks):
+            return lambda pixels: describe(visual, pixels)
+    except (AttributeError, TypeError, AssertionError, RuntimeError, KeyError, IndexError):
+        pass
 
     def joint_only(pixels: Tensor) -> tuple[Tensor, list[Tensor]]:
-        embedding = network.encode_image(pixels)  # type: ignore[operator]
+        embedding = network.encode_image(pixels)
         return embedding, [embedding]
 
     return joint_only

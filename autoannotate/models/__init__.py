@@ -1,7 +1,7 @@
 """The named models: one entry each, and nothing else to change when one is added.
 
-`list_models()` is the table that `autoannotate models` prints. It looks at this machine only (the package itself and the
-local caches of the Hugging Face hub and of open_clip), never at the network, and does not import torch.
+`list_models()` is the table that `autoannotate models` prints. It looks at this machine only (the package
+itself and the local cache of the Hugging Face hub), never at the network, and does not import torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 class NamedModel:
     """A short name for a CLIP model.
 
-    source: what `load_encoder` would take instead of the name (`ARCH/tag`, `hf-hub:org/name`); "" for the model in the package
+    source: what `load_encoder` would take instead (`ARCH/tag`, `hf-hub:org/name`); "" for the one in the
+    package
     hub: the repository of the weights on the Hugging Face hub
     megabytes: size of the weights as they are downloaded
     """
@@ -94,7 +95,7 @@ CATALOGUE: dict[str, NamedModel] = {
             "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224",
             784,
             "MIT; meant for research",
-            "figures of the biomedical literature: radiology, histology, microscopy; knows many diseases by name",
+            "figures of the biomedical literature: radiology, histology, microscopy, many diseases by name",
         ),
         NamedModel(
             "pubmedclip",
@@ -116,19 +117,19 @@ def list_models() -> list[ModelRow]:
     """
     return [
         ModelRow(
-            model.name,
-            model.source or "in the package",
-            model.megabytes,
-            model.licence,
-            model.good_for,
-            _here(model),
+            name=model.name,
+            source=model.source or "in the package",
+            megabytes=model.megabytes,
+            licence=model.licence,
+            good_for=model.good_for,
+            here=_here(model),
         )
         for model in CATALOGUE.values()
     ]
 
 
 def cached_file(repo: str, names: Sequence[str]) -> Path | None:
-    """The first of the named files that the local cache of the Hugging Face hub holds for `repo`; never asks the network."""
+    """The first of the named files in the local cache of the Hugging Face hub for `repo`; asks no network."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in names:

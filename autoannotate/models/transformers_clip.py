@@ -1,7 +1,8 @@
 """CLIP checkpoints in the format of Hugging Face transformers (`CLIPModel`), read as open_clip models.
 
-PubMedCLIP and many fine-tuned CLIPs are published in this format only. Both libraries hold the same network under other
-names, so the conversion is exact: a table of names, three fused matrices a block, and two transposed projections.
+PubMedCLIP and many fine-tuned CLIPs are published in this format only. Both libraries hold the same network under
+other names, so the conversion is exact: a table of names, three matrices fused in each block, and two transposed
+projections.
 """
 
 from __future__ import annotations
@@ -74,12 +75,13 @@ def model_config(config: dict[str, Any]) -> dict[str, Any]:
     activations = {vision["hidden_act"], text["hidden_act"]}
     if len(activations) > 1 or not activations <= _ACTIVATIONS.keys():
         raise ModelError(
-            f"A CLIP with the activations {' and '.join(sorted(activations))} cannot be read as an open_clip model; "
-            "save it in open_clip's own format or choose another model, such as embedded."
+            f"A CLIP with the activations {' and '.join(sorted(activations))} "
+            "cannot be read as an open_clip model: save it in open_clip's own format "
+            "or choose another model, such as embedded."
         )
     if text["vocab_size"] != CLIP_VOCABULARY:
         raise ModelError(
-            f"This CLIP has a vocabulary of {text['vocab_size']} words where CLIP's own tokenizer has {CLIP_VOCABULARY}; "
+            f"This CLIP knows {text['vocab_size']} tokens where CLIP's own tokenizer has {CLIP_VOCABULARY}: "
             "save it in open_clip's own format or choose another model, such as embedded."
         )
     return {
@@ -105,7 +107,7 @@ def model_config(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def preprocess_config(config: dict[str, Any]) -> dict[str, Any]:
-    """The open_clip preprocess config of a preprocessor_config.json; {} gives open_clip's defaults, which are CLIP's own."""
+    """The open_clip preprocess config of a preprocessor_config.json; {} stands for CLIP's own."""
     keys = {"image_mean": "mean", "image_std": "std"}
     found: dict[str, Any] = {ours: config[theirs] for theirs, ours in keys.items() if config.get(theirs)}
     if config.get("resample") in (2, 3):
