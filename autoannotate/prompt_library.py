@@ -22,7 +22,12 @@ class Modality:
 
     name: str
     also: tuple[str, ...]
+    terms: tuple[str, ...]
     templates: tuple[str, ...]
+
+    def any_part(self) -> ImageKind:
+        """The kind of image that this modality makes, whatever the body part."""
+        return ImageKind(self.name, self.also, self, "", self.terms)
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,11 @@ class ImageKind:
     also: tuple[str, ...]
     modality: Modality
     part: str
-    terms: tuple[str, ...] = ()
+    terms: tuple[str, ...]
+
+    def covers(self, kind: ImageKind | None) -> bool:
+        """True for the same kind, and for any body part of the modality where this kind names no body part."""
+        return kind is not None and (self == kind or (not self.part and self.modality == kind.modality))
 
 
 @dataclass(frozen=True)
@@ -66,57 +75,54 @@ class Library:
     image_templates: tuple[str, ...]
     modalities: tuple[Modality, ...]
     images: tuple[ImageKind, ...]
-    together: Mapping[frozenset[str], str]
+    together: Mapping[frozenset[str], ImageKind]
     names: Mapping[str, tuple[Meaning, ...]]
     terms: Mapping[str, tuple[Meaning, ...]]
 
     def find(self, name: str) -> tuple[Meaning, ...]:
         """The meanings of a class name: by name, negated, with its body part, or as a term; () if unknown."""
-        return self.names.get(key(name)) or self._negated(name) or self._with_body_part(name) or self._as_term(name)
+        return (
+            self.names.get(key(name)) or self._signed(name) or self._with_kind_of_image(name) or self._with_term(name)
+        )
 
-    def _negated(self, name: str) -> tuple[Meaning, ...]:
-        match = re.fullmatch(r"(?i)(?:no|not|non|without|absence of)[\s_-]+(.+)|(.+?)[\s_-]+(?:negative|absent)", name)
-        if match is None:
-            return ()
+    def _signed(self, name: str) -> tuple[Meaning, ...]:
+        """`no pneumonia`, `pneumonia-negative`: the opposite of a known class; `pneumonia-positive`: the class."""
+        name = _written_sign(name)
+        if match := re.fullmatch(r"(?i)(.+?)[\s_-]+(?:positive|present)", name):
+            return self.names.get(key(match[1]), ())
+        match = re.fullmatch(r"(?i)(?:no|not|non|without)[\s_-]+(.+)|(.+?)[\s_-]+(?:negative|absent)", name)
         found = []
-        for meaning in self.names.get(key(match[1] or match[2]), ()):
+        for meaning in self.names.get(key(match[1] or match[2]), ()) if match else ():
             nouns = [re.sub(r"^(an?|the) ", "", term) for term in meaning.terms]
             terms = tuple(f"no {noun}" for noun in nouns if not re.match(r"no |normal|healthy", noun))
             if terms and not meaning.picture:
-                found.append(replace(meaning, name=f"no {meaning.name}", also=(), terms=terms))
+                found.append(replace(meaning, name=f"no {meaning.name}", also=(), terms=terms, sentences=()))
         return tuple(found)
 
-    def _with_body_part(self, name: str) -> tuple[Meaning, ...]:
+    def _with_kind_of_image(self, name: str) -> tuple[Meaning, ...]:
+        """`normal chest`, `CT pneumonia`: a known class on the kind of image named beside it."""
         words = spoken(name).split()
         for cut in range(1, len(words)):
             start, end = " ".join(words[:cut]), " ".join(words[cut:])
             for place, thing in ((start, end), (end, start)):
-                kinds = {meaning.image for meaning in self.names.get(key(place), ()) if meaning.picture}
-                found = tuple(m for m in self.names.get(key(thing), ()) if m.image in kinds and not m.picture)
-                if found:
+                kinds = [m.image for m in self.names.get(key(place), ()) if m.picture and m.image]
+                known = [m for m in self.names.get(key(thing), ()) if not m.picture]
+                if found := tuple(m for m in known if any(kind.covers(m.image) for kind in kinds)):
                     return found
         return ()
 
-    def _as_term(self, name: str) -> tuple[Meaning, ...]:
-        term = spoken(name)
-        return tuple(replace(m, name=term, also=(), terms=(term,)) for m in self.terms.get(key(name), ()))
+    def _with_term(self, name: str) -> tuple[Meaning, ...]:
+        """A term of a known class may say less than the class (fibroadenoma: benign), so it stands for itself."""
+        found = self.terms.get(key(name), ())
+        return tuple(m if m.picture else replace(m, name=spoken(name), also=(), terms=(spoken(name),)) for m in found)
 
     def kind(self, words: str) -> ImageKind:
         """The kind of image that `words` name: a kind ("chest X-ray", "CXR") or a modality of any body part ("CT").
 
         Raises UsageError where there is no such kind and no such modality.
         """
-        wanted = key(words)
-        for kind in self.images:
-            if key(kind.name) == wanted:
-                return kind
-        for modality in self.modalities:
-            if wanted in map(key, (modality.name, *modality.also)):
-                kinds = [kind for kind in self.images if kind.modality == modality]
-                return kinds[0] if len(kinds) == 1 else ImageKind(modality.name, (), modality, "")
-        pictures = [meaning.image for meaning in self.names.get(wanted, ()) if meaning.picture]
-        if pictures and pictures[0]:
-            return pictures[0]
+        if found := _kind(words, self.images, self.modalities):
+            return found
         known = [kind.name for kind in self.images] + [modality.name for modality in self.modalities]
         near = difflib.get_close_matches(words, known, n=3, cutoff=0.4) or [m.name for m in self.modalities[:6]]
         raise UsageError(
@@ -140,11 +146,13 @@ def key(name: str) -> str:
     >>> key("Brain_Tumours") == key("brain tumor"), key("X-ray") == key("xray")
     (True, True)
     """
-    text = unicodedata.normalize("NFKC", name).casefold().strip()
-    text = re.sub(r"\+$", " positive", text)
-    text = re.sub(r"[-\u2212]$", " negative", text)
+    text = _written_sign(unicodedata.normalize("NFKC", name).casefold())
     text = re.sub(r"['\u2019`]", "", text).replace("&", " and ").replace("_", " ")
     return "".join(_singular(_american(word)) for word in re.findall(r"\w+", text)) or text
+
+
+def _written_sign(name: str) -> str:
+    return re.sub(r"(?<=\w)[-\u2212]$", " negative", re.sub(r"(?<=\w)\+$", " positive", name.strip()))
 
 
 def _american(word: str) -> str:
@@ -313,12 +321,13 @@ def _build(documents: Sequence[_Document]) -> Library:
     general, whole = _templates(documents)
     modalities = _modalities(documents)
     images = _images(documents, modalities)
-    pictures = [Meaning(k.name, k.also + _paraphrases(k), k.terms, k, picture=True, home=k) for k in images.values()]
+    kinds = [*images.values(), *(modality.any_part() for modality in modalities.values())]
+    pictures = [Meaning(k.name, k.also + _paraphrases(k), k.terms, k, picture=True, home=k) for k in kinds]
     own = [meaning for document in documents if document.own for meaning in _classes(document, images, modalities)]
     shipped = [
         meaning for document in documents if not document.own for meaning in _classes(document, images, modalities)
     ]
-    order = {kind.name: position for position, kind in enumerate(images.values())}
+    order = {kind.name: position for position, kind in enumerate(kinds)}
 
     def by_order(meaning: Meaning) -> int:
         return order.get(meaning.image.name, len(order)) if meaning.image else -1
@@ -331,7 +340,7 @@ def _build(documents: Sequence[_Document]) -> Library:
         image_templates=whole,
         modalities=tuple(modalities.values()),
         images=tuple(images.values()),
-        together=_together(documents),
+        together=_together(documents, images, modalities),
         names=names,
         terms=_index([*own, *shipped], lambda meaning: meaning.terms),
     )
@@ -368,19 +377,16 @@ def _modalities(documents: Sequence[_Document]) -> dict[str, Modality]:
     found: dict[str, Modality] = {}
     for _, section in _section(documents, "modalities"):
         for name, entry in section.mapping().items():
-            forms = entry.mapping(("also", "templates"))
-            before = found.get(key(name))
-            if before is None and "templates" not in forms:
-                raise entry.wrong("a new modality needs `templates`")
+            forms = entry.mapping(("also", "terms", "templates"))
+            before = found.get(key(name), Modality(name, (), (name,), ()))
             found[key(name)] = Modality(
-                name=before.name if before else name,
-                also=forms["also"].texts() if "also" in forms else before.also if before else (),
-                templates=forms["templates"].templates()
-                if "templates" in forms
-                else before.templates
-                if before
-                else (),
+                name=before.name,
+                also=_texts(forms, "also", before.also),
+                terms=_texts(forms, "terms", before.terms),
+                templates=forms["templates"].templates() if "templates" in forms else before.templates,
             )
+            if not found[key(name)].templates:
+                raise entry.wrong("a new modality needs `templates`")
     return found
 
 
@@ -390,17 +396,25 @@ def _images(documents: Sequence[_Document], modalities: Mapping[str, Modality]) 
         for name, entry in section.mapping().items():
             forms = entry.mapping(("also", "modality", "part", "terms"))
             before = found.get(key(name))
-            if before is None and "modality" not in forms:
+            if "modality" in forms:
+                modality = _modality(forms["modality"], modalities)
+                before = before or ImageKind(name, (), modality, "", (name,))
+            elif before:
+                modality = before.modality
+            else:
                 raise entry.wrong("a new kind of image needs a `modality`")
-            modality = _modality(forms["modality"], modalities) if "modality" in forms else None
             found[key(name)] = ImageKind(
-                name=before.name if before else name,
-                also=forms["also"].texts() if "also" in forms else before.also if before else (),
-                modality=modality or before.modality,  # type: ignore[union-attr]
-                part=forms["part"].text() if "part" in forms else before.part if before else "",
-                terms=forms["terms"].texts() if "terms" in forms else before.terms if before else (name,),
+                name=before.name,
+                also=_texts(forms, "also", before.also),
+                modality=modality,
+                part=forms["part"].text() if "part" in forms else before.part,
+                terms=_texts(forms, "terms", before.terms),
             )
     return found
+
+
+def _texts(forms: Mapping[str, _Form], name: str, otherwise: tuple[str, ...]) -> tuple[str, ...]:
+    return forms[name].texts() if name in forms else otherwise
 
 
 def _modality(form: _Form, modalities: Mapping[str, Modality]) -> Modality:
@@ -412,14 +426,22 @@ def _modality(form: _Form, modalities: Mapping[str, Modality]) -> Modality:
     raise form.wrong(f"there is no modality {form.text()!r}; expected one of {known}")
 
 
-def _image(form: _Form, images: Mapping[str, ImageKind]) -> ImageKind:
-    if found := images.get(key(form.text())):
+def _image(form: _Form, images: Mapping[str, ImageKind], modalities: Mapping[str, Modality]) -> ImageKind:
+    if found := _kind(form.text(), tuple(images.values()), tuple(modalities.values())):
         return found
-    for kind in images.values():
-        if key(form.text()) in map(key, (*kind.also, *_paraphrases(kind))):
-            return kind
     near = difflib.get_close_matches(form.text(), [kind.name for kind in images.values()], n=3, cutoff=0.3)
     raise form.wrong(f"there is no kind of image {form.text()!r}; the nearest are {', '.join(near) or 'none'}")
+
+
+def _kind(words: str, images: Sequence[ImageKind], modalities: Sequence[Modality]) -> ImageKind | None:
+    wanted = key(words)
+    if named := [kind for kind in images if key(kind.name) == wanted]:
+        return named[0]
+    for modality in modalities:
+        if wanted in map(key, (modality.name, *modality.also)):
+            kinds = [kind for kind in images if kind.modality == modality]
+            return kinds[0] if len(kinds) == 1 else modality.any_part()
+    return next((kind for kind in images if wanted in map(key, (*kind.also, *_paraphrases(kind)))), None)
 
 
 def _classes(
@@ -427,36 +449,39 @@ def _classes(
 ) -> Iterator[Meaning]:
     if "classes" not in document.sections:
         return
-    default = _image(document.sections["image"], images) if "image" in document.sections else None
+    default = _image(document.sections["image"], images, modalities) if "image" in document.sections else None
     for name, entry in document.sections["classes"].mapping().items():
         if not isinstance(entry.value, dict):
             yield Meaning(name, (), (name,), sentences=entry.texts())
             continue
         forms = entry.mapping(_CLASS_KEYS)
-        kind = _image(forms["image"], images) if "image" in forms else default
+        kind = _image(forms["image"], images, modalities) if "image" in forms else default
         if "modality" in forms:
             modality = _modality(forms["modality"], modalities)
             part = forms["part"].text() if "part" in forms else ""
             same = [k for k in images.values() if k.modality == modality and k.part == part]
-            kind = same[0] if same else ImageKind(f"{part} {modality.name}".strip(), (), modality, part)
+            named = f"{part} {modality.name}".strip()
+            kind = same[0] if same else ImageKind(named, (), modality, part, (named,))
         elif "part" in forms:
             raise entry.wrong("`part` needs a `modality` beside it")
         yield Meaning(
             name=name,
-            also=forms["also"].texts() if "also" in forms else (),
-            terms=forms["terms"].texts() if "terms" in forms else (name,),
+            also=_texts(forms, "also", ()),
+            terms=_texts(forms, "terms", (name,)),
             image=kind,
-            sentences=forms["sentences"].texts() if "sentences" in forms else (),
+            sentences=_texts(forms, "sentences", ()),
             home=kind,
         )
 
 
-def _together(documents: Sequence[_Document]) -> dict[frozenset[str], str]:
+def _together(
+    documents: Sequence[_Document], images: Mapping[str, ImageKind], modalities: Mapping[str, Modality]
+) -> dict[frozenset[str], ImageKind]:
     rules = {}
     for _, section in _section(documents, "together"):
         for entry in section.items():
             forms = entry.mapping(("classes", "image"))
             if set(forms) != {"classes", "image"}:
                 raise entry.wrong("expected both `classes` and `image`")
-            rules[frozenset(map(key, forms["classes"].texts()))] = forms["image"].text()
+            rules[frozenset(map(key, forms["classes"].texts()))] = _image(forms["image"], images, modalities)
     return rules

@@ -88,11 +88,12 @@ def _refuse_duplicates(names: Sequence[str], meanings: Sequence[Meaning]) -> Non
     seen: dict[tuple[str, str], str] = {}
     for name, meaning in zip(names, meanings, strict=True):
         identity = (meaning.name, meaning.home.name if meaning.home else "")
-        if (first := seen.setdefault(identity, name)) is not name:
+        if first := seen.get(identity):
             same = f"{name!r} is there twice" if first == name else f"{first!r} and {name!r} are two names of one class"
             raise UsageError(
                 f"Among the classes {same}; leave one out, or tell them apart in a file given with --prompts."
             )
+        seen[identity] = name
 
 
 class _Call:
@@ -102,10 +103,12 @@ class _Call:
         self.names = names
         self.options = [library.find(name) for name in names]
         self.order = {kind: position for position, kind in enumerate(library.images)}
+        self.stated = isinstance(modality, str)
+        given = [modality] if isinstance(modality, str) else list(modality or ())
+        self.focus = [library.kind(words) for words in given]
         rule = library.together.get(frozenset(map(key, names)))
-        hints = [modality] if isinstance(modality, str) else list(modality or ([rule] if rule else []))
-        self.focus = [library.kind(hint) for hint in hints]
-        self.stated = isinstance(modality, str) or (not modality and rule is not None)
+        if rule and (not self.focus or any(f.covers(rule) for f in self.focus)):
+            self.stated, self.focus = True, [rule]
 
         findings = [{m.image for m in options if m.image and not m.picture} for options in self.options]
         decided = [
@@ -115,10 +118,12 @@ class _Call:
         ]
         self.votes = Counter(kind for kinds in findings for kind in kinds)
         self.anchored: set[ImageKind] = set().union(*decided)
-        self.common = self._best_kind(set.intersection(*decided)) if decided else None
         self.finding_focus = self.focus
-        if not self.stated and self.anchored:  # a kind found among the images must make sense for the classes
-            self.finding_focus = [f for f in self.focus if any(_fits(f, kind) for kind in self.anchored)]
+        if self.stated:
+            decided = [{kind for kind in kinds if self.focus[0].covers(kind)} for kinds in decided]
+        elif self.anchored:  # a kind found among the images must make sense for the classes
+            self.finding_focus = [f for f in self.focus if any(f.covers(kind) for kind in self.anchored)]
+        self.common = self._best_kind(set.intersection(*decided)) if decided else None
 
     def meanings(self) -> list[Meaning]:
         return [self._choose(name, options) for name, options in zip(self.names, self.options, strict=True)]
@@ -130,11 +135,13 @@ class _Call:
         findings = [m for m in options if m.image and not m.picture]
         general = [m for m in options if m.general]
 
-        in_focus = [m for m in findings if _any_fits(self.finding_focus, m)]
-        if in_focus := in_focus or [m for m in pictures if _any_fits(self.focus, m)]:
+        in_focus = [m for m in findings if _any_covers(self.finding_focus, m)]
+        if general:  # "CT" alone does not say what is normal: the body part must be known, or follow from the others
+            in_focus = [m for m in in_focus if m.image in self.anchored or m.image in self.focus]
+        if in_focus := in_focus or [m for m in pictures if _any_covers(self.focus, m)]:
             return min(in_focus, key=self._rank)
         if self.stated and (findings or general or not pictures):
-            return self._carried(general or sorted(findings, key=self._rank), name, self.focus[0])
+            return self._carried(general or sorted(findings, key=self._rank), name, self.common or self.focus[0])
         if general or pictures:  # these words mean something on an image only where the other classes ask for it
             findings = [m for m in findings if m.image in self.anchored or (pictures and self._votes(m) > 1)]
         if findings:
@@ -155,7 +162,7 @@ class _Call:
 
     def _rank(self, meaning: Meaning) -> tuple[int, int, int]:
         assert meaning.image is not None
-        position = next((i for i, f in enumerate(self.focus) if _fits(f, meaning.image)), len(self.focus))
+        position = next((i for i, f in enumerate(self.focus) if f.covers(meaning.image)), len(self.focus))
         return position, -self._votes(meaning), self._position(meaning.image)
 
     def _votes(self, meaning: Meaning) -> int:
@@ -168,12 +175,8 @@ class _Call:
         return self.order.get(kind, len(self.order))
 
 
-def _fits(focus: ImageKind, kind: ImageKind | None) -> bool:
-    return kind is not None and (focus == kind or (not focus.part and focus.modality == kind.modality))
-
-
-def _any_fits(focus: Sequence[ImageKind], meaning: Meaning) -> bool:
-    return any(_fits(f, meaning.image) for f in focus)
+def _any_covers(focus: Sequence[ImageKind], meaning: Meaning) -> bool:
+    return any(f.covers(meaning.image) for f in focus)
 
 
 def _sense(meaning: Meaning, *, known: bool) -> str:
@@ -213,5 +216,5 @@ def _fill(terms: Sequence[str], templates: Sequence[str], limit: int) -> tuple[s
 
 
 def _article(template: str, term: str) -> str:
-    vowel = re.match(r"[aeioAEIO]|ul|un(?!i)|(X-ray|MR|H&E|FDG|LV|NM)(?!\w*[a-z])|X-ray|MRI", term)
+    vowel = re.match(r"[aeioAEIO]|u[ln](?!i)|X-ray|MR|H&E|FDG", term)
     return template.replace("a {}", "an {}") if vowel else template
