@@ -57,10 +57,12 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     """The numbers of a run beside its classes, as name and value."""
     run, images = annotations.run, max(len(annotations.table), 1)
     rows = []
-    disagreed = run.get("counts", {}).get("clip_student_disagreements")
+    disagreed = (run.get("counts") or {}).get("clip_student_disagreements")
     if disagreed is not None:
         share = percent(disagreed / images)
         rows.append(("CLIP and the student disagree", f"{counted(disagreed, 'image')} ({share})"))
+    if note := (run.get("student") or {}).get("note"):
+        rows.append(("the student", str(note)))
     rate = run.get("estimated_error_rate")
     if rate is not None:
         rows.append(("labels estimated wrong", f"{percent(rate)} (cleanlab)"))
