@@ -126,8 +126,8 @@ class Library:
         known = [kind.name for kind in self.images] + [modality.name for modality in self.modalities]
         near = difflib.get_close_matches(words, known, n=3, cutoff=0.4) or [m.name for m in self.modalities[:6]]
         raise UsageError(
-            f"There is no modality or kind of image named {words!r}. Try one of these: {', '.join(near)}; "
-            "prompts/images.yaml lists them all."
+            f"There is no modality or kind of image named {words!r}; the nearest known are {', '.join(near)}. "
+            "Name a modality (CT), or a modality and body part (chest X-ray)."
         )
 
 
