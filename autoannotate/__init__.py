@@ -1,0 +1,19 @@
+"""Labels for unlabelled medical images: CLIP proposes, cleanlab doubts, a CNN corrects, a clinician decides."""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from autoannotate.annotations import Annotations
+    from autoannotate.annotator import Annotator
+
+__all__ = ["Annotations", "Annotator"]
+__version__ = version("autoannotate")
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used, so that `autoannotate --help` need not wait for torch."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{'annotator' if name == 'Annotator' else 'annotations'}"), name)

@@ -1,0 +1,94 @@
+"""Encoded images kept between runs: a second run with other classes, or one that was stopped, encodes nothing twice.
+
+One SQLite file, one row an image, keyed by the encoder's weights and the image's fingerprint. It lives in the user's
+own cache folder, readable by nobody else: embeddings are derived from medical images and are as private as they are.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autoannotate.errors import OutputError
+
+READ_AT_ONCE = 500  # SQLite takes at most 999 parameters a query
+
+
+def default_folder() -> Path:
+    """AUTOANNOTATE_CACHE, else the operating system's cache folder of this user."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("AUTOANNOTATE_CACHE") or user_cache_path("autoannotate"))
+
+
+class EncodingCache:
+    """Embeddings (D,) and features (F,) of images by key, as float32.
+
+    folder: where the file is, made if missing; None keeps everything in memory for this run only.
+    encoder: the hash of its weights; rows of other encoders are never mixed in.
+    """
+
+    def __init__(self, folder: Path | None, encoder: str) -> None:
+        self.encoder = encoder
+        try:
+            if folder is not None:
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+                (folder / "encodings.sqlite").touch(mode=0o600)
+            self._rows = sqlite3.connect(":memory:" if folder is None else folder / "encodings.sqlite", timeout=60)
+            self._rows.execute("PRAGMA journal_mode = WAL")
+            self._rows.execute(
+                "CREATE TABLE IF NOT EXISTS encodings (key TEXT PRIMARY KEY, embedding BLOB NOT NULL, features BLOB NOT NULL)"
+            )
+        except (OSError, sqlite3.Error) as error:
+            raise OutputError(
+                f"Encoded images cannot be kept in {folder} ({error}); name another folder with --cache, or use --no-cache."
+            ) from None
+
+    def known(self, keys: Sequence[str]) -> set[str]:
+        """Those of the keys that are here."""
+        found: set[str] = set()
+        for part in self._parts(keys):
+            found |= {key for key, _, _ in self._select("key, '', ''", part)}
+        return found
+
+    def get(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Embeddings (N, D) and features (N, F) of known keys, in their order."""
+        rows = {key: (embedding, features) for part in self._parts(keys) for key, embedding, features in
+                self._select("key, embedding, features", part)}  # fmt: skip
+        embeddings, features = zip(*(rows[key] for key in keys), strict=True)
+        return tuple(np.stack([np.frombuffer(row, np.float32) for row in rows]) for rows in (embeddings, features))  # type: ignore[return-value]
+
+    def put(self, keys: Iterable[str], embeddings: np.ndarray, features: np.ndarray) -> None:
+        """Keep some rows, in one transaction."""
+        rows = [
+            (self._key(key), embedding.astype(np.float32).tobytes(), feature.astype(np.float32).tobytes())
+            for key, embedding, feature in zip(keys, embeddings, features, strict=True)
+        ]
+        try:
+            with self._rows:
+                self._rows.executemany("INSERT OR REPLACE INTO encodings VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as error:
+            raise OutputError(
+                f"Encoded images cannot be kept ({error}); free some disk space, name another folder with --cache, "
+                "or use --no-cache."
+            ) from None
+
+    def close(self) -> None:
+        self._rows.close()
+
+    def _key(self, key: str) -> str:
+        return f"{self.encoder}:{key}"
+
+    def _parts(self, keys: Sequence[str]) -> Iterable[Sequence[str]]:
+        return (keys[start : start + READ_AT_ONCE] for start in range(0, len(keys), READ_AT_ONCE))
+
+    def _select(self, columns: str, keys: Sequence[str]) -> list[tuple[str, bytes, bytes]]:
+        marks = ",".join("?" * len(keys))
+        rows = self._rows.execute(
+            f"SELECT {columns} FROM encodings WHERE key IN ({marks})", [self._key(key) for key in keys]
+        )
+        return [(key.removeprefix(f"{self.encoder}:"), embedding, features) for key, embedding, features in rows]

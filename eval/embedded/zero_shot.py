@@ -1,0 +1,140 @@
+"""Zero-shot accuracy of an encoder on the evaluation sets, at full resolution and at 28 pixels, as a Markdown table.
+
+The prompts are the product's own (`autoannotate prompts CLASSES`), the answer is the class of the highest cosine; nothing is
+fitted. At 28 pixels every image is squashed to 28 × 28 as in MedMNIST, and the encoder enlarges it again.
+
+    python eval/embedded/zero_shot.py --data EVAL_DIR --model embedded
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from autoannotate import zeroshot
+from autoannotate.encoder import Encoder, load_encoder
+from autoannotate.images import find_images, read_image
+from autoannotate.prompts import class_prompts
+
+
+@dataclass(frozen=True)
+class Task:
+    """Classes by the name given on the command line; each is a set (`chest_nih`) or a label in it (`skin_ham10000:mel`)."""
+
+    name: str
+    classes: dict[str, str]
+
+
+SETS = {"retina": "medmnist/retinamnist.npz"}
+BLOOD_5 = ("neutrophil", "eosinophil", "basophil", "monocyte", "lymphocyte")
+BLOOD_8 = (*BLOOD_5, "erythroblast", "ig", "platelet")
+SKIN_7 = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+TASKS = (
+    Task("chest X-ray / breast ultrasound", {"chest": "chest_nih", "breast": "breast_busi"}),
+    Task("blood cell / dermatoscopy", {"blood": "blood_pbc", "skin": "skin_ham10000"}),
+    Task(
+        "six ways",
+        {
+            "chest X-ray": "chest_nih",
+            "breast ultrasound": "breast_busi",
+            "blood cell": "blood_pbc",
+            "dermatoscopy": "skin_ham10000",
+            "retinal fundus": "retina",
+            "brain MRI": "brain_mri",
+        },
+    ),
+    Task("melanoma / nevus", {"mel": "skin_ham10000:mel", "nv": "skin_ham10000:nv"}),
+    Task("five white blood cells", {name: f"blood_pbc:{name}" for name in BLOOD_5}),
+    Task("eight blood cells", {name: f"blood_pbc:{name}" for name in BLOOD_8}),
+    Task("seven skin lesions", {name: f"skin_ham10000:{name}" for name in SKIN_7}),
+    Task("normal / pneumonia (children)", {name: f"chest_pneumonia:{name}" for name in ("normal", "pneumonia")}),
+    Task("normal / abnormal (chest)", {name: f"chest_nih:{name}" for name in ("normal", "abnormal")}),
+    Task("breast ultrasound, three", {name: f"breast_busi:{name}" for name in ("normal", "benign", "malignant")}),
+    Task("benign / malignant (breast)", {name: f"breast_busi:{name}" for name in ("benign", "malignant")}),
+    Task("tumor / no tumor (brain)", {name: f"brain_mri:{name}" for name in ("tumor", "no tumor")}),
+)
+
+
+class Sets:
+    """The evaluation images of each set, encoded once at each resolution."""
+
+    def __init__(self, data: Path, encoder: Encoder, most: int) -> None:
+        self.data, self.encoder, self.most = data, encoder, most
+        self.images, self.seconds = 0, 0.0
+
+    @cache  # noqa: B019 - one instance a run
+    def encode(self, name: str, side: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """Embeddings (N, D), features (N, F) and labels of a set, at most `most` images in a fixed random order."""
+        source = self.data / SETS.get(name, f"{name}/images")
+        refs = find_images(source)
+        labels = [""] * len(refs)
+        if source.is_dir():
+            table = pd.read_csv(source.parent / "labels.csv").set_index("path")["label"]
+            labels = [table[f"images/{ref.path}"] for ref in refs]
+        order = np.random.default_rng(0).permutation(len(refs))[: self.most]
+
+        def pictures() -> Iterator[Image.Image]:
+            for i in order:
+                image = read_image(refs[i])
+                yield image if side is None else image.resize((side, side), Image.Resampling.BICUBIC)
+
+        started = time.monotonic()
+        encodings = self.encoder.encode_images(pictures())
+        self.seconds += time.monotonic() - started
+        self.images += len(order)
+        return encodings.embeddings, encodings.features, [labels[i] for i in order]
+
+    def of_task(self, task: Task, side: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Embeddings (N, D), features (N, F) and true classes (N,) of a task."""
+        embeddings, features, truth = [], [], []
+        for k, source in enumerate(task.classes.values()):
+            name, _, label = source.partition(":")
+            e, f, labels = self.encode(name, side)
+            chosen = np.array([not label or found == label for found in labels])
+            embeddings.append(e[chosen])
+            features.append(f[chosen])
+            truth += [k] * int(chosen.sum())
+        return np.concatenate(embeddings), np.concatenate(features), np.array(truth)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="embedded")
+    parser.add_argument("--most", type=int, default=100_000, help="images of each set")
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    options = parser.parse_args()
+
+    encoder = load_encoder(options.model)
+    sets = Sets(options.data, encoder, options.most)
+    numbers: dict[str, dict[str, float]] = {}
+    print("| task | classes | images | full: accuracy | balanced | 28 px: accuracy | balanced |")
+    print("|---|---|---|---|---|---|---|")
+    for task in TASKS:
+        texts = [encoder.encode_texts(prompt.texts) for prompt in class_prompts(list(task.classes))]
+        classes = zeroshot.class_embeddings(texts)
+        row: dict[str, float] = {}
+        for side, name in ((None, "full"), (28, "28 px")):
+            embeddings, _, truth = sets.of_task(task, side)
+            right = (embeddings @ classes.T).argmax(1) == truth
+            row[name] = float(right.mean())
+            row[f"{name} balanced"] = float(np.mean([right[truth == k].mean() for k in range(len(classes))]))
+        numbers[task.name] = row
+        cells = " | ".join(f"{value:.1%}" for value in row.values())
+        print(f"| {task.name} | {len(task.classes)} | {len(truth)} | {cells} |", flush=True)
+    print(f"\n{sets.images} images read and encoded in {sets.seconds:.0f} s, {sets.images / sets.seconds:.0f} a second")
+    if options.json:
+        options.json.write_text(json.dumps(numbers, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
