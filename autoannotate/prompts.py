@@ -50,7 +50,16 @@ def class_prompts(
     library = load_library(file)
     names = _checked(classes)
     meanings = _Call(names, library, modality).meanings()
-    _refuse_duplicates(names, meanings)
+    if not isinstance(modality, str) and _duplicates(
+        meanings
+    ):  # only images made two names one: the words alone decide
+        meanings = _Call(names, library, None).meanings()
+    if same := _duplicates(meanings):
+        first, second = (names[i] for i in same)
+        what = (
+            f"{first!r} is there twice" if first == second else f"{first!r} and {second!r} are two names of one class"
+        )
+        raise UsageError(f"Among the classes {what}; leave one out, or tell them apart in a file given with --prompts.")
     return [
         ClassPrompts(name, _sentences(meaning, library), _sense(meaning, known=bool(library.find(name))))
         for name, meaning in zip(names, meanings, strict=True)
@@ -84,16 +93,13 @@ def _checked(classes: Sequence[str]) -> list[str]:
     return names
 
 
-def _refuse_duplicates(names: Sequence[str], meanings: Sequence[Meaning]) -> None:
-    seen: dict[tuple[str, str], str] = {}
-    for name, meaning in zip(names, meanings, strict=True):
-        identity = (meaning.name, meaning.home.name if meaning.home else "")
-        if first := seen.get(identity):
-            same = f"{name!r} is there twice" if first == name else f"{first!r} and {name!r} are two names of one class"
-            raise UsageError(
-                f"Among the classes {same}; leave one out, or tell them apart in a file given with --prompts."
-            )
-        seen[identity] = name
+def _duplicates(meanings: Sequence[Meaning]) -> tuple[int, int] | None:
+    seen: dict[tuple[str, str], int] = {}
+    for position, meaning in enumerate(meanings):
+        first = seen.setdefault((meaning.name, meaning.home.name if meaning.home else ""), position)
+        if first != position:
+            return first, position
+    return None
 
 
 class _Call:

@@ -152,6 +152,7 @@ def test_kinds_of_image_found_in_the_folder_are_hints_that_must_make_sense():
     assert (
         senses(["melanoma", "nevus"], modality=["clinical skin photograph"])[0] == "melanoma (clinical skin photograph)"
     )
+    assert senses(["tumor", "cancer"], modality=["brain MRI"]) == ["tumor (general)", "malignant (general)"]
     wrong_hint = senses(["pneumonia", "normal"], modality=["hand X-ray"])
     assert wrong_hint == ["pneumonia (chest X-ray)", "normal (chest X-ray)"]
 
