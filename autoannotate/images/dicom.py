@@ -25,10 +25,9 @@ def _recognises(head: bytes) -> bool:
     """The magic word, or, in files without it, a first element of group 8 in little endian order."""
     if head[128:132] == b"DICM":
         return True
-    first_element, vr_or_length = head[:4], head[4:8]
-    return first_element in (b"\x08\0\x00\0", b"\x08\0\x05\0", b"\x08\0\x08\0") and (
-        vr_or_length[:2] in (b"UL", b"CS") or vr_or_length[1:] == b"\0\0\0"
-    )
+    tag, vr_or_length = head[:4], head[4:8]
+    first_tag = tag[:2] == b"\x08\0" and tag[2:3] in b"\x00\x01\x05\x08\x16\x18" and tag[3:] == b"\0"
+    return first_tag and (vr_or_length[:2] in (b"UL", b"CS", b"UI") or vr_or_length[1:] == b"\0\0\0")
 
 
 def _count_frames(file: Path) -> int | None:

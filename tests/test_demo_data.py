@@ -1,0 +1,92 @@
+"""The images of `autoannotate demo`: real, with a known truth, with and without a network."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from autoannotate import demo
+from autoannotate.errors import OutputError
+from autoannotate.images import find_images, read_image
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every attempt to reach another machine fails, and says so to the test."""
+
+    def refuse(*arguments: object, **options: object) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+def test_pydicom_images_need_no_network(tmp_path: Path, no_network: None) -> None:
+    found = demo.pydicom_demo_set(tmp_path)
+    assert found.classes == ("CT", "MRI", "ultrasound", "X-ray")
+    assert Counter(found.truth.values()).total() >= 20
+    assert min(Counter(found.truth.values()).values()) >= 4
+    images = {ref.path: read_image(ref) for ref in find_images(found.folder)}
+    assert images.keys() == found.truth.keys()
+    assert all(min(image.size) >= 64 for image in images.values())
+    assert len({image.tobytes() for image in images.values()}) == len(images)
+    assert all(np.asarray(image).std() > 5 for image in images.values())
+
+
+def test_the_same_images_every_time(tmp_path: Path) -> None:
+    assert demo.pydicom_demo_set(tmp_path) == demo.pydicom_demo_set(tmp_path)
+
+
+def test_medmnist_draws_by_seed_from_the_test_splits(tmp_path: Path, data_dir: Path, no_network: None) -> None:
+    root = data_dir / "eval" / "medmnist"
+    found = demo.medmnist_demo_set(tmp_path, seed=1, root=root)
+    assert found is not None
+    assert found.classes == ("chest", "breast")
+    assert Counter(found.truth.values()) == {"chest": 300, "breast": 156}
+    assert {ref.path for ref in find_images(found.folder)} == found.truth.keys()
+    with np.load(root / "breastmnist.npz") as arrays:
+        expected = arrays["test_images"][17]
+    (image,) = (read_image(ref) for ref in find_images(found.folder) if ref.path == "breastmnist-test-017.png")
+    assert (np.asarray(image)[..., 0] == expected).all()
+    assert demo.medmnist_demo_set(tmp_path, seed=1, root=root) == found
+
+
+def test_without_network_medmnist_gives_up_at_once_and_pydicom_steps_in(
+    tmp_path: Path, no_network: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import medmnist
+
+    monkeypatch.setattr(medmnist.dataset, "DEFAULT_ROOT", str(tmp_path / "downloads"))
+    assert demo.medmnist_demo_set(tmp_path) is None
+    assert demo.demo_set(tmp_path).name == "pydicom"
+
+
+def test_a_network_that_swallows_everything_is_given_up_within_ten_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import medmnist  # noqa: F401 - importing it takes seconds that are not the network's
+
+    monkeypatch.setattr(demo, "_NETWORK_SECONDS", 0.5)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: time.sleep(5))
+    start = time.monotonic()
+    assert demo.medmnist_demo_set(tmp_path, root=tmp_path) is None
+    assert time.monotonic() - start < 4
+
+
+def test_a_folder_with_other_files_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "pydicom").mkdir()
+    (tmp_path / "pydicom" / "precious.txt").write_text("mine")
+    with pytest.raises(OutputError, match="other files"):
+        demo.pydicom_demo_set(tmp_path)
+    assert [file.name for file in (tmp_path / "pydicom").iterdir()] == ["precious.txt"]
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be written"):
+        demo.pydicom_demo_set(tmp_path / "file")
