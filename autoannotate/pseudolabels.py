@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ISLAND = 0.1  # a class is a cluster when at most this share of its edges leaves it …
 CLEANER = 0.4  # … and at most this share of the edges that left the zero-shot class
-AGREEMENT = 0.7  # … and at least this share of the cluster had the label, once the class shares match
+TOLD = 0.8  # … and zero-shot ranks its images above the others in at least this share of pairs …
 STUBBORN = (
     0.25  # … and the images to be relabelled stick together hardly more than chance: errors scatter, classes don't
 )
@@ -103,7 +103,8 @@ def _follow_clusters(features: NDArray[np.floating], start: NDArray[np.float64])
     was, now = conductance(graph, before, k), conductance(graph, after, k)
     agree = np.array([(fair[after == c] == c).mean() if (after == c).any() else 0.0 for c in range(k)])
     stubborn = _stubborn(graph, fair, after, k)
-    island = (now <= ISLAND) & (now <= CLEANER * was) & (agree >= AGREEMENT) & (stubborn <= STUBBORN + 1.0 - agree)
+    told = np.array([_told_apart(start, after == c, c) for c in range(k)])
+    island = (now <= ISLAND) & (now <= CLEANER * was) & (told >= TOLD) & (stubborn <= STUBBORN + 1.0 - agree)
     if k == 2:
         island[:] = island.all()  # the two classes share one border
     kept = np.array([(after[before == c] == c).mean() if (before == c).any() else 1.0 for c in range(k)])
@@ -114,6 +115,18 @@ def _follow_clusters(features: NDArray[np.floating], start: NDArray[np.float64])
         return start
     spread = propagate(graph, np.eye(k)[after])
     return np.where(follow[:, None], spread, start)
+
+
+def _told_apart(probabilities: NDArray[np.float64], inside: NDArray[np.bool_], c: int) -> float:
+    """How well zero-shot's margin for class c tells the images `inside` from the rest, whatever its threshold: the ROC area."""
+    from scipy.stats import rankdata
+
+    m, rest = int(inside.sum()), int((~inside).sum())
+    if m == 0 or rest == 0:
+        return 0.0
+    logits = np.log(np.maximum(probabilities, 1e-12))
+    ranks = rankdata(logits[:, c] - np.delete(logits, c, axis=1).max(axis=1))
+    return float((ranks[inside].sum() - m * (m + 1) / 2) / (m * rest))
 
 
 def _stubborn(graph: csr_array, was: NDArray[np.int64], now: NDArray[np.int64], k: int) -> NDArray[np.float64]:

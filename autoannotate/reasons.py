@@ -128,15 +128,19 @@ def outlier(evidence: Evidence) -> Doubt:
 
 @reason(weight=0.5)
 def near_duplicate_disagrees(evidence: Evidence) -> Doubt:
-    """Another image is nearly the same picture and has another label."""
+    """Another image is nearly the same picture and has another label; the less supported label of the two gets more of the doubt."""
     twin, same = near_duplicates(evidence.neighbours)
-    fires = same & (evidence.labels[twin] != evidence.labels) if len(twin) else same
+    if len(twin) == 0:
+        return _never(evidence)
+    unsupported = 1.0 - evidence.out_of_sample[np.arange(len(twin)), evidence.labels]
+    part = unsupported / np.maximum(unsupported + unsupported[twin], 1e-9)
+    fires = same & (evidence.labels[twin] != evidence.labels)
 
     def words(i: int) -> str:
         its_label = evidence.class_names[evidence.labels[twin[i]]]
         return f"nearly the same picture as {evidence.image_names[twin[i]]}, labelled {its_label}"
 
-    return Doubt(fires.astype(np.float64), words)
+    return Doubt(np.where(fires, part, 0.0), words)
 
 
 @reason(weight=0.3)

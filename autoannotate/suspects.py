@@ -87,7 +87,7 @@ def find_suspects(
     )
     doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
     flagged, error_rate = _confident_learning(labels, outside)
-    flagged |= doubts["near_duplicate_disagrees"].strength > 0
+    flagged |= doubts["near_duplicate_disagrees"].strength >= 0.4
     return Suspects(
         flagged=flagged[back],
         score=_score(outside[np.arange(n), labels], doubts)[back],

@@ -1,0 +1,49 @@
+"""Zero-shot: cosines of images and class descriptions, as probabilities."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from autoannotate.zeroshot import class_embeddings, probabilities
+
+rows = st.integers(1, 6).flatmap(
+    lambda n: arrays(np.float32, (n, 5), elements=st.floats(-1, 1, width=32)).map(
+        lambda a: a + np.eye(n, 5, dtype=np.float32) * 3
+    )
+)
+
+
+def test_a_class_is_the_direction_between_its_prompts() -> None:
+    classes = class_embeddings([np.array([[1.0, 0.0], [0.0, 5.0]]), np.array([[0.0, -2.0]])])
+    np.testing.assert_allclose(classes, [[0.5**0.5, 0.5**0.5], [0.0, -1.0]], atol=1e-6)
+
+
+def test_a_class_without_prompts_is_an_error() -> None:
+    with pytest.raises(ValueError, match="at least one prompt"):
+        class_embeddings([np.zeros((0, 4))])
+
+
+def test_an_image_has_the_class_whose_description_it_is_nearest_to() -> None:
+    found = probabilities(np.array([[1.0, 0.1], [0.1, 1.0]]), np.eye(2), logit_scale=100.0)
+    assert found.argmax(axis=1).tolist() == [0, 1]
+    assert found[0, 0] > 0.99
+
+
+@settings(max_examples=30, deadline=None)
+@given(images=rows, texts=rows, scale=st.floats(0, 1e4))
+def test_probabilities_sum_to_one_at_any_scale(images: np.ndarray, texts: np.ndarray, scale: float) -> None:
+    found = probabilities(images, texts, scale)
+    assert found.shape == (len(images), len(texts))
+    assert np.isfinite(found).all()
+    assert (found >= 0).all()
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(texts=rows)
+def test_the_length_of_an_embedding_does_not_matter(texts: np.ndarray) -> None:
+    np.testing.assert_allclose(class_embeddings([texts]), class_embeddings([texts * 7]), atol=1e-5)
