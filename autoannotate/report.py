@@ -203,6 +203,8 @@ def trust(run: Mapping[str, Any]) -> dict[str, Any]:
     found = run.get("reliability") or {}
     value = found.get("trust")
     level = "unknown" if value is None else next(name for name, least in LEVELS if value >= least)
+    if "meaningful" in found:  # the run's own judgement goes before the number
+        level = "poor" if not found["meaningful"] else "fair" if level == "poor" else level
     words = {
         "good": "CLIP's labels look trustworthy on these classes.",
         "fair": "CLIP tells these classes apart only in part: check more than usual.",

@@ -116,6 +116,13 @@ def test_the_words_of_the_run_about_its_trust_come_first(tmp_path: Path) -> None
     assert "prompt agreement 0.987" in text
 
 
+def test_the_judgement_of_the_run_goes_before_the_number(tmp_path: Path) -> None:
+    run = make_run(tmp_path, reliability={"trust": 0.5, "meaningful": False})
+    assert "look the same to this encoder" in Page(render_report(run)).text
+    run = make_run(tmp_path, reliability={"trust": 0.2, "meaningful": True})
+    assert "only in part" in Page(render_report(run)).text
+
+
 def test_images_that_are_gone_leave_an_empty_frame(run: Annotations, tmp_path: Path) -> None:
     for file in (tmp_path / "scans").rglob("*.png"):
         file.unlink()
