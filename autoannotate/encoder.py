@@ -90,6 +90,11 @@ class Encoder:
         self.embed_dim = embedding.shape[1]
         self._feature_dim = sum(block.shape[1] for block in blocks)
 
+    @property
+    def model(self) -> nn.Module:
+        """The open_clip model itself: the student starts from a copy of its image tower."""
+        return self._network
+
     def __repr__(self) -> str:
         shape = f"image_size={self.image_size}, embed_dim={self.embed_dim}"
         return f"Encoder({self.name!r}, {shape}, device={str(self.device)!r})"
@@ -98,11 +103,14 @@ class Encoder:
         """The (3, H, W) float32 tensor that the network sees of an image, sized by the model's own rules."""
         return self._normalised(np.stack([self._pixels(image)]))[0]
 
-    def encode_images(self, images: Iterable[Image.Image], batch_size: int = 64) -> ImageEncodings:
+    def encode_images(self, images: Iterable[Image.Image], batch_size: int | None = None) -> ImageEncodings:
         """Encode images in the order given.
 
         They may come lazily: a second thread draws and prepares them, at most two batches ahead of the network.
+        The batch size changes the speed and not the result; by default it is 16 on a CPU, where larger batches fall
+        out of the caches (110 against 175 images a second of one core at 64 and 16, embedded model), else 128.
         """
+        batch_size = batch_size or (16 if self.device.type == "cpu" else 128)
         embeddings = [np.empty((0, self.embed_dim), np.float32)]
         features = [np.empty((0, self._feature_dim), np.float32)]
         with torch.inference_mode():

@@ -7,6 +7,7 @@ itself and the local cache of the Hugging Face hub), never at the network, and d
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,7 +120,7 @@ def list_models() -> list[ModelRow]:
         ModelRow(
             name=model.name,
             source=model.source or "in the package",
-            megabytes=model.megabytes,
+            megabytes=_megabytes(model),
             licence=model.licence,
             good_for=model.good_for,
             here=_here(model),
@@ -131,12 +132,19 @@ def list_models() -> list[ModelRow]:
 def cached_file(repo: str, names: Sequence[str]) -> Path | None:
     """The first of the named files in the local cache of the Hugging Face hub for `repo`; asks no network."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    for name in names:
-        found = try_to_load_from_cache(repo, name)
-        if isinstance(found, str):
-            return Path(found)
+    with suppress(HFValidationError):  # not the name of a repository
+        for name in names:
+            found = try_to_load_from_cache(repo, name)
+            if isinstance(found, str):
+                return Path(found)
     return None
+
+
+def _megabytes(model: NamedModel) -> int:
+    embedded = EMBEDDED / OPEN_CLIP_WEIGHTS[0]
+    return model.megabytes if model.source or not embedded.is_file() else round(embedded.stat().st_size / 1e6)
 
 
 def _here(model: NamedModel) -> bool:

@@ -24,6 +24,15 @@ def model_folder(repo: str, name: str) -> Path:
 
     Raises ModelError, speaking of the model by `name`, if it is neither here nor to be had.
     """
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    try:
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise ModelError(
+            f"{name} names no repository of the Hugging Face hub, which would be hf-hub:organisation/model; {WAYS_OUT}."
+        ) from error
     for config, weights in _FORMS:
         cached = cached_file(repo, [config])
         if cached and cached_file(repo, weights):
@@ -62,7 +71,7 @@ def file(repo: str, names: Sequence[str], name: str) -> Path | None:
 @contextmanager
 def _one_sentence(repo: str, name: str) -> Iterator[None]:
     """Turn whatever keeps a file from coming into one sentence with the ways out."""
-    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 
     if not _answers():
         raise ModelError(
@@ -77,7 +86,7 @@ def _one_sentence(repo: str, name: str) -> Iterator[None]:
             f"The weights of {name} are given to those who accept their terms "
             f"at https://huggingface.co/{repo} and log in with `hf auth login`; else {WAYS_OUT}."
         ) from error
-    except (RepositoryNotFoundError, HFValidationError) as error:
+    except RepositoryNotFoundError as error:
         raise ModelError(
             f"There is no repository {repo} on the Hugging Face hub, or it is private; {WAYS_OUT}."
         ) from error

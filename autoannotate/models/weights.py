@@ -33,12 +33,12 @@ def read_weights(path: Path) -> dict[str, Tensor]:
                 content.pop(not_weights, None)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{path} holds more than weights, and opening it could run code hidden in it: "
-            "save its state dict as .safetensors, or choose another model, such as embedded."
-        ) from error
     except Exception as error:  # each format has its own errors for a broken file
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            raise ModelError(
+                f"{path} holds more than weights, and opening it could run code hidden in it: "
+                "save its state dict as .safetensors, or choose another model, such as embedded."
+            ) from error
         raise ModelError(f"{path} cannot be read as a checkpoint ({first_line(error)}); {WAYS_OUT}.") from error
     if isinstance(content, dict) and "state_dict" in content:
         content = content["state_dict"]
