@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -63,8 +63,7 @@ def medmnist_demo_set(folder: Path, seed: int = 0, root: Path | None = None) -> 
         root: where the `medmnist` package keeps its files; its own choice (~/.medmnist) if None.
 
     Returns:
-        None if the files are not there and not to be had either: within ten seconds where there is no
-        network.
+        None if the files are not there and cannot be had: within ten seconds where there is no network.
 
     Raises:
         OutputError: the folder cannot be written, or holds other files.
@@ -91,7 +90,8 @@ def medmnist_demo_set(folder: Path, seed: int = 0, root: Path | None = None) -> 
         "MedMNIST v2 (Yang et al. 2023, CC BY 4.0), test splits at 28 × 28 pixels: "
         "chest X-rays from PneumoniaMNIST and breast ultrasound from BreastMNIST."
     )
-    target = _filled(folder / "medmnist", truth, write)
+    target = _made(folder / "medmnist")
+    _fill(target, truth, write)
     return DemoSet("medmnist", target, tuple(_MEDMNIST_SETS), truth, source)
 
 
@@ -134,7 +134,7 @@ def pydicom_demo_set(folder: Path) -> DemoSet:
     """The CT, MR, ultrasound and radiography files inside the installed packages pydicom and pydicom-data.
 
     Taken are all files with such a Modality tag, of at least 64 pixels on the shorter side, that can be read
-    without further decoders: one of those with the very same pixels, and the first frame of multi-frame
+    with the decoders installed: one of those with the very same pixels, and the first frame of multi-frame
     files. (Some show the same scan once more, compressed with loss: these have other pixels, and stay.) They
     are copied to `folder`/pydicom, frames as PNG files. Needs no network.
 
@@ -142,6 +142,7 @@ def pydicom_demo_set(folder: Path) -> DemoSet:
         InputError: the packages lack their files.
         OutputError: the folder cannot be written, or holds other files.
     """
+    target = _made(folder / "pydicom")  # before the work, so that a wrong folder is told at once
     chosen = _pydicom_images()
     if not chosen:
         raise InputError(
@@ -163,7 +164,8 @@ def pydicom_demo_set(folder: Path) -> DemoSet:
         "pydicom and pydicom-data; the truth is their DICOM Modality tag."
     )
     classes = tuple(name for name in dict.fromkeys(_CLASS_OF_MODALITY.values()) if name in truth.values())
-    return DemoSet("pydicom", _filled(folder / "pydicom", truth, write), classes, truth, source)
+    _fill(target, truth, write)
+    return DemoSet("pydicom", target, classes, truth, source)
 
 
 def _name_of_copy(ref: ImageRef) -> str:
@@ -203,15 +205,24 @@ def _modality(file: Path) -> str:
         return ""
 
 
-def _filled(folder: Path, names: dict[str, str], write: Callable[[Path], None]) -> Path:
-    """The folder with these files in it, which `write` puts there, and no others."""
+def _made(folder: Path) -> Path:
+    """The folder, there now."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if any(f.name not in names and not f.name.startswith(".") for f in folder.iterdir()):
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    return folder
+
+
+def _fill(folder: Path, names: Collection[str], write: Callable[[Path], None]) -> None:
+    """Let `write` put files of these names into a folder that holds no others."""
+    try:
+        if any(file.name not in names and not file.name.startswith(".") for file in folder.iterdir()):
             raise OutputError(f"{folder} holds other files than the demo's images: choose another folder.")
         write(folder)
     except OSError as error:
-        raise OutputError(
-            f"The demo's images cannot be written to {folder} ({error.strerror}): choose another folder."
-        ) from None
-    return folder
+        raise _unwritable(folder, error) from None
+
+
+def _unwritable(folder: Path, error: OSError) -> OutputError:
+    return OutputError(f"The demo's images cannot be written to {folder} ({error.strerror}): choose another folder.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,34 +16,48 @@ from autoannotate.errors import OutputError
 from autoannotate.images import find_images, read_image
 
 
-@pytest.fixture
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every attempt to reach another machine fails, and says so to the test."""
+@pytest.fixture(scope="module")
+def no_network() -> Iterator[None]:
+    """Every attempt to reach another machine fails."""
 
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        patch.setattr(socket, "getaddrinfo", refuse)
+        yield
 
 
-def test_pydicom_images_need_no_network(tmp_path: Path, no_network: None) -> None:
-    found = demo.pydicom_demo_set(tmp_path)
-    assert found.classes == ("CT", "MRI", "ultrasound", "X-ray")
-    assert Counter(found.truth.values()).total() >= 20
-    assert min(Counter(found.truth.values()).values()) >= 4
-    images = {ref.path: read_image(ref) for ref in find_images(found.folder)}
-    assert images.keys() == found.truth.keys()
+@pytest.fixture(scope="module")
+def without_network(tmp_path_factory: pytest.TempPathFactory, no_network: None) -> demo.DemoSet:
+    """What a machine gets that has no network and never had MedMNIST."""
+    import medmnist
+
+    folder = tmp_path_factory.mktemp("demo")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(medmnist.dataset, "DEFAULT_ROOT", str(folder / "downloads"))
+        return demo.demo_set(folder)
+
+
+def test_without_network_the_images_are_those_of_pydicom(without_network: demo.DemoSet) -> None:
+    counts = Counter(without_network.truth.values())
+    assert without_network.name == "pydicom"
+    assert without_network.classes == ("CT", "MRI", "ultrasound", "X-ray")
+    assert counts.total() >= 20
+    assert min(counts.values()) >= 4
+    images = {ref.path: read_image(ref) for ref in find_images(without_network.folder)}
+    assert images.keys() == without_network.truth.keys()
     assert all(min(image.size) >= 64 for image in images.values())
     assert len({image.tobytes() for image in images.values()}) == len(images)
     assert all(np.asarray(image).std() > 5 for image in images.values())
 
 
-def test_the_same_images_every_time(tmp_path: Path) -> None:
-    assert demo.pydicom_demo_set(tmp_path) == demo.pydicom_demo_set(tmp_path)
+def test_a_second_demo_has_the_same_images(without_network: demo.DemoSet) -> None:
+    assert demo.pydicom_demo_set(without_network.folder.parent) == without_network
 
 
-def test_medmnist_draws_by_seed_from_the_test_splits(tmp_path: Path, data_dir: Path, no_network: None) -> None:
+def test_medmnist_draws_by_seed_from_the_test_splits(tmp_path: Path, data_dir: Path) -> None:
     root = data_dir / "eval" / "medmnist"
     found = demo.medmnist_demo_set(tmp_path, seed=1, root=root)
     assert found is not None
@@ -54,16 +69,6 @@ def test_medmnist_draws_by_seed_from_the_test_splits(tmp_path: Path, data_dir: P
     (image,) = (read_image(ref) for ref in find_images(found.folder) if ref.path == "breastmnist-test-017.png")
     assert (np.asarray(image)[..., 0] == expected).all()
     assert demo.medmnist_demo_set(tmp_path, seed=1, root=root) == found
-
-
-def test_without_network_medmnist_gives_up_at_once_and_pydicom_steps_in(
-    tmp_path: Path, no_network: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import medmnist
-
-    monkeypatch.setattr(medmnist.dataset, "DEFAULT_ROOT", str(tmp_path / "downloads"))
-    assert demo.medmnist_demo_set(tmp_path) is None
-    assert demo.demo_set(tmp_path).name == "pydicom"
 
 
 def test_a_network_that_swallows_everything_is_given_up_within_ten_seconds(

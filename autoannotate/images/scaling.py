@@ -50,4 +50,4 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
         return np.zeros(values.shape, dtype=np.uint8)
     # halves, because the difference of two very large floats may not be one
     unit = (values / 2 - low / 2) / (high / 2 - low / 2)
-    return (np.nan_to_num(np.clip(unit, 0.0, 1.0), nan=0.0) * 255).astype(np.uint8)
+    return (np.fmin(np.fmax(unit, 0.0), 1.0) * 255).astype(np.uint8)  # these two make 0 of NaN
