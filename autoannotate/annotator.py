@@ -7,14 +7,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from autoannotate import __version__
-from autoannotate.annotations import LABELS, SUSPECTS, UNREADABLE, Annotations, check_classes
+from autoannotate.annotations import UNREADABLE, Annotations, check_classes
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, fingerprint, read_image
 from autoannotate.progress import Track, silent
@@ -23,10 +25,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from autoannotate.encoder import Encoder
+    from autoannotate.suspects import Suspects
 
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
 IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
 SHARE_OF_A_KIND = 0.1  # a kind of image counts when it is this common
+UNRELATED = (  # what no class of a medical set is: how far the words alone spread the scores
+    "a bicycle", "a guitar", "a mountain lake", "a kitchen table", "a newspaper", "a railway station", "orange juice",
+    "a blue car", "a wooden chair", "a football match", "a bird in a tree", "a city at night", "a sailing boat",
+    "garden flowers", "an old book", "a winter coat", "bread and cheese", "a computer screen", "a mathematics lesson",
+    "a birthday party", "desert sand", "a glass of water", "a horse race", "a music concert", "a stone bridge",
+    "a wedding dress", "a telephone call", "a forest path", "an airplane wing", "a clock tower", "a coffee mug", "a cat",
+)  # fmt: skip
 
 
 class Annotator:
@@ -96,11 +106,12 @@ class Annotator:
             refs, embeddings, features, unreadable = self._encode(found, track)
 
         with clock("zero-shot"):
-            kinds = self.modality or self._kinds_of(embeddings)
+            kinds = self.modality or self.kinds_of(embeddings)
             prompts = class_prompts(self.classes, file=self.prompts, modality=kinds)
             texts = [encoder.encode_texts(prompt.texts) for prompt in prompts]
             clip = zeroshot.probabilities(embeddings, zeroshot.class_embeddings(texts), encoder.logit_scale)
-            reliability = estimate_reliability(embeddings, features, texts, encoder.logit_scale, seed=self.seed)
+            unrelated = encoder.encode_texts(UNRELATED)
+            reliability = estimate_reliability(embeddings, texts, unrelated, self.classes, seed=self.seed)
 
         with clock("pseudo-labels"):
             refined = refine(features, clip, trust=reliability.trust, prior=self.prior, seed=self.seed)
@@ -108,9 +119,7 @@ class Annotator:
 
         with clock("suspects"):
             names = [ref.path for ref in refs]
-            doubts = find_suspects(
-                features, labels, clip, self.classes, seed=self.seed, track=track, image_names=names
-            )
+            doubts = find_suspects(features, labels, clip, self.classes, seed=self.seed, track=track, image_names=names)
 
         with clock("student"):
             student = train_student(
@@ -118,9 +127,7 @@ class Annotator:
                 kind=self.student if reliability.meaningful else "none", encoder=encoder, seed=self.seed,
                 device=self.device, track=track,
             )  # fmt: skip
-            final, confidence, by_student = overrule(
-                labels, refined, student, doubts.flagged, doubts.out_of_sample
-            )
+            final, confidence, by_student = overrule(labels, refined, student, doubts.flagged, doubts.out_of_sample)
 
         with clock("queue"):
             queue = find_suspects(
@@ -128,33 +135,79 @@ class Annotator:
                 student=student.probabilities if student.reliable else None,
             )  # fmt: skip
 
-        table = {
-            "path": names,
-            "label": self._names(final),
-            "confidence": confidence,
-            "source": np.where(by_student, "student", "clip"),
-            "suspect": queue.flagged.astype(int),
-            "suspect_score": queue.score,
-            "clip_label": self._names(clip.argmax(1)),
-            "clip_confidence": clip.max(1),
-        }
-        disagreements = int((student.probabilities.argmax(1) != clip.argmax(1)).sum()) if student.trained else None
-        run = self._settings(images) | {
+        table = pd.DataFrame(
+            {
+                "path": names,
+                "label": self._names(final),
+                "confidence": confidence,
+                "source": np.where(by_student, "student", "clip"),
+                "suspect": queue.flagged.astype(int),
+                "suspect_score": queue.score,
+                "clip_label": self._names(clip.argmax(1)),
+                "clip_confidence": clip.max(1),
+            }
+        )
+        trained = student.held_out_accuracy is not None
+        run = {
+            **self._settings(images),
             "modality": kinds,
             "prompts": {prompt.name: list(prompt.texts) for prompt in prompts},
             "counts": {
                 "images": len(refs),
                 "unreadable": len(unreadable),
                 "suspects": int(queue.flagged.sum()),
-                "clip_student_disagreements": disagreements,
+                "clip_student_disagreements": int((student.probabilities.argmax(1) != clip.argmax(1)).sum())
+                if trained
+                else None,
                 "per_class": {name: int((final == k).sum()) for k, name in enumerate(self.classes)},
             },
-            "reliability": reliability.as_dict(),
-            "student": {"kind": self.student, **student.as_dict()},
+            "reliability": asdict(reliability),
+            "student": {
+                "kind": self.student if trained else "none",
+                "reliable": student.reliable,
+                "held_out_accuracy": student.held_out_accuracy,
+                "baseline_accuracy": student.baseline_accuracy,
+                "note": student.note,
+            },
             "estimated_error_rate": queue.error_rate,
             "timings": clock.seconds,
         }
-        return annotations_of(table, queue, unreadable, run, refs)
+        return Annotations(table, self._queue(table, queue), pd.DataFrame(unreadable, columns=UNREADABLE), run, refs)
+
+    def _names(self, labels: np.ndarray) -> np.ndarray:
+        return np.array(self.classes, dtype=object)[labels]
+
+    def _queue(self, table: pd.DataFrame, queue: Suspects) -> pd.DataFrame:
+        """The flagged images, the most doubtful first, as the table of suspects."""
+        rows = np.flatnonzero(queue.flagged)
+        rows = rows[np.argsort(-queue.score[rows], kind="stable")]
+        return pd.DataFrame(
+            {
+                "rank": np.arange(1, len(rows) + 1),
+                "path": table["path"].to_numpy()[rows],
+                "label": table["label"].to_numpy()[rows],
+                "suggested_label": self._names(queue.suggested[rows]),
+                "suspect_score": queue.score[rows],
+                "reason": [queue.reasons[i] for i in rows],
+            }
+        )
+
+    def _settings(self, images: str | Path) -> dict[str, Any]:
+        """What it takes to repeat the run."""
+        packages = ("torch", "open_clip_torch", "timm", "cleanlab", "scikit-learn", "numpy", "pillow")
+        return {
+            "version": __version__,
+            "arguments": {"images": str(images), "modality": self.modality, "student": self.student},
+            "seed": self.seed,
+            "classes": self.classes,
+            "model": {
+                "name": self.model,
+                "weights_sha256": self.encoder.weights_hash,
+                "image_size": self.encoder.image_size,
+                "device": str(self.encoder.device),
+            },
+            "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        }
 
     def _encode(
         self, found: Sequence[ImageRef], track: Track
@@ -164,11 +217,16 @@ class Annotator:
 
         folder = Path(self.cache) if not isinstance(self.cache, bool) else default_folder() if self.cache else None
         cache = EncodingCache(folder, self.encoder.weights_hash)
-        keys = {ref: fingerprint(ref) for ref in found}
-        here = cache.known(list(keys.values()))
-        todo = [ref for ref in found if keys[ref] not in here]
-        waiting = track(todo, "reading and encoding", len(todo))
+        keys: dict[ImageRef, str] = {}
         unreadable: dict[ImageRef, str] = {}
+        for ref in found:
+            try:
+                keys[ref] = fingerprint(ref)
+            except UnreadableImageError as error:
+                unreadable[ref] = str(error)
+        here = cache.known(list(keys.values()))
+        todo = [ref for ref in keys if keys[ref] not in here]
+        waiting = track(todo, "reading and encoding", len(todo))
         seen: list[ImageRef] = []
 
         def pictures() -> Iterator[Image.Image]:
@@ -181,7 +239,7 @@ class Annotator:
                     seen.append(ref)
                     yield image
 
-        while todo and len(seen) + len(unreadable) < len(todo):
+        for _ in range(0, len(todo), ENCODED_AT_ONCE):
             first = len(seen)
             encodings = self.encoder.encode_images(pictures())
             cache.put([keys[ref] for ref in seen[first:]], encodings.embeddings, encodings.features)
@@ -194,7 +252,7 @@ class Annotator:
         cache.close()
         return refs, embeddings, features, [(ref.path, reason) for ref, reason in unreadable.items()]
 
-    def _kinds_of(self, embeddings: np.ndarray) -> list[str]:
+    def kinds_of(self, embeddings: np.ndarray) -> list[str]:
         """What kinds of image these are, the commonest first, by zero-shot over all kinds that the prompts know."""
         from autoannotate import zeroshot
         from autoannotate.prompts import modality_prompts

@@ -325,6 +325,12 @@ def pretrain_clip(
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 128,
     lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of the image tower.")] = 3e-4,
     text_lr: Annotated[float, typer.Option(min=0, help="Peak learning rate of the text tower.")] = 1e-4,
+    anchor: Annotated[
+        float, typer.Option(min=0, help="How firmly texts are held where they were before training.")
+    ] = 2.0,
+    anchor_texts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Phrases to hold, one a line; else the captions.")
+    ] = None,
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the images kept aside.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
@@ -337,6 +343,8 @@ def pretrain_clip(
         )
     if not pairs.is_file():
         raise InputError(f"There is no table {pairs}: --pairs takes a CSV with the columns path and caption.")
+    if anchor_texts and not anchor_texts.is_file():
+        raise InputError(f"There is no file {anchor_texts}: --anchor-texts takes a text file, one phrase a line.")
 
     from autoannotate.pretraining import clip
     from autoannotate.progress import on_stderr
@@ -351,6 +359,8 @@ def pretrain_clip(
         batch_size=batch_size,
         lr=lr,
         text_lr=text_lr,
+        anchor=anchor,
+        anchor_texts=anchor_texts,
         held_out=held_out,
         seed=seed,
         workers=workers,

@@ -6,9 +6,9 @@ betray it; each is about 0 for noise and 1 for classes that are plain to see:
 - agreement: the sentences for a class, taken one at a time, put an image in the same class. Mean Cohen's kappa (1960)
   between the labels by single sentences and the labels by all of them together.
 - separation: the class scores fall into groups. The share of their variance that lies between the predicted classes,
-  above what one normal distribution with the same mean and covariance gives when it is cut in the same way (the gap
-  statistic's idea, Tibshirani et al. 2001, with a Gaussian reference): cutting one cloud in two explains 64 % of its
-  variance along the cut, and no more.
+  above the 95 % quantile of what as many draws from one normal distribution with the same mean and covariance give when
+  they are cut in the same way (the gap statistic's idea, Tibshirani et al. 2001, with a Gaussian reference): cutting one
+  cloud in the middle explains 64 % of its variance along the cut, and no more.
 - contrast: the scores differ more between images than the words account for. One minus the squared ratio of the spread
   along directions between random sentences to the spread along the directions between the classes.
 """
@@ -23,7 +23,20 @@ from numpy.typing import NDArray
 
 from autoannotate.zeroshot import class_embeddings
 
-DRAWS = 2000  # of the Gaussian reference
+CLOUDS = 40  # draws of the Gaussian reference, each of as many points as there are images …
+AT_MOST = 2000  # … or so many
+SEPARATE = 0.3  # a separation that real classes reach
+GOOD, POOR = 0.6, 0.3  # from how much trust on labels are called trustworthy, below how much they are called guesses
+VERDICTS = (
+    "These classes look the same to this encoder, so its labels are close to guesses.",
+    "CLIP tells these classes apart only in part: check more than usual.",
+    "CLIP's labels look trustworthy on these classes.",
+)
+ADVICE = (
+    "Label about 20 images of each class yourself, or try another encoder, such as --model biomedclip.",
+    "Look through the queue of suspects before using these labels, or try another encoder, such as --model biomedclip.",
+    "",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,36 @@ class Signs:
     agreement: float
     separation: float
     contrast: float
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How far zero-shot labels can be trusted: `trust` in [0, 1], in words, what to do about it, and the signs."""
+
+    trust: float
+    meaningful: bool
+    verdict: str
+    advice: str
+    evidence: Signs
+
+
+def estimate_reliability(
+    embeddings: NDArray[np.floating],
+    texts: Sequence[NDArray[np.floating]],
+    random_texts: NDArray[np.floating],
+    class_names: Sequence[str],
+    *,
+    seed: int = 0,
+) -> Reliability:
+    """Whether the zero-shot labels of N images mean anything.
+
+    embeddings: (N, D); texts: the sentences of each class, K arrays (P_k, D); random_texts: (M, D), sentences about
+    things that are none of the classes; all unit rows. class_names: K, for the advice.
+    """
+    found = signs(embeddings, texts, random_texts, seed=seed)
+    trust = float(np.clip(found.separation / SEPARATE, 0, 1) * np.clip(found.agreement, 0, 1))
+    level = 2 if trust >= GOOD else 1 if trust >= POOR else 0
+    return Reliability(round(trust, 4), level > 0, VERDICTS[level], ADVICE[level], found)
 
 
 def signs(
@@ -74,11 +117,12 @@ def kappa(first: NDArray[np.int64], second: NDArray[np.int64], n_classes: int) -
 
 def _separation(scores: NDArray[np.float64], rng: np.random.Generator) -> float:
     contrasts = scores - scores.mean(axis=1, keepdims=True)
-    explained = _between(contrasts, contrasts.argmax(1))
-    covariance = np.atleast_2d(np.cov(contrasts.T))
-    cloud = rng.multivariate_normal(contrasts.mean(0), covariance, DRAWS, method="eigh")
-    reference = _between(cloud, cloud.argmax(1))
-    return (explained - reference) / max(1.0 - reference, 1e-9)
+    if len(contrasts) > AT_MOST:
+        contrasts = contrasts[rng.choice(len(contrasts), AT_MOST, replace=False)]
+    mean, covariance = contrasts.mean(0), np.cov(contrasts.T)
+    clouds = rng.multivariate_normal(mean, covariance, (CLOUDS, len(contrasts)), method="eigh")
+    reference = float(np.quantile([_between(cloud, cloud.argmax(1)) for cloud in clouds], 0.95))
+    return (_between(contrasts, contrasts.argmax(1)) - reference) / max(1.0 - reference, 1e-9)
 
 
 def _between(points: NDArray[np.float64], labels: NDArray[np.int64]) -> float:

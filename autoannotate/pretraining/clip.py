@@ -43,6 +43,8 @@ ANCHORS_A_STEP = 64
 EMA_DECAY = 0.995
 SAVE_SECONDS = 300
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -54,6 +56,12 @@ class TrainingResult:
     held_out_captions: int
     before: float  # share of held-out images whose best caption, of all held-out captions, is true: at the start
     after: float  # the same at the end
+
+
+def moving_average(average: Tensors, current: Tensors, steps: Tensor | int) -> None:
+    """Exponential moving average in place, over fewer steps at the start of a run, when the first weights mean little."""
+    decay = min(EMA_DECAY, (1 + int(steps)) / (10 + int(steps)))
+    get_ema_multi_avg_fn(decay)(average, current, steps)
 
 
 class SoftTargetClipLoss(ClipLoss):
@@ -118,17 +126,18 @@ class Trainer:
         self, init: str, device: str, steps: int, lr: float, text_lr: float, anchor: float, anchors: list[str]
     ) -> None:
         source = sources.find(init)
+        network: Any
         network, self.tokenizer = build(source)
         self.device = choose_device(device)
-        self.model: Any = network.float().to(self.device).to(memory_format=torch.channels_last)
-        settings = PreprocessCfg(**self.model.visual.preprocess_cfg)
+        self.model = network.float().to(self.device).to(memory_format=torch.channels_last)
+        settings = PreprocessCfg(**network.visual.preprocess_cfg)
         self.config = {"model_cfg": source.model_cfg, "preprocess_cfg": source.preprocess_cfg}
         height, width = settings.input_size[1:]
         self.size = (width, height)
         self.mean = torch.tensor(settings.mean, device=self.device).view(3, 1, 1) * 255
         self.std = torch.tensor(settings.std, device=self.device).view(3, 1, 1) * 255
         self.start: Any = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.average = AveragedModel(self.model, multi_avg_fn=get_ema_multi_avg_fn(EMA_DECAY), use_buffers=True)
+        self.average = AveragedModel(self.model, multi_avg_fn=moving_average, use_buffers=True)
         self.loss, self.anchor, self.step, self.steps = SoftTargetClipLoss(), anchor, 0, steps
         self.anchors = self.tokenizer(anchors)
 

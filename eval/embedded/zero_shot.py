@@ -1,7 +1,9 @@
-"""Zero-shot accuracy of an encoder on the evaluation sets, at full resolution and at 28 pixels, as a Markdown table.
+"""Zero-shot accuracy of an encoder on the evaluation sets, and whether a run would trust it, as a Markdown table.
 
-The prompts are the product's own (`autoannotate prompts CLASSES`), the answer is the class of the highest cosine; nothing is
-fitted. At 28 pixels every image is squashed to 28 × 28 as in MedMNIST, and the encoder enlarges it again.
+The prompts are the product's own, in the sense that suits the kind of the images (as a run finds it out); the answer is the
+class of the highest cosine; nothing is fitted. `trust` is what a run estimates without the truth, ✗ where it calls the labels
+guesses (autoannotate/reliability.py). At 28 pixels every image is squashed to 28 × 28 as in MedMNIST, and the encoder enlarges
+it again.
 
     python eval/embedded/zero_shot.py --data EVAL_DIR --model embedded
 """
@@ -12,7 +14,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 
@@ -21,9 +23,11 @@ import pandas as pd
 from PIL import Image
 
 from autoannotate import zeroshot
+from autoannotate.annotator import UNRELATED, Annotator
 from autoannotate.encoder import Encoder, load_encoder
 from autoannotate.images import find_images, read_image
 from autoannotate.prompts import class_prompts
+from autoannotate.reliability import estimate_reliability
 
 
 @dataclass(frozen=True)
@@ -116,21 +120,30 @@ def main() -> None:
 
     encoder = load_encoder(options.model)
     sets = Sets(options.data, encoder, options.most)
-    numbers: dict[str, dict[str, float]] = {}
-    print("| task | classes | images | full: accuracy | balanced | 28 px: accuracy | balanced |")
-    print("|---|---|---|---|---|---|---|")
+    unrelated = encoder.encode_texts(UNRELATED)
+    numbers: dict[str, dict[str, float | str]] = {}
+    print("| task | classes | images | full: accuracy | balanced | trust | 28 px: accuracy | balanced | trust |")
+    print("|---|---|---|---|---|---|---|---|---|")
     for task in TASKS:
-        texts = [encoder.encode_texts(prompt.texts) for prompt in class_prompts(list(task.classes))]
-        classes = zeroshot.class_embeddings(texts)
-        row: dict[str, float] = {}
+        names = list(task.classes)
+        cells: list[str] = []
         for side, name in ((None, "full"), (28, "28 px")):
             embeddings, _, truth = sets.of_task(task, side)
+            kinds = Annotator(names, options.model).kinds_of(embeddings)
+            texts = [encoder.encode_texts(prompt.texts) for prompt in class_prompts(names, modality=kinds)]
+            classes = zeroshot.class_embeddings(texts)
             right = (embeddings @ classes.T).argmax(1) == truth
-            row[name] = float(right.mean())
-            row[f"{name} balanced"] = float(np.mean([right[truth == k].mean() for k in range(len(classes))]))
-        numbers[task.name] = row
-        cells = " | ".join(f"{value:.1%}" for value in row.values())
-        print(f"| {task.name} | {len(task.classes)} | {len(truth)} | {cells} |", flush=True)
+            balanced = float(np.mean([right[truth == k].mean() for k in range(len(classes))]))
+            found = estimate_reliability(embeddings, texts, unrelated, names)
+            numbers[f"{task.name}, {name}"] = {
+                "images": len(truth),
+                "accuracy": float(right.mean()),
+                "balanced": balanced,
+                "trust": found.trust,
+                **asdict(found.evidence),
+            }
+            cells += [f"{right.mean():.1%}", f"{balanced:.1%}", f"{found.trust:.2f}{'' if found.meaningful else ' ✗'}"]
+        print(f"| {task.name} | {len(task.classes)} | {len(truth)} | {' | '.join(cells)} |", flush=True)
     print(f"\n{sets.images} images read and encoded in {sets.seconds:.0f} s, {sets.images / sets.seconds:.0f} a second")
     if options.json:
         options.json.write_text(json.dumps(numbers, indent=2) + "\n")
