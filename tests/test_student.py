@@ -1,0 +1,306 @@
+"""The student: what it learns from the cleaned set, when it is believed, and which labels it may change."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import nn
+
+from autoannotate import cnn
+from autoannotate.errors import UsageError
+from autoannotate.student import StudentResult, calibrate, explain, judge, overrule, train_student
+
+
+def shapes(n: int, seed: int = 0) -> tuple[list[Image.Image], np.ndarray]:
+    """Noisy grey pictures of three classes: a disc, stripes, or nothing, anywhere in the picture."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % 3
+    y, x = np.mgrid[:32, :32]
+    pictures = []
+    for label in labels:
+        grey = rng.normal(110, 25, (32, 32))
+        centre = rng.integers(10, 22, 2)
+        if label == 0:
+            grey[(x - centre[0]) ** 2 + (y - centre[1]) ** 2 < 60] += 90
+        if label == 1:
+            grey += 60 * np.sign(np.sin(x * 1.2 + centre[0]))
+        pictures.append(Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB"))
+    return pictures, labels
+
+
+def small_backbone(encoder: Any, seed: int) -> cnn.Backbone:
+    def block(before: int, after: int) -> list[nn.Module]:
+        return [nn.Conv2d(before, after, 3, padding=1, stride=2, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+
+    with cnn.fixed_randomness(seed):
+        body = nn.Sequential(*block(3, 16), *block(16, 32), *block(32, 32))
+    return cnn.Backbone(nn.Identity(), body, 32, 32, 5e-3, 5e-3, pretrained=False, max_epochs=12)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backbone is added by one entry."""
+    monkeypatch.setitem(cnn.BACKBONES, "small", small_backbone)
+
+
+def with_wrong_labels(labels: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    wrong = rng.permutation(len(labels))[: int(share * len(labels))]
+    noisy = labels.copy()
+    noisy[wrong] = (labels[wrong] + rng.integers(1, 3, len(wrong))) % 3
+    return noisy
+
+
+def weak_probe(labels: np.ndarray, accuracy: float, sure: float = 0.6, seed: int = 2) -> np.ndarray:
+    """Out-of-sample probabilities of a probe that is right this often."""
+    guesses = with_wrong_labels(labels, 1 - accuracy, seed)
+    return np.where(np.eye(3)[guesses] > 0, sure, (1 - sure) / 2)
+
+
+def features_of(n: int) -> np.ndarray:
+    return np.random.default_rng(3).normal(size=(n, 16))
+
+
+@pytest.fixture(scope="module")
+def taught() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, StudentResult]:
+    """True labels, noisy labels, suspects, the probe, and a student of 240 pictures."""
+    cnn.BACKBONES["small"] = small_backbone
+    pictures, truth = shapes(240)
+    noisy, probe = with_wrong_labels(truth, 0.15), weak_probe(truth, 0.8)
+    suspects = (probe.argmax(1) != noisy) & (np.random.default_rng(5).random(240) < 0.7)
+    result = train_student(
+        pictures, features_of(240), noisy, ~suspects, baseline=probe, kind="small", passes=2400, device="cpu"
+    )
+    del cnn.BACKBONES["small"]
+    return truth, noisy, suspects, probe, result
+
+
+def test_a_student_sees_what_the_labels_it_was_taught_got_wrong(taught: Any) -> None:
+    truth, _noisy, suspects, probe, result = taught
+    right = result.probabilities.argmax(1) == truth
+    assert right[suspects].mean() > 0.9 > (probe.argmax(1) == truth)[suspects].mean()
+    assert result.better
+    assert result.reliable
+    assert result.held_out_accuracy > result.baseline_accuracy
+    np.testing.assert_allclose(result.probabilities.sum(1), 1)
+
+
+def test_overruling_with_a_good_student_makes_labels_better_in_every_class(taught: Any) -> None:
+    truth, noisy, suspects, probe, result = taught
+    labels, confidences, changed = overrule(noisy, np.eye(3)[noisy], result, suspects, probe)
+    for label in range(3):
+        of_class = truth == label
+        assert (labels == truth)[of_class].mean() >= (noisy == truth)[of_class].mean()
+    assert (labels == truth).mean() > 0.96 > (noisy == truth).mean()
+    assert (changed == (labels != noisy)).all()
+    assert ((confidences >= 0) & (confidences <= 1)).all()
+
+
+def test_a_student_that_learnt_nothing_is_not_believed_and_changes_nothing() -> None:
+    pictures, _ = shapes(90)
+    labels = np.random.default_rng(7).permutation(np.arange(90) % 3)  # nothing to do with the pictures
+    probe = weak_probe(labels, 0.9)
+    result = train_student(
+        pictures, features_of(90), labels, np.ones(90, bool), baseline=probe, kind="small", passes=900, device="cpu"
+    )
+    assert not result.reliable
+    assert result.held_out_accuracy < 0.6  # it never judges an image whose label it was taught
+    kept, confidences, changed = overrule(labels, np.eye(3)[labels], result, probe.argmax(1) != labels, probe)
+    assert (kept == labels).all()
+    assert not changed.any()
+    assert (confidences == 1).all()
+
+
+def test_twins_of_taught_images_are_not_held_out() -> None:
+    half, _ = shapes(60)
+    labels = np.random.default_rng(7).permutation(np.arange(60) % 3)
+    pictures, both = [*half, *half], np.concatenate([labels, labels])
+    result = train_student(
+        pictures, features_of(120), both, np.ones(120, bool), baseline=weak_probe(both, 0.9),
+        groups=np.tile(np.arange(60), 2), kind="small", passes=1200, device="cpu",
+    )  # fmt: skip
+    assert result.held_out_accuracy < 0.6
+
+
+def test_the_same_seed_gives_the_same_bytes_and_leaves_torch_alone() -> None:
+    pictures, labels = shapes(60)
+    torch.manual_seed(123)
+    expected = torch.rand(3)
+    torch.manual_seed(123)
+    results = [
+        train_student(
+            pictures, features_of(60), labels, np.ones(60, bool), baseline=weak_probe(labels, 0.8),
+            kind="small", passes=120, seed=seed, device="cpu",
+        )
+        for seed in (4, 4, 5)
+    ]  # fmt: skip
+    assert torch.equal(torch.rand(3), expected)
+    assert results[0].probabilities.tobytes() == results[1].probabilities.tobytes()
+    assert results[0].probabilities.tobytes() != results[2].probabilities.tobytes()
+
+
+def test_each_image_is_read_once_and_the_budget_counts_passes_not_time() -> None:
+    pictures, labels = shapes(120)
+    reads: Counter[int] = Counter()
+
+    def read(i: int) -> Image.Image:
+        reads[i] += 1
+        return pictures[i]
+
+    result = train_student(
+        read, features_of(120), labels, np.arange(120) % 5 > 0, baseline=weak_probe(labels, 0.8),
+        kind="small", passes=120, max_training_images=60, device="cpu",
+    )  # fmt: skip
+    assert reads == Counter(range(120))
+    assert result.image_passes == 120
+
+
+@pytest.mark.parametrize(("n", "clean_of_last_class"), [(39, 13), (60, 4), (60, 0)])
+def test_too_few_images_give_no_student_and_say_so(n: int, clean_of_last_class: int) -> None:
+    pictures, labels = shapes(n)
+    clean = np.ones(n, dtype=bool)
+    clean[np.flatnonzero(labels == 2)[clean_of_last_class:]] = False
+    baseline = weak_probe(labels, 0.8)
+    result = train_student(pictures, features_of(n), labels, clean, baseline=baseline, kind="small")
+    assert not result.reliable
+    assert result.held_out_accuracy is None
+    assert result.note.startswith("No student was trained")
+    np.testing.assert_array_equal(result.probabilities, baseline)
+
+
+def test_no_student_can_be_asked_for_and_an_unknown_one_is_named_with_the_choices() -> None:
+    pictures, labels = shapes(60)
+    arguments = (pictures, features_of(60), labels, np.ones(60, bool))
+    assert not train_student(*arguments, baseline=weak_probe(labels, 0.8), kind="none").reliable
+    with pytest.raises(UsageError, match=r"resnet50.*embedded, resnet18"):
+        train_student(*arguments, baseline=weak_probe(labels, 0.8), kind="resnet50")
+
+
+def a_result(probabilities: np.ndarray, *, reliable: bool = True, better: bool = False) -> StudentResult:
+    return StudentResult(probabilities, reliable, 0.9, 0.8, "", better)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(2, 5), st.integers(1, 40), st.integers(0, 10_000), st.booleans(), st.booleans())
+def test_overruling_keeps_its_promises_for_any_opinions(
+    classes: int, n: int, seed: int, reliable: bool, better: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    student, probe, given = (rng.dirichlet(np.full(classes, 0.3), n) for _ in range(3))
+    labels, suspects = rng.integers(0, classes, n), rng.random(n) < 0.4
+    result = a_result(student, reliable=reliable, better=reliable and better)
+    new, confidences, changed = overrule(labels, given, result, suspects, probe)
+    assert (changed == (new != labels)).all()
+    assert ((confidences >= 0) & (confidences <= 1)).all()
+    if not reliable:
+        assert not changed.any()
+    if not better:
+        assert not changed[~suspects].any()
+        rows = np.flatnonzero(changed)
+        assert (probe[rows, new[rows]] >= probe[rows, labels[rows]]).all()
+
+
+def test_a_student_as_good_as_the_probe_relabels_only_suspects_on_which_both_agree() -> None:
+    truth = np.arange(300) % 3
+    labels = truth.copy()
+    labels[:9] = (truth[:9] + 1) % 3
+    student, probe = weak_probe(truth, 1.0, 0.98), weak_probe(truth, 1.0, 0.98)
+    probe[:3] = np.eye(3)[labels[:3]] * 0.97 + 0.01  # contradicts the student
+    suspects = np.zeros(300, dtype=bool)
+    suspects[:6] = True
+    new, _, changed = overrule(labels, np.eye(3)[labels], a_result(student), suspects, probe)
+    assert changed.nonzero()[0].tolist() == [3, 4, 5]
+    assert (new[3:6] == truth[3:6]).all()
+
+
+def test_a_student_is_better_only_when_chance_does_not_explain_it() -> None:
+    truth = np.arange(300) % 3
+    logits = 6 * np.eye(3)[with_wrong_labels(truth, 0.05)][:, None, :]
+    seen = np.ones((300, 1), dtype=bool)
+    much_worse, little_worse = weak_probe(truth, 0.8), weak_probe(truth, 0.945)
+    assert judge(logits, seen, truth, np.ones(300), much_worse).better
+    close = judge(logits, seen, truth, np.ones(300), little_worse)
+    assert not close.better
+    assert not judge(logits, seen, truth, np.ones(300), weak_probe(truth, 0.995)).reliable
+
+
+def test_noise_is_found_through_beliefs_about_the_truth() -> None:
+    rng = np.random.default_rng(0)
+    noise = np.array([[0.7, 0.3, 0.0], [0.1, 0.9, 0.0], [0.0, 0.0, 1.0]])
+    truth = np.arange(3000) % 3
+    labels = np.array([rng.choice(3, p=noise[t]) for t in truth])
+    beliefs = np.eye(3)[truth] * 0.94 + 0.02
+    found, fit = explain(beliefs, labels)
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert np.abs(found - noise).max() < 0.08
+    assert fit > explain(np.full((3000, 3), 1 / 3), labels)[1]
+
+
+def test_calibration_is_not_fooled_by_wrong_labels() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(3000, 3)) * 3
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = np.array([rng.choice(3, p=p) for p in probabilities])
+    labels = with_wrong_labels(truth, 0.2)
+    assert 0.8 < calibrate(2 * logits, labels, np.ones(3000, bool)) / 2 < 1.3
+
+
+def test_folding_batch_norm_leaves_the_outputs_as_they_were() -> None:
+    import timm
+
+    net = timm.create_model("tf_efficientnet_lite0", pretrained=False, num_classes=0).eval()
+    generator = torch.Generator().manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.randn(module.num_features, generator=generator) * 0.1)
+            module.running_var.copy_(torch.rand(module.num_features, generator=generator) + 0.5)
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    with torch.no_grad():
+        before = net(images)
+        after = cnn.fold_batch_norm(net, images[:1])(images)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
+
+
+def test_images_are_mirrored_only_where_the_set_has_no_sides() -> None:
+    backbone = small_backbone(None, 0)
+    rng = np.random.default_rng(0)
+    pixels = np.clip(rng.normal(110, 25, (60, 32, 32, 3)), 0, 255).astype(np.uint8)
+    labels = np.zeros(60, dtype=int)
+    cpu = torch.device("cpu")
+    assert cnn.find_symmetries(backbone, pixels, labels, seed=0, device=cpu) == cnn.Symmetries(True, True)
+    hearts = pixels.copy()
+    hearts[:, 8:20, 18:28] = 250  # always on the same side, and high
+    assert cnn.find_symmetries(backbone, hearts, labels, seed=0, device=cpu) == cnn.Symmetries(False, False)
+    left_or_right = pixels.copy()
+    left_or_right[:30, :, :8] = 250
+    left_or_right[30:, :, -8:] = 250
+    sides = np.arange(60) // 30
+    found = cnn.find_symmetries(backbone, left_or_right, sides, seed=0, device=cpu)
+    assert found == cnn.Symmetries(horizontal=False, vertical=True)
+
+
+def test_augmentation_without_symmetries_never_mirrors() -> None:
+    wedge = torch.linspace(-1, 1, 32).expand(16, 3, 32, 32).contiguous()
+    with cnn.fixed_randomness(0):
+        turned = cnn.augment(wedge, cnn.Symmetries())
+    assert turned.shape == wedge.shape
+    assert (turned[..., 24:].mean((1, 2, 3)) > turned[..., :8].mean((1, 2, 3))).all()
+
+
+@pytest.mark.slow
+def test_resnet18_from_scratch_learns_too() -> None:
+    pictures, labels = shapes(60)
+    result = train_student(
+        pictures, features_of(60), labels, np.ones(60, bool), baseline=weak_probe(labels, 0.8),
+        kind="resnet18", passes=270, device="cpu",
+    )  # fmt: skip
+    assert result.probabilities.shape == (60, 3)
+    assert result.image_passes == 180
