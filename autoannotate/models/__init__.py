@@ -54,7 +54,7 @@ CATALOGUE: dict[str, NamedModel] = {
             "embedded",
             "",
             "",
-            16,
+            26,
             "research use; see its model card",
             "telling modalities and organs apart, offline and fast on a CPU; not diseases",
         ),
