@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,8 @@ class Backbone:
     """A feature extractor in two parts, and how it likes to be trained.
 
     `stem` stays frozen (empty when everything trains), `body` is trained; together they map normalised images
-    (B, 3, size, size) to feature maps (B, width, h, w), which are averaged. `start` weights are never changed:
-    every `fit` trains its own copy. `cost` is the time of one training pass over one image in units of the
+    (B, 3, size, size) to feature maps (B, width, h, w), which are averaged. Every `fit` trains its own copy of the
+    body. `cost` is the time of one training pass over one image in units of the
     embedded tower's (about 10 ms on one core), so that every backbone gets the same time.
     """
 
@@ -49,11 +49,11 @@ class Backbone:
 
 
 def embedded_backbone(encoder: Any, seed: int) -> Backbone:
-    """The image tower of the embedded encoder (EfficientNet-Lite0 at 128 px), its first three blocks frozen.
+    """The image tower of the embedded encoder (EfficientNet-Lite0 at 128 px), all but its first three stages trained.
 
-    The frozen blocks see low-level texture at high resolution: they are a third of the cost of a training step
-    and the part that least needs to change. Batch norm keeps its statistics (folded into the convolutions,
-    which also halves the time of a forward pass).
+    The frozen stages look for texture at high resolution: they are a third of the cost of a training step and the
+    part that least needs to change. Batch norm keeps its statistics: it is folded into the convolutions, which
+    also halves the time of a forward pass.
     """
     if encoder is None or encoder.name != "embedded":
         from autoannotate.encoder import load_encoder
@@ -96,16 +96,15 @@ BACKBONES: dict[str, Callable[[Any, int], Backbone]] = {
 }
 
 
-def fixed_randomness(seed: int) -> AbstractContextManager[None]:
+@contextmanager
+def fixed_randomness(seed: int) -> Iterator[None]:
     """Seed torch inside the block and give the global generators back as they were."""
-    from contextlib import ExitStack
-
-    stack = ExitStack()
-    stack.enter_context(torch.random.fork_rng())
-    torch.manual_seed(seed)
-    if torch.cuda.is_available():
-        stack.enter_context(torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True))
-    return stack  # type: ignore[return-value]
+    with (
+        torch.random.fork_rng(),
+        torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True),
+    ):
+        torch.manual_seed(seed)
+        yield
 
 
 def fold_batch_norm(net: nn.Module, example: Tensor) -> nn.Module:

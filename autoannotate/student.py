@@ -92,11 +92,14 @@ def train_student(
     if len(labels) != count or len(weights) != count or len(features) != count:
         raise UsageError("The student needs one label, one weight and one row of baseline for each image.")
     per_class = np.bincount(labels[weights > 0], minlength=classes)
-    if count < MIN_IMAGES or per_class.min() < MIN_CLEAN_PER_CLASS:
+    present = np.unique(labels)
+    if len(present) < 2:
+        return _untrained(baseline, "No student was trained: all images have the same label.")
+    if count < MIN_IMAGES or per_class[present].min() < MIN_CLEAN_PER_CLASS:
         return _untrained(
             baseline,
             f"No student was trained: it needs {MIN_IMAGES} images and {MIN_CLEAN_PER_CLASS} labels of each class "
-            f"that are not in doubt (here {count} images, at the least {per_class.min()} labels of a class).",
+            f"that are not in doubt (here {count} images, at the least {per_class[present].min()} labels of a class).",
         )
 
     from autoannotate import cnn
@@ -110,7 +113,7 @@ def train_student(
         _balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, max_training_images // FOLDS, rng)
         for k in range(FOLDS)
     ]
-    if any(len(np.unique(labels[sample])) < classes for sample in samples):
+    if any(len(np.unique(labels[sample])) < len(present) for sample in samples):
         return _untrained(
             baseline, "No student was trained: the images of some class are all near duplicates of each other."
         )

@@ -162,7 +162,7 @@ def test_each_image_is_read_once_and_the_budget_counts_passes_not_time() -> None
     assert result.image_passes == 120
 
 
-@pytest.mark.parametrize(("n", "clean_of_last_class"), [(39, 13), (60, 4), (60, 0)])
+@pytest.mark.parametrize(("n", "clean_of_last_class"), [(39, 13), (60, 4), (60, 1)])
 def test_too_few_images_give_no_student_and_say_so(n: int, clean_of_last_class: int) -> None:
     pictures, labels = shapes(n)
     clean = np.ones(n, dtype=bool)
@@ -173,6 +173,22 @@ def test_too_few_images_give_no_student_and_say_so(n: int, clean_of_last_class: 
     assert result.held_out_accuracy is None
     assert result.note.startswith("No student was trained")
     np.testing.assert_array_equal(result.probabilities, baseline)
+
+
+def test_a_class_that_no_image_has_is_no_obstacle_and_never_proposed() -> None:
+    pictures, labels = shapes(120)
+    two = labels < 2
+    pictures, labels = [pictures[i] for i in np.flatnonzero(two)], labels[two]
+    n = len(labels)
+    result = train_student(
+        pictures, features_of(n), labels, np.ones(n, bool), baseline=weak_probe(labels, 0.8),
+        kind="small", passes=900, device="cpu",
+    )  # fmt: skip
+    assert result.held_out_accuracy > 0.6
+    assert (result.probabilities.argmax(1) < 2).all()
+    alike = train_student(pictures, features_of(n), 0 * labels, np.ones(n, bool), baseline=weak_probe(labels, 0.8))
+    assert not alike.reliable
+    assert "the same label" in alike.note
 
 
 def test_no_student_can_be_asked_for_and_an_unknown_one_is_named_with_the_choices() -> None:
