@@ -7,12 +7,13 @@ four views that never see the label they judge are calibrated and averaged.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.neighbours import Neighbours, principal_axes, propagate, separation
+from autoannotate.neighbours import Neighbours, conductance, principal_axes, propagate, separation
 from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
@@ -27,6 +28,14 @@ STRENGTHS = (
 CLUSTERED = (0.5, 0.8)  # between these separations of the graph its vote grows from one view among four to all of it
 
 
+@dataclass(frozen=True)
+class OutOfSample:
+    """probabilities: (N, K), rows sum to one. clustered: the classes are clusters, and so they are mostly the graph's."""
+
+    probabilities: NDArray[np.float64]
+    clustered: bool
+
+
 def out_of_sample(
     features: NDArray[np.floating],
     labels: NDArray[np.integer],
@@ -36,8 +45,8 @@ def out_of_sample(
     *,
     seed: int = 0,
     track: Track = silent,
-) -> NDArray[np.float64]:
-    """Class probabilities, (N, K), of each image from models that saw the other images' labels only.
+) -> OutOfSample:
+    """Class probabilities of each image from models that saw the other images' labels only.
 
     features: (N, F). labels: (N,) in 0 … K-1, where classes may be missing or have one member. fallback: (N, K)
     probabilities for classes that a fold knows no image of. neighbours, graph: of the same images.
@@ -63,14 +72,25 @@ def out_of_sample(
         votes["graph"][columns] = propagate(graph, seeds)[columns]
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
 
-    cut = separation(graph, labels, votes["graph"].argmax(axis=1), k) if len(np.unique(labels)) > 1 else 0.0
-    alone = float(np.clip((cut - CLUSTERED[0]) / (CLUSTERED[1] - CLUSTERED[0]), 0.0, 1.0))
+    alone = _how_clustered(graph, labels, votes["graph"].argmax(axis=1), k)
     calibrated = {name: _calibrated(view, labels, seen) for name, view in votes.items()}
     together = np.mean(list(calibrated.values()), axis=0)
     mixed = (1.0 - alone) * together + alone * calibrated["graph"]
     unseen = np.where(seen, 0.0, fallback)  # a class with no other member: zero-shot is all there is to ask
     mixed = mixed * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
-    return mixed / mixed.sum(axis=1, keepdims=True)
+    return OutOfSample(mixed / mixed.sum(axis=1, keepdims=True), clustered=alone >= 0.5)
+
+
+def _how_clustered(graph: csr_array, labels: NDArray[np.integer], spread: NDArray[np.integer], k: int) -> float:
+    """How far to follow the graph alone, 0 to 1: its labels cut it much more cleanly than the given ones, and it disagrees
+    with those more often than images lie on the borders of its clusters, where it may itself be wrong."""
+    if len(np.unique(labels)) < 2:
+        return 0.0
+    border = conductance(graph, spread, k).mean()
+    if (spread != labels).mean() <= 2.0 * border:
+        return 0.0
+    low, high = CLUSTERED
+    return float(np.clip((separation(graph, labels, spread, k) - low) / (high - low), 0.0, 1.0))
 
 
 def folds(labels: NDArray[np.integer], seed: int) -> Iterator[NDArray[np.int64]]:
@@ -104,7 +124,7 @@ def sharpened(
     k = probabilities.shape[1]
     given = np.eye(k)[labels]
     logs = np.log(np.clip(probabilities, 1e-4, 1.0))
-    best = (-np.inf, probabilities, np.eye(k))
+    best = (-np.inf, np.asarray(probabilities, dtype=np.float64), np.eye(k))
     for gamma in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0):
         clean = softmax(gamma * logs, axis=1)
         noise = np.full((k, k), 0.1 / max(k - 1, 1)) + (0.9 - 0.1 / max(k - 1, 1)) * np.eye(k)

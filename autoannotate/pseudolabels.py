@@ -134,7 +134,9 @@ def _stubborn(graph: csr_array, was: NDArray[np.int64], now: NDArray[np.int64], 
     moved = np.flatnonzero(was != now)
     votes = (graph[moved] > 0) @ np.eye(k)[was]
     share = votes[np.arange(len(moved)), was[moved]] / np.maximum(votes.sum(axis=1), 1)
-    return np.array([share[now[moved] == c].mean() if (now[moved] == c).any() else 0.0 for c in range(k)])
+    return np.array(
+        [share[now[moved] == c].sum() / ((now[moved] == c).sum() + 3) for c in range(k)]
+    )  # few prove little
 
 
 def _cut_where_thin(graph: csr_array, scores: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -174,6 +176,6 @@ def _sweep(graph: csr_array, margin: NDArray[np.float64]) -> tuple[float, float]
     size = np.arange(1, n)
     phi[(size < fewest) | (size > n - fewest) | (np.diff(margin[order]) == 0)] = 1.0
     middle = (margin[order][1:] + margin[order][:-1]) / 2
-    thin = np.flatnonzero(phi <= phi.min() + 0.01)
+    thin = np.flatnonzero(phi <= phi.min() + 0.002)
     best = thin[np.abs(middle[thin]).argmin()]
     return float(middle[best]), float(phi[best])

@@ -45,7 +45,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Reason:
-    """A named reason and its weight: the chance that a label is wrong when this reason alone fires in full."""
+    """A named reason and its weight: the share of the remaining belief in the label that it takes when it fires in full."""
 
     name: str
     weight: float
@@ -65,7 +65,7 @@ def reason(weight: float) -> Callable[[Callable[[Evidence], Doubt]], Callable[[E
     return register
 
 
-@reason(weight=0.3)
+@reason(weight=0.1)
 def other_images_disagree(evidence: Evidence) -> Doubt:
     """A classifier trained on the other images prefers another class (confident learning, Northcutt et al. 2021)."""
     strength, best = _prefers_another(evidence.out_of_sample, evidence.labels)
@@ -76,7 +76,7 @@ def other_images_disagree(evidence: Evidence) -> Doubt:
     )
 
 
-@reason(weight=0.3)
+@reason(weight=0.15)
 def neighbours_disagree(evidence: Evidence) -> Doubt:
     """At least three in four of its nearest neighbours have one other label (k-NN, e.g. Zhu et al. 2022, arXiv 2110.06283)."""
     index = evidence.neighbours.index[:, :NEAREST]
@@ -95,7 +95,7 @@ def neighbours_disagree(evidence: Evidence) -> Doubt:
     return Doubt(np.where(fires, count / max(asked, 1), 0.0), words)
 
 
-@reason(weight=0.1)
+@reason(weight=0.05)
 def ambiguous(evidence: Evidence) -> Doubt:
     """The two likeliest classes are within fifteen points of each other."""
     order = np.argsort(-evidence.out_of_sample, axis=1, kind="stable")[:, :2]
@@ -111,7 +111,7 @@ def ambiguous(evidence: Evidence) -> Doubt:
     return Doubt(np.where(gap < 0.15, 1.0 - gap / 0.15, 0.0), words)
 
 
-@reason(weight=0.3)
+@reason(weight=0.2)
 def outlier(evidence: Evidence) -> Doubt:
     """Far from every other image: its mean distance to its neighbours is beyond Tukey's outer fence, and large.
 
@@ -126,9 +126,9 @@ def outlier(evidence: Evidence) -> Doubt:
     return Doubt(strength, lambda i: "fits no class: far from every other image")
 
 
-@reason(weight=0.5)
+@reason(weight=0.25)
 def near_duplicate_disagrees(evidence: Evidence) -> Doubt:
-    """Another image is nearly the same picture and has another label; the less supported label of the two gets more of the doubt."""
+    """Another image is nearly the same picture and has another label; the less supported of the two gets more doubt."""
     twin, same = near_duplicates(evidence.neighbours)
     if len(twin) == 0:
         return _never(evidence)
@@ -140,10 +140,10 @@ def near_duplicate_disagrees(evidence: Evidence) -> Doubt:
         its_label = evidence.class_names[evidence.labels[twin[i]]]
         return f"nearly the same picture as {evidence.image_names[twin[i]]}, labelled {its_label}"
 
-    return Doubt(np.where(fires, part, 0.0), words)
+    return Doubt(np.where(fires, 0.2 + 0.8 * part, 0.0), words)
 
 
-@reason(weight=0.3)
+@reason(weight=0.2)
 def clip_disagrees(evidence: Evidence) -> Doubt:
     """Zero-shot prefers another class.
 
@@ -155,7 +155,7 @@ def clip_disagrees(evidence: Evidence) -> Doubt:
     return Doubt(strength * worth, lambda i: f"CLIP says {evidence.class_names[best[i]]} ({_percent(chance[i])})")
 
 
-@reason(weight=0.5)
+@reason(weight=0.3)
 def student_disagrees(evidence: Evidence) -> Doubt:
     """The student network, where there is one, prefers another class."""
     if evidence.student is None:

@@ -18,6 +18,8 @@ from autoannotate.progress import Track, silent
 from autoannotate.reasons import REASONS, Doubt, Evidence
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
+ODDS = 2.0  # evidence is strong when another class is at least this much likelier than the given one
+TOLD = 0.35  # a class can be told by looking when at least this share of its labels is predicted from the others
 FEWEST = 10  # with fewer images confident learning has nothing to count
 
 
@@ -56,28 +58,32 @@ def find_suspects(
 
     score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: d = 1 − P(given label | the other images) is cleanlab's
     self-confidence turned round, s_r in [0, 1] how strongly reason r fires and w_r its weight. It grows with every
-    reason. Flagged: cleanlab's off-diagonal counts of the confident joint, and near duplicates that contradict each
-    other. Suggested: argmax_t P(t | the other images) T[t, given], Bayes' rule with the estimated noise T[true, given].
+    reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the classes that can be told by
+    looking, and near duplicates that contradict each other. Suggested: argmax_t P(t | the other images) T[t, given],
+    Bayes' rule with the estimated noise T[true, given], where the evidence is strong; the cluster's class where
+    classes are clusters.
     Raises ValueError on shapes that don't fit.
     """
-    features, labels = np.asarray(features), np.asarray(labels, dtype=np.int64)
+    features = np.asarray(features)
     n, k = len(labels), len(class_names)
-    zero_shot = np.asarray(probabilities, dtype=np.float64)
-    if len(features) != n or zero_shot.shape != (n, k) or (n and not 0 <= labels.min() <= labels.max() < k):
+    given: NDArray[np.int64] = np.asarray(labels).astype(np.int64)
+    zero_shot: NDArray[np.float64] = np.asarray(probabilities, dtype=np.float64)
+    if len(features) != n or zero_shot.shape != (n, k) or (n and not 0 <= given.min() <= given.max() < k):
         raise ValueError(
             f"{features.shape} features, {n} labels, {zero_shot.shape} probabilities, {k} classes don't fit"
         )
     names = [f"image {i + 1}" for i in range(n)] if image_names is None else list(image_names)
     if n < 2:
-        return Suspects(np.zeros(n, bool), np.zeros(n), labels.copy(), ("",) * n, zero_shot.copy(), 0.0)
+        return Suspects(np.zeros(n, bool), np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0)
 
-    order = np.lexsort((labels, *features[:, :8].T))  # by content, so that folds don't depend on file names
+    order = np.lexsort((given, *features[:, :8].T))  # by content, so that folds don't depend on file names
     back = np.argsort(order)
-    features, labels, zero_shot = features[order], labels[order], zero_shot[order]
+    features, given, zero_shot = features[order], given[order], zero_shot[order]
     neighbours = nearest(compact(features))
-    outside = out_of_sample(features, labels, zero_shot, neighbours, graph_of(neighbours), seed=seed, track=track)
+    judged = out_of_sample(features, given, zero_shot, neighbours, graph_of(neighbours), seed=seed, track=track)
+    outside = judged.probabilities
     evidence = Evidence(
-        labels=labels,
+        labels=given,
         zero_shot=zero_shot,
         out_of_sample=outside,
         neighbours=neighbours,
@@ -86,12 +92,14 @@ def find_suspects(
         student=None if student is None else np.asarray(student, dtype=np.float64)[order],
     )
     doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
-    flagged, error_rate = _confident_learning(labels, outside)
-    flagged |= doubts["near_duplicate_disagrees"].strength >= 0.4
+    told = np.ones(k, dtype=bool) if judged.clustered else _told(given, outside)
+    flagged, error_rate = _confident_learning(given, outside)
+    flagged &= told[given]
+    flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
     return Suspects(
         flagged=flagged[back],
-        score=_score(outside[np.arange(n), labels], doubts)[back],
-        suggested=_suggested(labels, outside)[back],
+        score=_score(outside[np.arange(n), given], doubts)[back],
+        suggested=_suggested(given, outside, told, judged.clustered)[back],
         reasons=tuple(_sentence(i, doubts) for i in back),
         out_of_sample=outside[back],
         error_rate=error_rate,
@@ -120,14 +128,55 @@ def _score(self_confidence: NDArray[np.float64], doubts: dict[str, Doubt]) -> ND
     return np.clip(1.0 - sure, 0.0, 1.0)
 
 
-def _suggested(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> NDArray[np.int64]:
+def _told(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which classes, (K,), can be told by looking: the other images predict their labels clearly more often than chance."""
+    k = outside.shape[1]
+    predicted = outside.argmax(axis=1)
+    share = np.bincount(predicted, minlength=k) / len(labels)
+    hits = np.bincount(labels[predicted == labels], minlength=k)
+    return hits / np.maximum(np.bincount(labels, minlength=k), 1) >= np.maximum(TOLD, share + 0.2)
+
+
+def _suggested(
+    labels: NDArray[np.int64], outside: NDArray[np.float64], told: NDArray[np.bool_], clustered: bool
+) -> NDArray[np.int64]:
+    """A better class, (N,), where there is strong evidence for it; the given one elsewhere.
+
+    Clusters: the class of the cluster. Otherwise Bayes' rule, only between classes that can be told by looking, and for
+    no more labels than the noise seen where prediction is easy. What cannot be predicted may be noise, or a class that
+    these features don't show; keeping it cannot harm.
+    """
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return labels.copy()
+    if clustered:
+        return outside.argmax(axis=1)
     clean, noise = sharpened(outside, labels)
     evidence = clean * noise[:, labels].T
     best = evidence.argmax(axis=1)
     rows = np.arange(len(labels))
-    return np.where(evidence[rows, best] > evidence[rows, labels], best, labels)
+    odds = evidence[rows, best] / np.maximum(evidence[rows, labels], 1e-12)
+    change = np.flatnonzero((odds > ODDS) & told[best] & told[labels])
+    most = int(np.ceil(_noise_among_the_easy(labels, outside) * len(labels)))
+    change = change[np.argsort(-odds[change], kind="stable")][:most]
+    suggested = labels.copy()
+    suggested[change] = best[change]
+    return suggested
+
+
+def _noise_among_the_easy(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> float:
+    """The share of labels that contradict the surest tenth of the predictions for each class.
+
+    There the features are hardly to blame, so this is the noise that hits labels whatever the image: the anchor points
+    of Patrini et al. 2017, section 3.2. Without it, classes that look alike would be taken for noise.
+    """
+    predicted = outside.argmax(axis=1)
+    wrong = asked = 0
+    for c in np.unique(predicted):
+        of_class = np.flatnonzero(predicted == c)
+        surest = of_class[np.argsort(-outside[of_class, c], kind="stable")][: max(5, len(of_class) // 10)]
+        wrong += int((labels[surest] != c).sum())
+        asked += len(surest)
+    return wrong / max(asked, 1)
 
 
 def _sentence(i: int, doubts: dict[str, Doubt]) -> str:

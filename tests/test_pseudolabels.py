@@ -69,7 +69,7 @@ def test_a_wrong_threshold_is_moved_to_the_gap_between_the_clusters() -> None:
     features, truth = clusters([120, 120])
     zero_shot = noisy(truth, 2, noise=0.1, bias=1.1)
     assert accuracy(zero_shot, truth) < 0.75
-    assert accuracy(refine(features, zero_shot, trust=1.0, seed=0), truth) == 1.0
+    assert accuracy(refine(features, zero_shot, trust=1.0, seed=0), truth) > 0.99
 
 
 def test_a_stated_prior_moves_a_wrong_threshold_even_without_clusters() -> None:
