@@ -35,7 +35,7 @@ class StudentResult:
 
     probabilities : (N, K) rows sum to 1, calibrated; from students that did not see the image's label.
     reliable : held-out agreement with the given labels is, with 95 % confidence, not below the baseline's.
-    better : it is, with 95 % confidence, above the baseline's; only then may labels that nobody doubted change.
+    better : it is, with 95 % confidence, above the baseline's; only then may it contradict the baseline.
     held_out_accuracy, baseline_accuracy : agreement with the given labels on the same images, seen by neither in
         training nor for early stopping, averaged over images; None when no student was trained.
     note : one plain sentence for the summary.
@@ -62,7 +62,7 @@ def train_student(
     kind: str = "embedded",
     encoder: Any = None,
     groups: np.ndarray | None = None,
-    passes: int = 8000,
+    passes: int = 6000,
     max_training_images: int = 2000,
     seed: int = 0,
     device: str = "auto",
@@ -199,11 +199,11 @@ def judge(
     held_out = float(np.average(student_right, weights=counted))
     before = float(np.average(baseline_right, weights=counted))
     verdict = (
-        "it is better and relabels suspects and labels it is sure are wrong"
+        "it is better, and may contradict the probe"
         if better
-        else "it is as good and relabels suspects on which both agree"
+        else "it is as good, and changes labels on which both agree"
         if reliable
-        else "it is not as good, so it changes no label"
+        else "it is not surely as good, so it changes no label"
     )
     note = (
         f"On images it had not seen the student agrees with {held_out:.1%} of the labels, the probe with "
@@ -240,7 +240,8 @@ def overrule(
     noise: P(true | image, given) ~ P(true | image) P(given | true). Then
     - a suspect takes the most probable class, when that is more than `SUSPECT_SURE` probable, the student itself
       prefers it, and the probe, unless the student is better, does not contradict it;
-    - any other label changes only if the student is better, and the class is more than `OTHER_SURE` probable;
+    - any other label changes when the class is more than `OTHER_SURE` probable, more than half so to the student
+      alone, and the probe prefers it too or the student is better;
     - nothing changes when the student is not reliable.
     """
     labels = np.asarray(labels, dtype=np.int64)
@@ -254,10 +255,11 @@ def overrule(
     best = posterior.argmax(axis=1)
     sure = posterior[rows, best]
     seen = student.probabilities[rows, best] > student.probabilities[rows, labels]
-    probed = out_of_sample[rows, best] >= out_of_sample[rows, labels]
+    probe_gains = out_of_sample[rows, best] - out_of_sample[rows, labels]
     suspect = np.asarray(flagged, dtype=bool)
-    change = suspect & (sure > SUSPECT_SURE) & seen & (probed | student.better)
-    change |= ~suspect & (sure > OTHER_SURE) & seen & student.better
+    change = suspect & (sure > SUSPECT_SURE) & seen & ((probe_gains >= 0) | student.better)
+    convinced = student.probabilities[rows, best] > 0.5
+    change |= ~suspect & (sure > OTHER_SURE) & convinced & seen & ((probe_gains > 0) | student.better)
     change &= best != labels
     final = np.where(change, best, labels)
     return Overruled(final, posterior[rows, final], change)
