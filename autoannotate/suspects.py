@@ -18,6 +18,7 @@ from autoannotate.progress import Track, silent
 from autoannotate.reasons import REASONS, Doubt, Evidence
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
+MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
 ODDS = 2.0  # evidence is strong when another class is at least this much likelier than the given one
 TOLD = 0.35  # a class can be told by looking when at least this share of its labels is predicted from the others
 FEWEST = 10  # with fewer images confident learning has nothing to count
@@ -59,9 +60,10 @@ def find_suspects(
     score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: d = 1 − P(given label | the other images) is cleanlab's
     self-confidence turned round, s_r in [0, 1] how strongly reason r fires and w_r its weight. It grows with every
     reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the classes that can be told by
-    looking, and near duplicates that contradict each other. Suggested: argmax_t P(t | the other images) T[t, given],
-    Bayes' rule with the estimated noise T[true, given], where the evidence is strong; the cluster's class where
-    classes are clusters.
+    looking and hardly more than the estimated number of errors; and near duplicates that contradict each other.
+    Suggested: argmax_t P(t | the other images) T[t, given], Bayes' rule with the estimated noise T[true, given], where
+    the evidence is strong; the cluster's class where classes are clusters. error_rate: the confident joint's, or where
+    classes overlap the noise seen where prediction is easy, if less.
     Raises ValueError on shapes that don't fit.
     """
     features = np.asarray(features)
@@ -92,9 +94,12 @@ def find_suspects(
         student=None if student is None else np.asarray(student, dtype=np.float64)[order],
     )
     doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
-    told = np.ones(k, dtype=bool) if judged.clustered else _told(given, outside)
     flagged, error_rate = _confident_learning(given, outside)
-    flagged &= told[given]
+    told = np.ones(k, dtype=bool)
+    if not judged.clustered:
+        told = _told(given, outside)
+        error_rate = min(error_rate, _noise_among_the_easy(given, outside))
+        flagged = _likeliest(flagged & told[given], outside[np.arange(n), given], (error_rate + MARGIN) * n)
     flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
     return Suspects(
         flagged=flagged[back],
@@ -119,6 +124,13 @@ def _confident_learning(labels: NDArray[np.int64], outside: NDArray[np.float64])
     flags = find_label_issues(members, among, filter_by="prune_by_noise_rate", min_examples_per_class=0, n_jobs=1)
     joint = estimate_joint(members, among)
     return np.asarray(flags, dtype=bool), float(np.clip(1.0 - np.trace(joint), 0.0, 1.0))
+
+
+def _likeliest(flagged: NDArray[np.bool_], self_confidence: NDArray[np.float64], most: float) -> NDArray[np.bool_]:
+    """The flagged images, at most `most` of them: those whose label is least supported."""
+    rows = np.flatnonzero(flagged)
+    kept = rows[np.argsort(self_confidence[rows], kind="stable")][: int(np.ceil(most))]
+    return np.isin(np.arange(len(flagged)), kept)
 
 
 def _score(self_confidence: NDArray[np.float64], doubts: dict[str, Doubt]) -> NDArray[np.float64]:
