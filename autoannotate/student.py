@@ -242,7 +242,8 @@ def overrule(
       prefers it, and the probe, unless the student is better, does not contradict it;
     - any other label changes when the class is more than `OTHER_SURE` probable, more than half so to the student
       alone, and the probe prefers it too or the student is better;
-    - nothing changes when the student is not reliable.
+    - nothing changes when the student is not reliable, or when the pooled opinion is by its own account (its mean
+      certainty) right less often than the labels are: then most of its quarrels with them are its own mistakes.
     """
     labels = np.asarray(labels, dtype=np.int64)
     rows = np.arange(len(labels))
@@ -252,6 +253,8 @@ def overrule(
     belief, noise = pool(student.probabilities, out_of_sample, labels)
     posterior = belief * noise[:, labels].T
     posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-12)
+    if belief.max(axis=1).mean() <= posterior[rows, labels].mean():
+        return Overruled(labels.copy(), kept, np.zeros(len(labels), dtype=bool))
     best = posterior.argmax(axis=1)
     sure = posterior[rows, best]
     seen = student.probabilities[rows, best] > student.probabilities[rows, labels]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -236,6 +237,15 @@ def test_a_student_as_good_as_the_probe_changes_only_what_both_see() -> None:
     assert (new[3:6] == truth[3:6]).all()
 
 
+def test_good_labels_are_not_given_up_for_a_weaker_opinion() -> None:
+    truth = np.arange(600) % 3
+    labels = with_wrong_labels(truth, 0.05)
+    student, probe = weak_probe(truth, 0.6, 0.6, seed=8), weak_probe(truth, 0.55, 0.55, seed=9)
+    suspects = probe.argmax(1) != labels
+    new, _, _ = overrule(labels, np.eye(3)[labels], a_result(student, better=True), suspects, probe)
+    assert (new == labels).all()
+
+
 def test_a_student_is_better_only_when_chance_does_not_explain_it() -> None:
     truth = np.arange(300) % 3
     logits = 6 * np.eye(3)[with_wrong_labels(truth, 0.05)][:, None, :]
@@ -320,3 +330,29 @@ def test_resnet18_from_scratch_learns_too() -> None:
     )  # fmt: skip
     assert result.probabilities.shape == (60, 3)
     assert result.image_passes == 180
+
+
+@pytest.mark.slow
+def test_real_images_labels_come_out_no_worse_and_mostly_right(data_dir: Path) -> None:
+    from autoannotate.encoder import load_encoder
+    from autoannotate.suspects import find_suspects
+
+    files = [
+        file
+        for name in ("chest_nih", "breast_busi")
+        for file in sorted((data_dir / "eval" / name / "images").iterdir())[:80]
+    ]
+    truth = np.repeat([0, 1], 80)
+    labels = truth.copy()
+    wrong = np.random.default_rng(0).permutation(160)[:16]
+    labels[wrong] = 1 - labels[wrong]
+    encoder = load_encoder("embedded", "cpu")
+    features = encoder.encode_images(Image.open(file) for file in files).features
+    doubts = find_suspects(features, labels, np.eye(2)[labels], ["chest", "breast"], seed=0)
+    result = train_student(
+        lambda i: Image.open(files[i]), features, labels, ~doubts.flagged, baseline=doubts.out_of_sample,
+        encoder=encoder, passes=600, device="cpu",
+    )  # fmt: skip
+    new, _, _ = overrule(labels, np.eye(2)[labels], result, doubts.flagged, doubts.out_of_sample)
+    assert (result.probabilities.argmax(1) == truth).mean() > 0.95
+    assert (new == truth).mean() > 0.95 > (labels == truth).mean()
