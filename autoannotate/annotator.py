@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -127,6 +127,10 @@ class Annotator:
                 kind=self.student if reliability.meaningful else "none", encoder=encoder, seed=self.seed,
                 device=self.device, track=track,
             )  # fmt: skip
+            if not reliability.meaningful:
+                student = replace(
+                    student, note="No student was trained: the labels it would learn are close to guesses."
+                )
             final, confidence, by_student = overrule(labels, refined, student, doubts.flagged, doubts.out_of_sample)
 
         with clock("queue"):
@@ -243,6 +247,7 @@ class Annotator:
             first = len(seen)
             encodings = self.encoder.encode_images(pictures())
             cache.put([keys[ref] for ref in seen[first:]], encodings.embeddings, encodings.features)
+        next(waiting, None)  # past the last image, so that the progress bar ends
         refs = [ref for ref in found if ref not in unreadable]
         if not refs:
             raise InputError(

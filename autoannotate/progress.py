@@ -26,7 +26,14 @@ def silent(items: Iterable[T], description: str, total: int | None = None) -> It
 def on_stderr(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
     """Show a bar with the count, the rate and the time left on stderr: what the command line uses."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     columns = (
         TextColumn("{task.description:<28}"),

@@ -16,7 +16,7 @@ FILTERS = (
     Image.Resampling.BOX,
     Image.Resampling.LANCZOS,
 )
-SMALLEST = 24  # px: thumbnails such as MedMNIST's 28 px come back blown up
+SMALLEST, TINY = 24, 36  # pixels: MedMNIST's images have 28
 
 
 def crop(image: Image.Image, rng: np.random.Generator) -> Image.Image:
@@ -49,8 +49,9 @@ def turn(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Down to a thumbnail; the final resize brings it back."""
-    side = int(np.exp(rng.uniform(np.log(SMALLEST), np.log(96))))
+    """Down to a thumbnail, half of the time to a tiny one such as MedMNIST's; the final resize brings it back."""
+    largest = TINY if rng.random() < 0.5 else 96
+    side = int(np.exp(rng.uniform(np.log(SMALLEST), np.log(largest))))
     return image.resize((side, side), FILTERS[rng.integers(len(FILTERS))])
 
 
@@ -109,7 +110,7 @@ STEPS: tuple[tuple[Step, float], ...] = (
     (turn, 0.25),
     (flip, 0.5),
     (border, 0.15),
-    (shrink, 0.4),
+    (shrink, 0.5),
     (burn_in, 0.08),
     (tone, 0.5),
     (stain, 0.3),

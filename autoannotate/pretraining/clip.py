@@ -159,7 +159,7 @@ class Trainer:
     def train_step(self, pixels: Tensor, tokens: Tensor, truth: Tensor, rng: np.random.Generator) -> float:
         """One step on images (B, 3, H, W) uint8, their drawn captions (T, L) and which are true (B, T)."""
         self.model.train()
-        warm_up, done = min(1.0, (self.step + 1) / 200), self.step / self.steps
+        warm_up, done = min(1.0, (self.step + 1) / min(200, self.steps / 4)), self.step / self.steps
         for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
             group["lr"] = rate * warm_up * 0.5 * (1 + math.cos(math.pi * done))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -196,6 +196,12 @@ class Trainer:
             best = (images @ texts.T).argmax(1).cpu().numpy()
             right += float(sum(pairs.truth[int(row), columns[column]] for row, column in zip(rows, best, strict=True)))
         return right / len(pairs.paths)
+
+    def averaged(self) -> Any:
+        """The averaged weights in a network of their own: averaging spoils what a checkpoint leaves out (a mask of -inf)."""
+        model = copy.deepcopy(self.start)
+        model.load_state_dict(self.average.module.state_dict())
+        return model
 
     def state(self) -> dict[str, Any]:
         return {
@@ -307,10 +313,11 @@ def pretrain_clip(
                 partial.replace(checkpoint)
                 last_saved = time.monotonic()
 
-    after = trainer.score(trainer.average.module, aside, workers, track)
+    averaged = trainer.averaged()
+    after = trainer.score(averaged, aside, workers, track)
     half = {
         name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in trainer.average.module.state_dict().items()
+        for name, tensor in averaged.state_dict().items()
     }
     save_weights(half, out / "open_clip_model.safetensors")
     (out / "open_clip_config.json").write_text(json.dumps(trainer.config, indent=2) + "\n")

@@ -1,0 +1,5 @@
+"""`python -m autoannotate`, the same as `autoannotate`."""
+
+from autoannotate.cli import main
+
+main()
