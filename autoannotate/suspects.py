@@ -19,7 +19,7 @@ from autoannotate.reasons import REASONS, Doubt, Evidence
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
 MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
-ODDS = 2.0  # evidence is strong when another class is at least this much likelier than the given one
+ODDS = 4.0  # evidence is strong when another class is at least this much likelier than the given one
 TOLD = 0.35  # a class can be told by looking when at least this share of its labels is predicted from the others
 FEWEST = 10  # with fewer images confident learning has nothing to count
 
