@@ -109,9 +109,10 @@ class Annotator:
             kinds = self.modality or self.kinds_of(embeddings)
             prompts = class_prompts(self.classes, file=self.prompts, modality=kinds)
             texts = [encoder.encode_texts(prompt.texts) for prompt in prompts]
-            clip = zeroshot.probabilities(embeddings, zeroshot.class_embeddings(texts), encoder.logit_scale)
+            normalised = zeroshot.distribution_normalised(embeddings)
+            clip = zeroshot.probabilities(normalised, zeroshot.class_embeddings(texts), encoder.logit_scale)
             unrelated = encoder.encode_texts(UNRELATED)
-            reliability = estimate_reliability(embeddings, texts, unrelated, self.classes, seed=self.seed)
+            reliability = estimate_reliability(normalised, texts, unrelated, self.classes, seed=self.seed)
 
         with clock("pseudo-labels"):
             refined = refine(features, clip, trust=reliability.trust, prior=self.prior, seed=self.seed)

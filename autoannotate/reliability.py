@@ -26,7 +26,7 @@ from autoannotate.zeroshot import class_embeddings
 CLOUDS = 40  # draws of the Gaussian reference, each of as many points as there are images …
 AT_MOST = 2000  # … or so many
 SEPARATE = 0.3  # a separation that real classes reach
-GOOD, POOR = 0.8, 0.5  # from how much trust on labels are called trustworthy, below how much they are called guesses
+GOOD, POOR = 0.85, 0.7  # from how much trust on labels are called trustworthy, below how much they are called guesses
 VERDICTS = (
     "These classes look the same to this encoder, so its labels are close to guesses.",
     "CLIP tells these classes apart only in part: check more than usual.",

@@ -38,7 +38,7 @@ SIDE = 160
 PICTURE_BYTES = 3_400_000
 """What all pictures together may weigh, so that the page stays under 5 MB for any run."""
 BINS = 20
-LEVELS = (("good", 0.8), ("fair", 0.5), ("poor", 0.0))
+LEVELS = (("good", 0.85), ("fair", 0.7), ("poor", 0.0))
 """From how much trust on CLIP's labels are called what."""
 
 

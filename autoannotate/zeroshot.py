@@ -25,15 +25,26 @@ def class_embeddings(text_embeddings: Sequence[NDArray[np.floating]]) -> NDArray
     return _unit(np.stack([_unit(np.asarray(texts)).mean(axis=0) for texts in text_embeddings]))
 
 
+def distribution_normalised(image_embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Unit embeddings of N unlabelled images, (N, D), less half their mean.
+
+    Test-time distribution normalisation (Zhou et al. 2023, arXiv 2302.11084, eq. 7): the mean stands in for the negative
+    pairs that contrastive training had and testing has not. It moves thresholds between classes that training put in the
+    wrong place, and keeps the order of the images along every direction. (The same shift of the texts cancels out.)
+    """
+    images = _unit(np.asarray(image_embeddings))
+    return images - images.mean(axis=0) / 2
+
+
 def probabilities(
     image_embeddings: NDArray[np.floating], class_embeddings: NDArray[np.floating], logit_scale: float
 ) -> NDArray[np.float64]:
-    """Class probabilities, (N, K): softmax of `logit_scale` × cosine of (N, D) images and (K, D) classes.
+    """Class probabilities, (N, K): softmax of `logit_scale` × similarity of (N, D) images and (K, D) unit classes.
 
     `logit_scale` is the model's learnt inverse temperature, already exponentiated (CLIP ends near 100).
     """
-    cosines = _unit(np.asarray(image_embeddings)) @ _unit(np.asarray(class_embeddings)).T
-    logits = logit_scale * cosines.astype(np.float64)
+    similarities = np.asarray(image_embeddings) @ _unit(np.asarray(class_embeddings)).T
+    logits = logit_scale * similarities.astype(np.float64)
     odds = np.exp(logits - logits.max(axis=1, keepdims=True))  # the largest is 1: no overflow at any scale
     return odds / odds.sum(axis=1, keepdims=True)
 

@@ -56,7 +56,9 @@ def test_a_caption_in_several_rows_is_true_of_all_their_images(tmp_path: Path) -
 
 @given(share=st.floats(0.3, 0.7), seed=st.integers(0, 50))
 @settings(max_examples=20, deadline=None)
-def test_a_group_stays_on_one_side_of_the_split(tmp_path_factory: pytest.TempPathFactory, share: float, seed: int) -> None:
+def test_a_group_stays_on_one_side_of_the_split(
+    tmp_path_factory: pytest.TempPathFactory, share: float, seed: int
+) -> None:
     folder = tmp_path_factory.mktemp("pairs")
     pairs = read_pairs(write_pairs(folder), folder / "images")
     try:

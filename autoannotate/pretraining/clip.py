@@ -316,8 +316,7 @@ def pretrain_clip(
     averaged = trainer.averaged()
     after = trainer.score(averaged, aside, workers, track)
     half = {
-        name: tensor.half() if tensor.is_floating_point() else tensor
-        for name, tensor in averaged.state_dict().items()
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in averaged.state_dict().items()
     }
     save_weights(half, out / "open_clip_model.safetensors")
     (out / "open_clip_config.json").write_text(json.dumps(trainer.config, indent=2) + "\n")

@@ -30,5 +30,6 @@ train() {
   autoannotate pretrain clip --images "$pretrain" --pairs "$out/pairs.csv" --anchor-texts "$out/start/phrases.txt" "$@"
 }
 train --init "$out/start" --out "$out/first" --epochs 7 --lr 4e-4 --text-lr 1e-4
-train --init "$out/first" --out "$out/checkpoint" --epochs 1.5 --lr 2e-4 --text-lr 5e-5
+train --init "$out/first" --out "$out/second" --epochs 1.5 --lr 2e-4 --text-lr 5e-5
+python "$here/average.py" "$out/first" "$out/second" "$out/checkpoint"
 python "$here/zero_shot.py" --data "$evaluation" --model "$out/checkpoint" --json "$out/zero_shot.json"

@@ -1,9 +1,9 @@
 """Zero-shot accuracy of an encoder on the evaluation sets, and whether a run would trust it, as a Markdown table.
 
 The prompts are the product's own, in the sense that suits the kind of the images (as a run finds it out); the answer is the
-class of the highest cosine; nothing is fitted. `trust` is what a run estimates without the truth, ✗ where it calls the labels
-guesses (autoannotate/reliability.py). At 28 pixels every image is squashed to 28 × 28 as in MedMNIST, and the encoder enlarges
-it again.
+class of the highest similarity after distribution normalisation, as in a run; nothing is fitted. `trust` is what a run
+estimates without the truth, ✗ where it calls the labels guesses (autoannotate/reliability.py). At 28 pixels every image is
+squashed to 28 × 28 as in MedMNIST, and the encoder enlarges it again.
 
     python eval/embedded/zero_shot.py --data EVAL_DIR --model embedded
 """
@@ -129,12 +129,13 @@ def main() -> None:
         cells: list[str] = []
         for side, name in ((None, "full"), (28, "28 px")):
             embeddings, _, truth = sets.of_task(task, side)
+            normalised = zeroshot.distribution_normalised(embeddings)
             kinds = Annotator(names, options.model).kinds_of(embeddings)
             texts = [encoder.encode_texts(prompt.texts) for prompt in class_prompts(names, modality=kinds)]
             classes = zeroshot.class_embeddings(texts)
-            right = (embeddings @ classes.T).argmax(1) == truth
+            right = (normalised @ classes.T).argmax(1) == truth
             balanced = float(np.mean([right[truth == k].mean() for k in range(len(classes))]))
-            found = estimate_reliability(embeddings, texts, unrelated, names)
+            found = estimate_reliability(normalised, texts, unrelated, names)
             numbers[f"{task.name}, {name}"] = {
                 "images": len(truth),
                 "accuracy": float(right.mean()),
