@@ -115,7 +115,8 @@ class Annotator:
             reliability = estimate_reliability(normalised, texts, unrelated, self.classes, seed=self.seed)
 
         with clock("pseudo-labels"):
-            refined = refine(features, clip, trust=reliability.trust, prior=self.prior, seed=self.seed)
+            trust = reliability.trust if reliability.meaningful else 0.0
+            refined = refine(features, clip, trust=trust, prior=self.prior, seed=self.seed)
             labels = refined.argmax(1)
 
         with clock("suspects"):

@@ -438,7 +438,7 @@ def _to_stdout(annotations: Annotations, format: str, what: Literal["suspects", 
 
 def main() -> None:
     """What the console script `autoannotate` calls."""
-    app()
+    app(prog_name="autoannotate")
 
 
 if __name__ == "__main__":
