@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from autoannotate import zeroshot
 from autoannotate.zeroshot import class_embeddings, probabilities
 
 rows = st.integers(1, 6).flatmap(
@@ -47,3 +48,26 @@ def test_probabilities_sum_to_one_at_any_scale(images: np.ndarray, texts: np.nda
 @given(texts=rows)
 def test_the_length_of_an_embedding_does_not_matter(texts: np.ndarray) -> None:
     np.testing.assert_allclose(class_embeddings([texts]), class_embeddings([texts * 7]), atol=1e-5)
+
+
+@given(st.integers(0, 1000), st.integers(2, 40))
+@settings(deadline=None)
+def test_normalising_a_distribution_keeps_the_order_of_images_along_every_direction(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    images, direction = rng.normal(size=(n, 8)), rng.normal(size=8)
+    unit = images / np.linalg.norm(images, axis=1, keepdims=True)
+    before, after = unit @ direction, zeroshot.distribution_normalised(images) @ direction
+    np.testing.assert_allclose(after - before, np.full(n, -before.mean() / 2), atol=1e-5)
+
+
+def test_a_threshold_in_the_wrong_place_is_moved_towards_the_images() -> None:
+    """Two clusters whose similarities to both classes are off by the same amount: one side was taken for the other."""
+    classes = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    rng = np.random.default_rng(0)
+    first, second = ([0.9, 0.1, 0.4], [0.55, 0.45, 0.7])
+    images = np.repeat([first, second], 50, axis=0) + rng.normal(scale=0.02, size=(100, 3))
+    truth = np.repeat([0, 1], 50)
+    plain = zeroshot.probabilities(images / np.linalg.norm(images, axis=1, keepdims=True), classes, 100.0).argmax(1)
+    moved = zeroshot.probabilities(zeroshot.distribution_normalised(images), classes, 100.0).argmax(1)
+    assert (plain == truth).mean() == 0.5
+    assert (moved == truth).mean() == 1.0
