@@ -352,13 +352,6 @@ def load_backbone(kind: str, encoder: Any, seed: int) -> Backbone:
     return BACKBONES[kind](encoder, seed)
 
 
-def choose_device(device: str) -> torch.device:
-    """A torch device; "auto" is the first GPU if there is one, else the CPU."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(device)
-
-
 def find_symmetries(
     backbone: Backbone, pixels: np.ndarray, labels: np.ndarray, *, seed: int, device: torch.device
 ) -> Symmetries:

@@ -103,9 +103,10 @@ def train_student(
         )
 
     from autoannotate import cnn
+    from autoannotate.encoder import choose_device
 
     backbone = cnn.load_backbone(kind, encoder, seed)
-    where = cnn.choose_device(device)
+    where = choose_device(device)
     rng = np.random.default_rng(seed)
     groups = near_duplicate_groups(features) if groups is None else np.unique(groups, return_inverse=True)[1]
     fold = _folds(labels, groups, rng)
