@@ -127,19 +127,20 @@ def test_training_learns_and_its_checkpoint_loads_like_any_other(tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("stop", [2, 5, 7], ids=lambda step: f"at step {step}")  # between epochs, and within one
 def test_a_stopped_run_goes_on_and_ends_where_it_would_have(
-    tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
     from autoannotate.pretraining import clip
 
     monkeypatch.setattr(clip, "SAVE_SECONDS", 0)  # a checkpoint after every step
-    table = write_pairs(tmp_path)
-    options = {"init": str(start), "epochs": 4, "batch_size": 8, "held_out": 0.3, "workers": 0}
+    table = write_pairs(tmp_path, 48)
+    options = {"init": str(start), "epochs": 3, "batch_size": 8, "held_out": 0.3, "workers": 0}
     whole = pretrain_clip(tmp_path / "images", table, tmp_path / "whole", **options)
 
     def stopping(items, description, total=None):
         for i, item in enumerate(items):
-            if description == "training" and i == 3:
+            if description == "training" and i == stop:
                 raise KeyboardInterrupt
             yield item
 

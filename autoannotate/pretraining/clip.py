@@ -27,7 +27,7 @@ from PIL import Image
 from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Subset
 
 from autoannotate.encoder import choose_device
 from autoannotate.errors import InputError, OutputError, UsageError
@@ -236,9 +236,9 @@ def batches(
     while step < steps:
         epoch, within = divmod(step, an_epoch)
         order = np.random.default_rng([seed, epoch]).choice(len(pairs.paths), an_epoch * batch_size, p=pairs.weights)
-        rest = order[within * batch_size : (within + steps - step) * batch_size]
-        draws = Draws(pairs, rest, (seed, step), size)
-        for pixels, rows in DataLoader(draws, batch_size=batch_size, num_workers=workers):
+        draws = Draws(pairs, order, (seed, epoch * an_epoch), size)
+        rest = range(within * batch_size, min(an_epoch, within + steps - step) * batch_size)
+        for pixels, rows in DataLoader(Subset(draws, rest), batch_size=batch_size, num_workers=workers):
             yield step, pixels, rows.numpy()
             step += 1
 
