@@ -112,7 +112,7 @@ class Annotator:
             normalised = zeroshot.distribution_normalised(embeddings)
             clip = zeroshot.probabilities(normalised, zeroshot.class_embeddings(texts), encoder.logit_scale)
             unrelated = encoder.encode_texts(UNRELATED)
-            reliability = estimate_reliability(normalised, texts, unrelated, self.classes, seed=self.seed)
+            reliability = estimate_reliability(normalised, texts, unrelated, seed=self.seed)
 
         with clock("pseudo-labels"):
             trust = reliability.trust if reliability.meaningful else 0.0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.neighbours import Neighbours
+from autoannotate.reliability import kappa
 
 NEAREST = 8  # neighbours asked by the reasons
 DUPLICATE = 0.25  # near duplicates are at most this share of the usual distance to the nearest image apart
@@ -150,7 +151,8 @@ def clip_disagrees(evidence: Evidence) -> Doubt:
     Counted for what zero-shot is worth here: its agreement with the other images beyond chance (Cohen's kappa).
     """
     strength, best = _prefers_another(evidence.zero_shot, evidence.labels)
-    worth = _kappa(evidence.zero_shot.argmax(axis=1), evidence.out_of_sample.argmax(axis=1), len(evidence.class_names))
+    opinions = evidence.zero_shot.argmax(axis=1), evidence.out_of_sample.argmax(axis=1)
+    worth = max(kappa(*opinions, len(evidence.class_names)), 0.0)
     chance = evidence.zero_shot.max(axis=1)
     return Doubt(strength * worth, lambda i: f"CLIP says {evidence.class_names[best[i]]} ({_percent(chance[i])})")
 
@@ -184,15 +186,6 @@ def _prefers_another(
     best = probabilities.argmax(axis=1)
     lead = probabilities.max(axis=1) - probabilities[np.arange(len(labels)), labels]
     return np.where(best != labels, np.clip(lead, 0.0, 1.0), 0.0), best
-
-
-def _kappa(first: NDArray[np.int64], second: NDArray[np.int64], k: int) -> float:
-    """Cohen's kappa, at least 0: agreement beyond what the class shares give by chance."""
-    n = max(len(first), 1)
-    chance = float(np.bincount(first, minlength=k) @ np.bincount(second, minlength=k)) / n**2
-    return (
-        float(np.clip((np.mean(first == second) - chance) / max(1.0 - chance, 1e-9), 0.0, 1.0)) if len(first) else 0.0
-    )
 
 
 def _never(evidence: Evidence) -> Doubt:

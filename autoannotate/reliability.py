@@ -1,7 +1,7 @@
 """Whether zero-shot labels mean anything, estimated from the unlabelled images alone.
 
-An encoder that cannot tell the classes apart still gives every image a label. Three signs, none of which needs a truth,
-betray it; each is about 0 for noise and 1 for classes that are plain to see:
+An encoder that cannot tell the classes apart still gives every image a label. Three signs that need no truth speak of it;
+each is about 0 for noise and 1 for classes that are plain to see:
 
 - agreement: the sentences for a class, taken one at a time, put an image in the same class. Mean Cohen's kappa (1960)
   between the labels by single sentences and the labels by all of them together.
@@ -63,14 +63,14 @@ def estimate_reliability(
     embeddings: NDArray[np.floating],
     texts: Sequence[NDArray[np.floating]],
     random_texts: NDArray[np.floating],
-    class_names: Sequence[str],
     *,
     seed: int = 0,
 ) -> Reliability:
     """Whether the zero-shot labels of N images mean anything.
 
     embeddings: (N, D); texts: the sentences of each class, K arrays (P_k, D); random_texts: (M, D), sentences about
-    things that are none of the classes; all unit rows. class_names: K, for the advice.
+    things that are none of the classes; all unit rows. Trust is agreement times separation, as far as real classes
+    separate; contrast is told beside them, and was high for classes at chance too.
     """
     found = signs(embeddings, texts, random_texts, seed=seed)
     trust = float(np.clip(found.separation / SEPARATE, 0, 1) * np.clip(found.agreement, 0, 1))

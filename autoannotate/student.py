@@ -15,6 +15,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from scipy.special import softmax
 
 from autoannotate.errors import UsageError
 from autoannotate.progress import Track, silent
@@ -280,11 +281,11 @@ def pool(student: np.ndarray, probe: np.ndarray, labels: np.ndarray) -> tuple[np
     logs = []
     for opinion in (student, probe):
         log = np.log(np.clip(opinion, 1e-6, 1.0))
-        logs.append(np.log(np.clip(_softmax(log / calibrate(log, labels, everyone)), 1e-4, 1.0)))
+        logs.append(np.log(np.clip(softmax(log / calibrate(log, labels, everyone), axis=-1), 1e-4, 1.0)))
     found = []
     for weight in (1.0, 0.75, 0.5, 0.25, 0.0):
         for sharpness in (1.0, 1.5, 2.0):
-            belief = _softmax(sharpness * (weight * logs[0] + (1 - weight) * logs[1]))
+            belief = softmax(sharpness * (weight * logs[0] + (1 - weight) * logs[1]), axis=-1)
             found.append((belief, *explain(belief, labels)))
     belief, noise, _ = max(found, key=lambda each: each[2])
     return belief, noise
@@ -299,7 +300,7 @@ def calibrate(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> flo
     if not chosen.any():
         return 1.0
     temperatures = np.geomspace(0.05, 5.0, 24)
-    fits = [explain(_softmax(logits[chosen] / t), labels[chosen])[1] for t in temperatures]
+    fits = [explain(softmax(logits[chosen] / t, axis=-1), labels[chosen])[1] for t in temperatures]
     return float(temperatures[int(np.argmax(fits))])
 
 
@@ -365,15 +366,10 @@ def _balanced_sample(index: np.ndarray, labels: np.ndarray, size: int, rng: np.r
     return np.sort(index[np.argsort(rank, kind="stable")[:size]])
 
 
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return shifted / shifted.sum(axis=-1, keepdims=True)
-
-
 def _average(logits: np.ndarray, may_judge: np.ndarray, temperature: float, raw: bool = False) -> np.ndarray:
     """(N, M, K) -> (N, K): the mean over the students that may judge, of probabilities or (raw) of logits."""
     weight = may_judge / may_judge.sum(axis=1, keepdims=True)
-    values = logits if raw else _softmax(logits.astype(np.float64) / temperature)
+    values = logits if raw else softmax(logits.astype(np.float64) / temperature, axis=-1)
     return np.einsum("nm,nmk->nk", weight, values)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 
 def class_embeddings(text_embeddings: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
@@ -44,9 +45,7 @@ def probabilities(
     `logit_scale` is the model's learnt inverse temperature, already exponentiated (CLIP ends near 100).
     """
     similarities = np.asarray(image_embeddings) @ _unit(np.asarray(class_embeddings)).T
-    logits = logit_scale * similarities.astype(np.float64)
-    odds = np.exp(logits - logits.max(axis=1, keepdims=True))  # the largest is 1: no overflow at any scale
-    return odds / odds.sum(axis=1, keepdims=True)
+    return softmax(logit_scale * similarities.astype(np.float64), axis=1)
 
 
 def _unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:

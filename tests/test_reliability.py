@@ -18,9 +18,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 def estimate(images: np.ndarray, texts: list[np.ndarray], seed: int = 0) -> Reliability:
     random_texts = unit(np.random.default_rng(99).normal(size=(40, D)))
-    return estimate_reliability(
-        unit(images), [unit(t) for t in texts], random_texts, ["a", "b", "c"][: len(texts)], seed=seed
-    )
+    return estimate_reliability(unit(images), [unit(t) for t in texts], random_texts, seed=seed)
 
 
 def sentences(centre: np.ndarray, rng: np.random.Generator, count: int = 8) -> np.ndarray:

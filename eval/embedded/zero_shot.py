@@ -135,7 +135,7 @@ def main() -> None:
             classes = zeroshot.class_embeddings(texts)
             right = (normalised @ classes.T).argmax(1) == truth
             balanced = float(np.mean([right[truth == k].mean() for k in range(len(classes))]))
-            found = estimate_reliability(normalised, texts, unrelated, names)
+            found = estimate_reliability(normalised, texts, unrelated)
             numbers[f"{task.name}, {name}"] = {
                 "images": len(truth),
                 "accuracy": float(right.mean()),
