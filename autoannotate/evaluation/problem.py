@@ -26,7 +26,7 @@ class Problem:
     train: (N,) bool, all True but in the pair protocol, where the test images are False: an inductive method fits nothing
     on them; a transductive one may look at them, unlabelled, next to the others. Labels are wanted for all N.
     images: the picture of an index. groups: (N,) int64, images of one patient or lesion share one; None where unknown.
-    encoder: for methods that train it further. trust, meaningful: what a run thinks of zero-shot here, without the truth
+    encoder: for methods that train it further; student: the network that they train, see cnn.BACKBONES, or none. trust, meaningful: what a run thinks of zero-shot here, without the truth
     (reliability.py); 1.0 and True in the noise protocol. fast: whether time goes before quality.
     """
 
@@ -46,6 +46,7 @@ class Problem:
     meaningful: bool = True
     trust: float = 1.0
     start: Literal["clip", "given"] = "given"
+    student: str = "embedded"
     logit_scale: float = 100.0
 
 

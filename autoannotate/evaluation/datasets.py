@@ -1,0 +1,433 @@
+"""Images whose classes are known: folders, tables and MedMNIST files as one kind of set, and balanced samples of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.annotations import check_classes
+from autoannotate.errors import InputError, UsageError
+from autoannotate.images import ImageRef, find_images
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+GROUPS = ("group", "lesion_id", "patient", "patient_id", "case", "case_id")
+"""Columns that say which images belong together: the first that a table has is used."""
+TABLE = "labels.csv"
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledSet:
+    """N images and the class of each.
+
+    refs: N. labels: (N,) int64, indices into class_names. groups: (N,) int64, images of one patient or lesion share a
+    number, or None. given: (N,) int64, another reader's labels (the column `given`), or None. notes: what the user should
+    know of how the set was read.
+    """
+
+    refs: Sequence[ImageRef]
+    labels: NDArray[np.int64]
+    class_names: list[str]
+    groups: NDArray[np.int64] | None = None
+    name: str = ""
+    given: NDArray[np.int64] | None = None
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.refs)
+
+    def take(self, rows: NDArray[np.integer]) -> LabelledSet:
+        """The set with these rows only, in this order."""
+        return replace(
+            self,
+            refs=[self.refs[row] for row in rows],
+            labels=self.labels[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            given=None if self.given is None else self.given[rows],
+        )
+
+    def counts(self) -> dict[str, int]:
+        """Images of each class."""
+        return {name: int((self.labels == k).sum()) for k, name in enumerate(self.class_names)}
+
+    def require(self, least: int, why: str) -> None:
+        """Raise `InputError` with the name of the first class that has fewer than `least` images."""
+        for name, count in self.counts().items():
+            if count < least:
+                raise InputError(
+                    f"The class {name!r} has {count} image{'' if count == 1 else 's'}, too few: {why} needs at least "
+                    f"{least} of each class. Add images of it, or leave the class out."
+                )
+
+    def digest(self) -> str:
+        """A name for what the set holds: paths, sizes of files, labels; changes when any of them does."""
+        lines = [f"{ref.path}\0{ref.file.stat().st_size if ref.file.exists() else -1}" for ref in self.refs]
+        arrays = [self.labels, self.groups, self.given]
+        text = "\n".join([*self.class_names, *lines, *(str(None if a is None else a.tolist()) for a in arrays)])
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def read_labelled(sources: Sequence[str | Path]) -> LabelledSet:
+    """The labelled set of one PATH, or of several NAME=PATH.
+
+    A PATH is a folder with a labels.csv (path,label and, if there are any, given and a group column such as lesion_id; paths
+    start from the folder), a folder with a sub-folder for each class, such a table under another name, or a MedMNIST .npz
+    file. PATH:label takes the images of one label only. With NAME=PATH every image of PATH has the class NAME, and a folder
+    may hold just images; the same name may be given twice.
+
+    Raises UsageError for sources that don't go together, InputError for what is missing or cannot be understood.
+
+    >>> read_labelled(["chest=eval/chest_nih", "breast=eval/breast_busi"]).class_names  # doctest: +SKIP
+    ['chest', 'breast']
+    """
+    if not sources:
+        raise UsageError(
+            "--data is missing: name a labelled set, as in --data scans/ or --data chest=a/ --data breast=b/"
+        )
+    named = [split_name(str(source)) for source in sources]
+    if len(named) == 1 and not named[0][0]:
+        return _checked(_read(named[0][1]))
+    if bare := [path for name, path in named if not name]:
+        raise UsageError(f"With several --data each needs the name of its class, as in chest={bare[0]}")
+    parts = [(name, _read_all(path)) for name, path in named]
+    classes = list(dict.fromkeys(name for name, _ in parts))
+    refs = [replace(ref, path=f"{name}/{ref.path}") for name, part in parts for ref in part.refs]
+    labels = np.concatenate([np.full(len(part), classes.index(name), dtype=np.int64) for name, part in parts])
+    notes = tuple(dict.fromkeys(note for _, part in parts for note in part.notes))
+    groups = _joined([part for _, part in parts])
+    return _checked(
+        LabelledSet(refs, labels, classes, groups, ", ".join(f"{n}={Path(p).name}" for n, p in named), None, notes)
+    )
+
+
+def balanced_sample(
+    labels: NDArray[np.integer], count: int, rng: np.random.Generator, readable: NDArray[np.bool_] | None = None
+) -> NDArray[np.int64]:
+    """Sorted rows, (M,): `count` images of each class, all of them where a class has fewer.
+
+    An image found unreadable gives its place to the next in the draw, and leaves all the others where they were.
+    """
+    chosen = []
+    for k in range(int(labels.max()) + 1 if len(labels) else 0):
+        drawn = rng.permutation(np.flatnonzero(labels == k))
+        chosen.append((drawn if readable is None else drawn[readable[drawn]])[:count])
+    return np.sort(np.concatenate(chosen)) if chosen else np.zeros(0, dtype=np.int64)
+
+
+def stratified_split(
+    labels: NDArray[np.integer], groups: NDArray[np.integer] | None, share: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """(N,) bool, True for training: `share` of each class is held for testing, images of one group on the same side.
+
+    A group has the class of its first image; its size counts, so that shares hold in images. Each class keeps at least one
+    image on either side where it has two groups.
+    """
+    group = np.arange(len(labels)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    _, first, size = np.unique(group, return_index=True, return_counts=True)
+    test = np.zeros(len(first), dtype=bool)
+    for k in np.unique(labels[first]):
+        drawn = rng.permutation(np.flatnonzero(labels[first] == k))
+        before = np.cumsum(size[drawn]) - size[drawn] / 2
+        of_test = before < share * size[drawn].sum()
+        if len(drawn) > 1:
+            of_test[0], of_test[-1] = True, False
+        test[drawn[of_test]] = True
+    return ~test[group]
+
+
+def squashed(
+    data: LabelledSet, rows: NDArray[np.integer], side: int, folder: Path
+) -> tuple[LabelledSet, NDArray[np.bool_]]:
+    """The set with images `rows` squashed to squares of `side` pixels, as MedMNIST does, kept as PNG files in `folder`.
+
+    Returns the set and which of all its images, (N,) bool, could be read. Pillow's bicubic, as in MedMNIST v2 (Yang et al.
+    2023, "Methods"); files that are there already are taken as they are.
+    """
+    from PIL import Image
+
+    from autoannotate.errors import UnreadableImageError
+    from autoannotate.images import read_image
+    from autoannotate.tables import plain_errors
+
+    refs, readable = list(data.refs), np.ones(len(data), dtype=bool)
+    with plain_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for row in rows:
+            file = folder / f"{row}.png"
+            if not file.exists():
+                try:
+                    picture = read_image(data.refs[row])
+                except UnreadableImageError:
+                    readable[row] = False
+                    continue
+                whole = file.with_suffix(".partial")
+                picture.resize((side, side), Image.Resampling.BICUBIC).save(whole, format="PNG")
+                whole.replace(file)
+            refs[row] = ImageRef(data.refs[row].path, file)
+    return replace(data, refs=refs), readable
+
+
+def split_name(source: str) -> tuple[str, str]:
+    """NAME=PATH as (NAME, PATH); a PATH that is there, or has no `=`, has the name "".
+
+    >>> split_name("chest=scans/chest"), split_name("scans")
+    (('chest', 'scans/chest'), ('', 'scans'))
+    """
+    name, equals, path = source.partition("=")
+    if not equals or Path(source).exists() or "/" in name:
+        return "", source
+    if not name.strip() or not path:
+        raise UsageError(
+            f"{source!r} is not NAME=PATH: it takes a class and where its images are, as in chest=scans/chest"
+        )
+    return name.strip(), path
+
+
+def _read(source: str) -> LabelledSet:
+    """The set at PATH or PATH:label, with its own classes."""
+    path, label = Path(source), ""
+    if not path.exists() and ":" in source:
+        path, label = Path(source.rpartition(":")[0]), source.rpartition(":")[2]
+    if not path.exists():
+        raise InputError(f"There is no file or folder {path}: check what --data says.{_nearest(path)}")
+    if path.is_dir():
+        found = _read_table(path / TABLE) if (path / TABLE).is_file() else _read_folders(path)
+    elif path.suffix.lower() == ".npz":
+        found = _read_medmnist(path)
+    else:
+        found = _read_table(path)
+    if not label:
+        return found
+    if label not in found.class_names:
+        raise InputError(f"{path} has no label {label!r}: its labels are {', '.join(found.class_names)}.")
+    return found.take(np.flatnonzero(found.labels == found.class_names.index(label)))
+
+
+def _read_all(source: str) -> LabelledSet:
+    """The images at PATH, whatever their labels: those of its table, or all that a folder holds."""
+    path = Path(source)
+    if path.is_dir() and not (path / TABLE).is_file():
+        refs = find_images(path)
+        return LabelledSet(refs, np.zeros(len(refs), dtype=np.int64), [path.name], name=path.name)
+    if path.is_file() and path.suffix.lower() not in (".csv", ".npz"):
+        refs = find_images(path)
+        return LabelledSet(refs, np.zeros(len(refs), dtype=np.int64), [path.name], name=path.name)
+    return _read(source)
+
+
+def _read_table(file: Path) -> LabelledSet:
+    """A CSV of path,label[,given][,group], its paths starting from its folder."""
+    table = _csv(file)
+    for column in ("path", "label"):
+        if column not in table:
+            raise InputError(f"{file} lacks the column {column}: a table of labels has the columns path and label.")
+    if table.empty:
+        raise InputError(f"{file} has no rows: it needs one row an image, with its path and label.")
+    if (table["label"] == "").any():
+        row = int(np.flatnonzero(table["label"] == "")[0])
+        raise InputError(f"{file}, row {row + 2}: {table['path'].iloc[row]} has no label.")
+    if len(twice := table["path"][table["path"].duplicated()]):
+        raise InputError(f"{file}: {twice.iloc[0]} has two rows: an image must have one.")
+    classes = _in_order(table["label"])
+    given = None
+    if "given" in table:
+        if unknown := sorted(set(table["given"]) - set(classes)):
+            raise InputError(f"{file}: the column given has {unknown[0]!r}, which no row has as its label.")
+        given = _codes(table["given"], classes)
+    refs = _refs(table["path"].tolist(), file)
+    column = next((name for name in GROUPS if name in table), None)
+    groups = None if column is None else _grouped(table[column])
+    return LabelledSet(refs, _codes(table["label"], classes), classes, groups, _name_of(file), given)
+
+
+def _csv(file: Path) -> pd.DataFrame:
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are ValueErrors
+        raise InputError(f"{file} cannot be read as a table ({str(error).splitlines()[0]}): it takes a CSV with the "
+                         "columns path and label.") from None  # fmt: skip
+    return table.rename(columns=lambda name: str(name).strip()).map(str.strip)
+
+
+def _refs(paths: list[str], file: Path) -> list[ImageRef]:
+    """The images that a table names; `scan.dcm#3` is a frame."""
+    refs, missing = [], []
+    for path in paths:
+        where, mark, frame = path.rpartition("#")
+        whole = file.parent / path
+        if mark and frame.isdecimal() and not whole.exists():
+            refs.append(ImageRef(path, file.parent / where, int(frame)))
+        else:
+            refs.append(ImageRef(path, whole))
+        if not refs[-1].file.is_file():
+            missing.append(path)
+    if missing:
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise InputError(
+            f"{file} names {missing[0]}{more}, which is not in {file.parent}: paths start from the table's folder."
+        )
+    return refs
+
+
+def _read_folders(folder: Path) -> LabelledSet:
+    """A folder whose sub-folders are classes; images beside them have none and are left out, which is noted."""
+    refs = find_images(folder)
+    inside = [ref for ref in refs if "/" in ref.path]
+    if not inside:
+        raise InputError(
+            f"{folder} has images but no labels: it needs a {TABLE} (path,label), a sub-folder for each class, or a class "
+            f"of its own, as in --data chest={folder}"
+        )
+    names = [ref.path.partition("/")[0] for ref in inside]
+    classes = _in_order(names)
+    notes = (
+        ()
+        if len(inside) == len(refs)
+        else (f"{len(refs) - len(inside)} images of {folder.name} lie in no class folder: left out.",)
+    )
+    return LabelledSet(inside, _codes(names, classes), classes, name=folder.name, notes=notes)
+
+
+def _read_medmnist(file: Path) -> LabelledSet:
+    """A MedMNIST .npz with the medmnist package's classes and checksum, where the file has the name of one of its sets."""
+    from medmnist import INFO
+
+    refs = find_images(file)
+    codes = _medmnist_labels(file)
+    if len(codes) != len(refs):
+        raise InputError(f"{file} has {len(refs)} images and {len(codes)} labels: is it a whole MedMNIST file?")
+    flag, _, size = file.stem.lower().partition("_")
+    info = INFO.get(flag)
+    if info is None:
+        note = f"{file.name} is not the name of a MedMNIST file: its classes are called by their numbers."
+        names: Mapping[int, str] = {int(code): str(code) for code in np.unique(codes)}
+    else:
+        names = {int(code): str(name) for code, name in info["label"].items()}
+        expected = info.get(f"MD5_{size}" if size else "MD5")
+        digest = hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
+        note = (
+            f"{file.name} is MedMNIST's own file: its MD5 is the one that the medmnist package states."
+            if digest == expected
+            else f"{file.name} is not MedMNIST's own file: its MD5 is {digest}, and the medmnist package states {expected}."
+        )
+    if unknown := sorted(set(codes.tolist()) - set(names)):
+        raise InputError(f"{file} has the label {unknown[0]}, which {flag} does not have.")
+    order = sorted(names)
+    present = [code for code in order if (codes == code).any()]
+    labels = np.searchsorted(present, codes).astype(np.int64)
+    return LabelledSet(refs, labels, [names[code] for code in present], name=file.stem, notes=(note,))
+
+
+def _medmnist_labels(file: Path) -> NDArray[np.int64]:
+    """The labels, (N,), in the order of the images: train, val, test. Raises InputError where an image has several."""
+    try:
+        with np.load(file) as arrays:
+            parts = [arrays[f"{split}_labels"] for split in ("train", "val", "test") if f"{split}_images" in arrays]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{file} cannot be read as a MedMNIST file ({error}).") from None
+    if any(part.reshape(len(part), -1).shape[1] != 1 for part in parts):
+        raise InputError(
+            f"{file} gives each image several labels at once: only sets with one label an image are measured."
+        )
+    return np.concatenate([part.reshape(-1) for part in parts]).astype(np.int64)
+
+
+def download(name: str, folder: Path) -> Path:
+    """A MedMNIST file by name (`breastmnist`, `bloodmnist_64`), fetched into `folder` by the medmnist package if missing.
+
+    Raises UsageError for a name that MedMNIST does not have, InputError where it cannot be had.
+    """
+    import contextlib
+    import difflib
+    import sys
+
+    import medmnist
+
+    flag, _, size = name.lower().partition("_")
+    info = medmnist.INFO.get(flag)
+    if info is None or flag.endswith("3d"):
+        known = [flag for flag in medmnist.INFO if not flag.endswith("3d")]
+        near = difflib.get_close_matches(flag, known, n=1)
+        raise UsageError(f"MedMNIST has no set {name!r} of flat images: it has {', '.join(known)}."
+                         + (f" Did you mean {near[0]}?" if near else ""))  # fmt: skip
+    if size and f"MD5_{size}" not in info:
+        raise UsageError(f"MedMNIST has no {flag} at {size} pixels: it has 28 (no number), 64, 128 and 224.")
+    file = folder / f"{name.lower()}.npz"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                getattr(medmnist, info["python_class"])(
+                    split="train", download=True, root=str(folder), size=int(size) if size else None
+                )
+        except Exception as error:
+            file.unlink(missing_ok=True)
+            raise InputError(
+                f"{file.name} cannot be fetched ({type(error).__name__}): is there a network? Or download it from "
+                f"{info['url']} and give it to --data."
+            ) from None
+    return file
+
+
+def _checked(data: LabelledSet) -> LabelledSet:
+    if len(data.class_names) < 2:
+        raise InputError(f"{data.name} has one class only ({data.class_names[0]}): telling apart takes two or more.")
+    if len({name.casefold() for name in data.class_names}) == len(data.class_names):
+        check_classes(data.class_names)
+    twice = {ref.path for ref in data.refs}
+    if len(twice) != len(data.refs):
+        raise InputError("An image is in the data twice: give each once, with one class.")
+    return data
+
+
+def _in_order(names: Sequence[str] | pd.Series) -> list[str]:
+    """The different names, sorted: the order of the files must not change a class's number."""
+    return sorted(set(names))
+
+
+def _codes(names: Sequence[str] | pd.Series, classes: Sequence[str]) -> NDArray[np.int64]:
+    number = {name: k for k, name in enumerate(classes)}
+    return np.array([number[name] for name in names], dtype=np.int64)
+
+
+def _grouped(column: pd.Series) -> NDArray[np.int64]:
+    """A number for each name; an empty name is a group of its own."""
+    alone = np.flatnonzero(column.to_numpy() == "")
+    numbers = np.unique(column.to_numpy().astype(str), return_inverse=True)[1].astype(np.int64)
+    numbers[alone] = len(column) + alone
+    return numbers
+
+
+def _joined(parts: Sequence[LabelledSet]) -> NDArray[np.int64] | None:
+    """Group numbers of the sets one after another; an image of a set that knows none is a group of its own."""
+    if all(part.groups is None for part in parts):
+        return None
+    joined, used = [], 0
+    for part in parts:
+        groups = np.arange(len(part)) if part.groups is None else np.unique(part.groups, return_inverse=True)[1]
+        joined.append(groups + used)
+        used += int(groups.max(initial=-1)) + 1
+    return np.concatenate(joined).astype(np.int64)
+
+
+def _name_of(file: Path) -> str:
+    return file.resolve().parent.name if file.name == TABLE else file.stem
+
+
+def _nearest(path: Path) -> str:
+    import difflib
+
+    try:
+        near = difflib.get_close_matches(path.name, [each.name for each in path.parent.iterdir()], n=1)
+    except OSError:
+        return ""
+    return f" Did you mean {path.parent / near[0]}?" if near else ""

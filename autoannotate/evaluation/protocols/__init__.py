@@ -1,0 +1,90 @@
+"""Ways to measure: one module a protocol, found by the name of its file. Adding a protocol is adding such a file.
+
+A protocol's module says in the first line of its docstring what it measures, and has
+
+    BASELINE = "given"                       # the method that the others are compared with, in pairs, run by run
+    DEFAULT = ("given", "knn", "ours")       # the methods run when --methods does not say
+    HEADLINE = ("accuracy", "macro_f1")      # the metrics of the box plots and of the table on the command line
+    OPTIONS = frozenset({"count", "noise"})  # the fields of `study.Options` that it reads; others are refused
+    CURVE = None                             # or Curve("reviewed", "accuracy"), when outcomes have points
+
+    def methods() -> tuple[str, ...]: ...                               # every name that --methods may hold
+    def check(data: LabelledSet, options: Options) -> None: ...         # raises InputError or UsageError before the first run
+    def run_once(study: Study, seed: int, method: str) -> Outcome: ...  # one method in one run
+
+`run_once` is called for each run and method, in any process: it must draw everything from `seed` (`study.rng(seed, SPLIT)`,
+salts in `study.py`; run r has seed S + r), so that methods meet the same sample, split and noise, and so that `--jobs` and a
+resumed evaluation give the same numbers. What it shares between the methods of a run goes through
+`study.once("problem", seed, make)`. It may raise: the runner makes a row `failed` of it with the sentence. A metric that does
+not apply is NaN. Metrics are shares (0 to 1) unless their name says otherwise. An option of its own is a field in
+`study.Options` and an option in `commands.py`. `protocols/noise.py` is the example to copy.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, cast
+
+from autoannotate.errors import UsageError
+
+if TYPE_CHECKING:
+    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.study import Options, Outcome, Study
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What the points of an outcome are drawn over: `x` and `y` name keys of each point; the labels are for the axes."""
+
+    x: str
+    y: str
+    x_label: str = ""
+    y_label: str = ""
+
+
+class EvaluationProtocol(Protocol):
+    """What a module in this folder offers."""
+
+    BASELINE: str
+    DEFAULT: tuple[str, ...]
+    HEADLINE: tuple[str, ...]
+    OPTIONS: frozenset[str]
+    CURVE: Curve | None
+
+    def methods(self) -> tuple[str, ...]: ...
+
+    def check(self, data: LabelledSet, options: Options) -> None: ...
+
+    def run_once(self, study: Study, seed: int, method: str) -> Outcome: ...
+
+
+def protocols() -> list[str]:
+    """The names of the protocols.
+
+    >>> "noise" in protocols() and "pair" in protocols()
+    True
+    """
+    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def find_protocol(name: str) -> EvaluationProtocol:
+    """The protocol of that name. Raises `UsageError` with the names there are, and the nearest one."""
+    chosen(name, protocols(), "protocol")
+    return cast(EvaluationProtocol, importlib.import_module(f"{__name__}.{name}"))
+
+
+def chosen(name: str, known: Sequence[str], what: str) -> str:
+    """`name`, if it is known. Raises `UsageError` with the names there are, and the nearest one.
+
+    >>> chosen("knn", ["given", "knn"], "method")
+    'knn'
+    """
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"There is no {what} {name!r}: choose from {', '.join(known)}.{hint}")
+    return name

@@ -1,0 +1,85 @@
+"""How much better labels get: noise of a known rate in true labels, or another reader's labels, and each method's correction.
+
+The words and the encoder's zero-shot opinion take no part, so that correction is measured apart from them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoannotate.errors import UsageError
+from autoannotate.evaluation import metrics
+from autoannotate.evaluation.noise import read_noise
+from autoannotate.evaluation.problem import Problem
+from autoannotate.evaluation.study import Outcome
+
+if TYPE_CHECKING:
+    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.study import Options, Study
+
+BASELINE = "given"
+DEFAULT = ("given", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "ours")
+HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1")
+OPTIONS = frozenset({"count", "noise", "pixels", "model", "student", "fast"})
+CURVE = None
+GIVEN = "given"  # --noise given: the set's own second reader
+LEAST = 10  # images of a class, below which neighbours and cross-validation have nothing to say
+SMOOTHING = 0.1  # how much of each given label's probability is shared among all classes
+
+
+def methods() -> tuple[str, ...]:
+    from autoannotate.evaluation.methods import METHODS
+
+    return tuple(METHODS)
+
+
+def check(data: LabelledSet, options: Options) -> None:
+    data.require(LEAST, "the protocol noise")
+    if options.noise != GIVEN:
+        read_noise(options.noise)
+    elif data.given is None:
+        raise UsageError(
+            "--noise given needs a labels.csv with a column `given` beside `label`: what another reader said. This set "
+            "has none: use symmetric:0.2, class:0.2 or instance:0.2."
+        )
+
+
+def run_once(study: Study, seed: int, method: str) -> Outcome:
+    """One method's correction of one sample's noisy labels: all metrics over the sample."""
+    from autoannotate.evaluation.methods import solve
+
+    problem, truth = study.once("problem", seed, lambda: make_problem(study, seed))
+    solution = solve(method, problem)
+    found = metrics.of_labels(truth, solution.labels, problem.given, solution.probabilities)
+    return Outcome(found | metrics.of_doubt(problem.given != truth, solution.doubt), note=solution.note)
+
+
+def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
+    """A sample with noisy labels, and its truth, (N,)."""
+    rows = study.sample(seed)
+    truth, features = study.data.labels[rows], study.features[rows]
+    if study.options.noise == GIVEN:
+        assert study.data.given is not None
+        given = study.data.given[rows]
+    else:
+        given = read_noise(study.options.noise).inject(truth, features, seed)
+    classes = len(study.data.class_names)
+    problem = Problem(
+        features=features,
+        embeddings=study.embeddings[rows],
+        probabilities=(1 - SMOOTHING) * np.eye(classes)[given] + SMOOTHING / classes,
+        given=given,
+        class_names=study.data.class_names,
+        texts=None,
+        train=np.ones(len(rows), dtype=bool),
+        images=study.images(rows),
+        groups=None if study.data.groups is None else study.data.groups[rows],
+        image_names=[study.data.refs[row].path for row in rows],
+        encoder=study.annotator.encoder,
+        seed=seed,
+        fast=study.options.fast,
+        student=study.options.student,
+    )
+    return problem, truth
