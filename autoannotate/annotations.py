@@ -33,6 +33,9 @@ LABELS = (
 SUSPECTS = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
 UNREADABLE = ("path", "reason")
 SOURCES = ("clip", "student", "clinician")
+NONE_OF_THESE, NOT_USABLE = "none-of-these", "not-usable"
+"""The labels of images that a clinician found to be of no class, or not worth keeping; no class may be named so."""
+
 FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "report.html", "run.json")
 """What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole."""
 
@@ -48,7 +51,7 @@ class Annotations:
     higher score is more doubtful. `suspects` is the queue, worst first, with the columns `SUSPECTS`.
     `unreadable` has a row for each file that looked like an image and could not be read. `run` holds all that
     is needed to repeat the run. `images` says where the pictures are; it is not saved, and is found again
-    from the arguments of the run when it is needed.
+    from the arguments of the run when it is needed. `folder` is where the run was loaded from or saved last.
 
     >>> annotations = Annotations.load("autoannotate-run")                            # doctest: +SKIP
     >>> annotations.table.query("suspect == 1 and source == 'student'")               # doctest: +SKIP
@@ -60,6 +63,7 @@ class Annotations:
     unreadable: pd.DataFrame
     run: dict[str, Any]
     images: Sequence[ImageRef] | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
@@ -73,7 +77,7 @@ class Annotations:
     def classes(self) -> list[str]:
         """The classes asked for, in the order given; then any that only appear among the labels."""
         asked = [str(name) for name in self.run.get("classes", [])]
-        return asked + sorted(set(self.table["label"]) - set(asked))
+        return asked + sorted(set(self.table["label"]) - {*asked, NONE_OF_THESE, NOT_USABLE})
 
     def rows(self, what: What = "suspects") -> pd.DataFrame:
         """The queue of suspects, or all labels."""
@@ -111,20 +115,25 @@ class Annotations:
 
         Raises `OutputError` as `ensure_writable` does, and where the disk is full.
         """
-        from autoannotate.report import render_report
-
         folder = Path(folder)
         ensure_writable(folder, overwrite)
-        contents = {
+        contents = self.contents()
+        with tables.plain_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        tables.write_files({folder / name: contents[name] for name in FILES})
+        object.__setattr__(self, "folder", folder)
+
+    def contents(self) -> dict[str, bytes]:
+        """What `save` writes, by the name of the file."""
+        from autoannotate.report import render_report
+
+        return {
             "labels.csv": tables.to_csv(self.table),
             "suspects.csv": tables.to_csv(self.suspects),
             "unreadable.csv": tables.to_csv(self.unreadable),
             "report.html": render_report(self).encode("utf-8", errors="replace"),
             "run.json": (json.dumps(_as_json(self.run), indent=2) + "\n").encode(),
         }
-        with tables.plain_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        tables.write_files({folder / name: contents[name] for name in FILES})
 
     @classmethod
     def load(cls, folder: str | Path) -> Annotations:
@@ -145,6 +154,7 @@ class Annotations:
             suspects=tables.read(folder / "suspects.csv", SUSPECTS),
             unreadable=tables.read(folder / "unreadable.csv", UNREADABLE),
             run=run,
+            folder=folder,
         )
 
     def export(self, format: str, path: str | Path, what: What = "suspects", overwrite: bool = False) -> None:
@@ -194,7 +204,7 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
 
 
 def _answered(folder: Path, there: list[str]) -> bool:
-    if any(name.startswith("answers") for name in there):
+    if any(name.startswith("answers") or name == "rounds" for name in there):
         return True
     try:
         return bool((tables.read(folder / "labels.csv", LABELS)["source"] == "clinician").any())
@@ -220,6 +230,8 @@ def check_classes(names: Sequence[str]) -> list[str]:
         if name.casefold() in seen:
             raise UsageError(f"The class {name!r} is given twice: name each once, as in --classes chest,breast.")
         seen[name.casefold()] = name
+        if name.casefold() in (NONE_OF_THESE, NOT_USABLE):
+            raise UsageError(f"{name!r} is what an image of no class is labelled: choose another name for the class.")
         if tables.could_fire(name) or not name.isprintable():
             raise UsageError(
                 f"A spreadsheet could take the class name {name!r} for a formula: "
