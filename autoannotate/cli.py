@@ -20,6 +20,7 @@ import typer
 
 from autoannotate.annotations import Annotations, check_classes, ensure_writable
 from autoannotate.errors import AutoannotateError, InputError, UsageError
+from autoannotate.pretraining.saved_student import check_student
 
 P = ParamSpec("P")
 
@@ -42,14 +43,6 @@ app = typer.Typer(
 )
 pretrain = typer.Typer(no_args_is_help=True, help="Train an encoder on your own images.")
 app.add_typer(pretrain, name="pretrain")
-
-
-class Student(StrEnum):
-    """Which network learns from the cleaned labels."""
-
-    embedded = "embedded"
-    resnet18 = "resnet18"
-    none = "none"
 
 
 class Part(StrEnum):
@@ -148,9 +141,13 @@ def label(
         ),
     ] = "embedded",
     student: Annotated[
-        Student,
-        typer.Option(help="The network that learns from the cleaned labels.", rich_help_panel=MACHINERY),
-    ] = Student.embedded,
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The network that learns from the cleaned labels: embedded, resnet18, none, or what `pretrain simclr` made.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = "embedded",
     seed: Annotated[
         int, typer.Option(min=0, help="The same seed gives the same labels.", rich_help_panel=MACHINERY)
     ] = 0,
@@ -184,7 +181,7 @@ def label(
     annotator = Annotator(
         names,
         model=model,
-        student=student.value,
+        student=check_student(student),
         prompts=prompts,
         modality=modality,
         prior=priors,
@@ -371,6 +368,49 @@ def pretrain_clip(
     typer.echo(f"Of {aside} kept aside, the best of {captions} was true for {percent(result.after)}", nl=False)
     typer.echo(f" ({percent(result.before)} before training).")
     typer.echo(f"Use it: autoannotate label IMAGES --classes a,b --model {shlex.quote(str(result.folder))}")
+
+
+@pretrain.command("simclr", epilog="Example: autoannotate pretrain simclr --images scans/ --out my-student")
+@plainly("Stopped. Run the same command to go on from the last checkpoint.")
+def pretrain_simclr(
+    images: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the images.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the student goes.", show_default=False)],
+    init: Annotated[
+        str, typer.Option(metavar="NAME", help="What to start from: embedded, resnet18, or an earlier DIR.")
+    ] = "embedded",
+    epochs: Annotated[float, typer.Option(min=0, help="How often each image is seen.")] = 20,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step, told apart from each other.")] = 64,
+    held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the images kept aside.")] = 0.05,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Processes that draw views.")] = 2,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+) -> None:
+    """Train the student on your own images, without labels (SimCLR)."""
+    if not images.is_dir():
+        raise InputError(f"There is no folder {images}: --images takes the folder of the unlabelled images.")
+
+    from autoannotate.pretraining import simclr
+    from autoannotate.progress import on_stderr
+    from autoannotate.report import counted, percent
+
+    result = simclr.pretrain_simclr(
+        images,
+        out,
+        init=init,
+        epochs=epochs,
+        batch_size=batch_size,
+        held_out=held_out,
+        seed=seed,
+        workers=workers,
+        device=device,
+        track=on_stderr,
+    )
+    typer.echo(f"Learnt from {counted(result.images, 'image')}; {result.unreadable:,} could not be read.")
+    if result.held_out_images > 1:
+        aside = counted(result.held_out_images, "image")
+        typer.echo(f"Of {aside} kept aside, {percent(result.after)} of the changed views were known again", nl=False)
+        typer.echo(f" ({percent(result.before)} before training).")
+    typer.echo(f"Use it: autoannotate label IMAGES --classes a,b --student {shlex.quote(str(result.folder))}")
 
 
 def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None:

@@ -344,12 +344,12 @@ def _fit_head(model: Classifier, features: Tensor, target: Tensor, weight: Tenso
 
 
 def load_backbone(kind: str, encoder: Any, seed: int) -> Backbone:
-    """The backbone of that name; raises UsageError for a name that is not in `BACKBONES`."""
-    from autoannotate.errors import UsageError
+    """The backbone of that name in `BACKBONES`, or of the folder that `pretrain simclr` made; else raises UsageError."""
+    if kind in BACKBONES:
+        return BACKBONES[kind](encoder, seed)
+    from autoannotate.pretraining.saved_student import check_student, load_student
 
-    if kind not in BACKBONES:
-        raise UsageError(f"There is no student named {kind!r}; choose one of {', '.join([*BACKBONES, 'none'])}.")
-    return BACKBONES[kind](encoder, seed)
+    return load_student(check_student(kind), encoder)
 
 
 def find_symmetries(
