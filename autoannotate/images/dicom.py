@@ -10,8 +10,8 @@ from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Reader
-from autoannotate.images.scaling import stretch, to_8_bit
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Reader
+from autoannotate.images.scaling import stretch, stretched_from, to_8_bit
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -49,6 +49,29 @@ def _count_frames(file: Path) -> int | None:
 
 
 def _read(file: Path, frame: int | None) -> Image.Image:
+    values, header = _stored(file, frame)
+    try:
+        return Image.fromarray(_render(values, header)).convert("RGB")
+    except Exception:
+        raise UnreadableImageError(_DAMAGED) from None
+
+
+def _read_grey(file: Path, frame: int | None) -> Grey | None:
+    """The values after the modality LUT, with the file's own window where it states one; None for colours."""
+    from pydicom.pixels import apply_modality_lut
+
+    values, header = _stored(file, frame)
+    if values.ndim == 3 or header.PhotometricInterpretation == "PALETTE COLOR":
+        return None
+    rescaled = apply_modality_lut(values, header)
+    low, high = _stated_window(header) or (0.0, 0.0)
+    if not low < high:
+        low, high = stretched_from(rescaled, ~_padding(values, header))
+    return Grey(rescaled, low, high, inverted=header.PhotometricInterpretation == "MONOCHROME1")
+
+
+def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset]:
+    """The stored values of one frame, and the header as it holds for that frame."""
     from pydicom import dcmread
 
     frame = frame or 0
@@ -61,11 +84,7 @@ def _read(file: Path, frame: int | None) -> Image.Image:
         raise UnreadableImageError(_NO_IMAGE) from None
     if size > MAX_PIXELS:
         raise UnreadableImageError(TOO_LARGE)
-    values = _decode(file, header, frame)
-    try:
-        return Image.fromarray(_render(values, _as_stated_for(frame, header))).convert("RGB")
-    except Exception:
-        raise UnreadableImageError(_DAMAGED) from None
+    return _decode(file, header, frame), _as_stated_for(frame, header)
 
 
 def _decode(file: Path, header: Dataset, frame: int) -> np.ndarray:
@@ -152,16 +171,24 @@ def _windowed(values: np.ndarray, header: Dataset) -> np.ndarray | None:
         table = apply_voi(np.arange(first, first + (entries or 2**16)), header)
         # to the table's own largest value, because tables often fill fewer bits than they state
         return stretch(apply_voi(values, header), 0, table.max())
+    window = _stated_window(header)
+    if window is None:
+        return None
+    low, high = window
+    if str(header.get("VOILUTFunction")).upper() == "SIGMOID" and low < high:
+        return stretch(1 / (1 + np.exp(-4 * (values - (low + high) / 2) / (high - low))), 0, 1)
+    return stretch(values, low, high)
+
+
+def _stated_window(header: Dataset) -> tuple[float, float] | None:
+    """The values that the file's own first window makes black and white; None where it states none."""
     try:
         centre, width = (float(np.atleast_1d(header[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
     except (KeyError, IndexError, TypeError, ValueError):
         return None
-    function = str(header.get("VOILUTFunction") or "LINEAR").upper()
-    if function == "SIGMOID" and width > 0:
-        return stretch(1 / (1 + np.exp(-4 * (values - centre) / width)), 0, 1)
-    if function == "LINEAR_EXACT":
-        return stretch(values, centre - width / 2, centre + width / 2)
-    return stretch(values, centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2)
+    if str(header.get("VOILUTFunction") or "LINEAR").upper() in ("LINEAR_EXACT", "SIGMOID"):
+        return centre - width / 2, centre + width / 2
+    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
 
 
 def _padding(values: np.ndarray, header: Dataset) -> np.ndarray:
@@ -179,4 +206,5 @@ READER = Reader(
     recognises=_recognises,
     count_frames=_count_frames,
     read=_read,
+    read_grey=_read_grey,
 )

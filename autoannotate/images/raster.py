@@ -12,8 +12,8 @@ from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import TOO_LARGE, Reader
-from autoannotate.images.scaling import to_8_bit
+from autoannotate.images.ref import TOO_LARGE, Grey, Reader
+from autoannotate.images.scaling import stretched_from, to_8_bit
 
 # Pillow knows many more, some of which start other programs (EPS): only these are tried
 _FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
@@ -74,6 +74,22 @@ def _read(file: Path, frame: int | None) -> Image.Image:
         raise UnreadableImageError(TOO_LARGE) from None
 
 
+def _read_grey(file: Path, frame: int | None) -> Grey | None:
+    """The values of a picture deeper than 8 bits."""
+    with Image.open(file, formats=_FORMATS) as image:
+        if not _is_deep(image):
+            return None
+        if frame is not None:
+            image.seek(_pages(file, file.stat().st_mtime_ns)[frame])
+        image.load()
+        values = np.asarray(_upright(image))
+        return Grey(values, *stretched_from(values), inverted=_white_is_zero(image))
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
+
+
 def _upright(image: Image.Image) -> Image.Image:
     with contextlib.suppress(Exception):  # broken EXIF data must not cost the picture
         return ImageOps.exif_transpose(image)
@@ -89,7 +105,7 @@ def _white_is_zero(image: Image.Image) -> bool:
 
 def _to_rgb(image: Image.Image, white_is_zero: bool) -> Image.Image:
     """Any Pillow mode to RGB: deep grey values are stretched, transparency is laid over black."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    if _is_deep(image):
         grey = to_8_bit(np.asarray(image))
         return Image.fromarray(255 - grey if white_is_zero else grey).convert("RGB")
     if image.has_transparency_data:
@@ -110,4 +126,5 @@ READER = Reader(
     recognises=_recognises,
     count_frames=_count_frames,
     read=_read,
+    read_grey=_read_grey,
 )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import ImageRef
+from autoannotate.images.ref import Grey, ImageRef, Reader
 from autoannotate.images.registry import reader_for
+
+T = TypeVar("T")
 
 # The sentences are our own throughout: those of the libraries may hold paths, or values from DICOM headers.
 _DAMAGED = "The image data is damaged or cut short, or stored in a way that is not supported."
@@ -28,6 +33,18 @@ def read_image(ref: ImageRef) -> Image.Image:
         UnreadableImageError: whatever is wrong; the sentence holds no path and nothing that identifies
             anyone.
     """
+    return _read(ref, lambda reader: reader.read)
+
+
+def read_grey(ref: ImageRef) -> Grey | None:
+    """The grey values in their full depth; None where `read_image` shows all there is (colours, 8 bits).
+
+    Raises `UnreadableImageError` as `read_image` does.
+    """
+    return _read(ref, lambda reader: reader.read_grey or (lambda file, frame: None))
+
+
+def _read(ref: ImageRef, how: Callable[[Reader], Callable[[Path, int | None], T]]) -> T:
     try:
         if ref.file.stat().st_size == 0:
             raise UnreadableImageError("The file is empty.")
@@ -35,7 +52,7 @@ def read_image(ref: ImageRef) -> Image.Image:
         if reader is None:
             raise UnreadableImageError("The file is not an image any more.")
         with quiet():
-            return reader.read(ref.file, ref.frame)
+            return how(reader)(ref.file, ref.frame)
     except UnreadableImageError:
         raise
     except FileNotFoundError:
@@ -65,3 +82,15 @@ def fingerprint(ref: ImageRef) -> str:
     digest = hashlib.sha256(path)
     digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}\0{ref.frame}".encode())
     return digest.hexdigest()
+
+
+def stamp(ref: ImageRef) -> str:
+    """Eight hexadecimal digits that change when the file does, and not when its folder moves; "" where it is gone.
+
+    The beginning of the sha256 of its size, time of change and frame: what a run remembers to tell a replaced image.
+    """
+    try:
+        found = ref.file.stat()
+    except OSError:
+        return ""
+    return hashlib.sha256(f"{found.st_size}\0{found.st_mtime_ns}\0{ref.frame}".encode()).hexdigest()[:8]

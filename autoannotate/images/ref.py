@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 
@@ -25,6 +26,22 @@ class ImageRef:
     frame: int | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Grey:
+    """A grey picture in its full depth, for windows and levels of one's own.
+
+    Attributes:
+        values: (rows, columns), any number type; in DICOM after the modality LUT, as Hounsfield units in CT.
+        low, high: the window to begin with: the file's own, else the one that `read_image` stretches to.
+        inverted: whether low values are shown bright.
+    """
+
+    values: np.ndarray
+    low: float
+    high: float
+    inverted: bool = False
+
+
 @dataclass(frozen=True)
 class Reader:
     """One format, or one family of formats.
@@ -36,6 +53,7 @@ class Reader:
         count_frames: how many images the file holds, from its header alone; None for one that is not
             numbered. A file that cannot be understood is one image too: `read` says what is wrong with it.
         read: the frame as an image of mode RGB. May raise anything; users see an `UnreadableImageError`.
+        read_grey: the frame's grey values where it has more to show than 8 bits, else None; raises as `read` does.
     """
 
     formats: str
@@ -43,6 +61,7 @@ class Reader:
     recognises: Callable[[bytes], bool]
     count_frames: Callable[[Path], int | None]
     read: Callable[[Path, int | None], Image.Image]
+    read_grey: Callable[[Path, int | None], Grey | None] | None = None
 
 
 HEAD_BYTES = 132

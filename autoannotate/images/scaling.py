@@ -27,14 +27,22 @@ def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarra
     array([  0,  63, 127, 255], dtype=uint8)
     """
     values = values.astype(np.float64)
+    if not np.isfinite(values).any():
+        return np.where(np.isposinf(values), np.uint8(255), np.uint8(0))
+    return stretch(values, *stretched_from(values, counted))
+
+
+def stretched_from(values: np.ndarray, counted: np.ndarray | None = None) -> tuple[float, float]:
+    """The values that `to_8_bit` makes 0 and 255; (0, 1) where there is no number."""
+    values = values.astype(np.float64)
     finite = np.isfinite(values)
     within = values[finite & counted] if counted is not None and (finite & counted).any() else values[finite]
     if within.size == 0:
-        return np.where(np.isposinf(values), np.uint8(255), np.uint8(0))
+        return 0.0, 1.0
     low, high = np.percentile(within[:: max(1, within.size // _SAMPLE)], PERCENTILES)
     if not low < high:
         low, high = within.min(), within.max()
-    return stretch(values, low, high)
+    return float(low), float(high)
 
 
 def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
