@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from autoannotate.annotations import check_classes
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef, find_images
+from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +144,7 @@ def stratified_split(
 
 
 def squashed(
-    data: LabelledSet, rows: NDArray[np.integer], side: int, folder: Path
+    data: LabelledSet, rows: NDArray[np.integer], side: int, folder: Path, track: Track = silent
 ) -> tuple[LabelledSet, NDArray[np.bool_]]:
     """The set with images `rows` squashed to squares of `side` pixels, as MedMNIST does, kept as PNG files in `folder`.
 
@@ -159,7 +160,7 @@ def squashed(
     refs, readable = list(data.refs), np.ones(len(data), dtype=bool)
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for row in rows:
+        for row in track(rows, f"squashing to {side} pixels", len(rows)):
             file = folder / f"{row}.png"
             if not file.exists():
                 try:

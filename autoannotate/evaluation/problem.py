@@ -26,8 +26,9 @@ class Problem:
     train: (N,) bool, all True but in the pair protocol, where the test images are False: an inductive method fits nothing
     on them; a transductive one may look at them, unlabelled, next to the others. Labels are wanted for all N.
     images: the picture of an index. groups: (N,) int64, images of one patient or lesion share one; None where unknown.
-    encoder: for methods that train it further; student: the network that they train, see cnn.BACKBONES, or none. trust, meaningful: what a run thinks of zero-shot here, without the truth
-    (reliability.py); 1.0 and True in the noise protocol. fast: whether time goes before quality.
+    encoder: for methods that train it further; student: the network that they train (cnn.BACKBONES), or none. trust,
+    meaningful: what a run thinks of zero-shot here, without the truth (reliability.py); 1.0 and True in the noise
+    protocol. fast: whether time goes before quality.
     """
 
     features: np.ndarray

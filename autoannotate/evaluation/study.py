@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoannotate.evaluation.datasets import LabelledSet, balanced_sample
+from autoannotate.evaluation.datasets import LabelledSet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -60,16 +60,16 @@ class Outcome:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """N labelled images, encoded once, of which each run draws its own sample.
+    """The N images that the runs of an evaluation draw, encoded once.
 
-    embeddings: (N, D) and features: (N, F), float32; rows of images that no run draws are zero. readable: (N,) bool.
+    embeddings: (N, D) and features: (N, F), float32. samples: the rows, (M,) sorted, of the run with each seed.
     """
 
     data: LabelledSet
     options: Options
     embeddings: np.ndarray
     features: np.ndarray
-    readable: np.ndarray
+    samples: Mapping[int, np.ndarray]
     device: str = "auto"
     cache: Any = True
     kept: dict[str, Any] = field(default_factory=dict)
@@ -83,6 +83,7 @@ class Study:
             self.data.class_names,
             model=self.options.model,
             student=self.options.student,
+            prompts=None if self.options.prompts in ("product", "bare") else self.options.prompts,
             device=self.device,
             cache=self.cache,
         )
@@ -92,8 +93,8 @@ class Study:
         return np.random.default_rng([seed, salt])
 
     def sample(self, seed: int) -> np.ndarray:
-        """The images of a run, (M,) sorted rows: `count` of each class, all where a class has fewer."""
-        return balanced_sample(self.data.labels, self.options.count, self.rng(seed, SAMPLE), self.readable)
+        """The images of a run, (M,) sorted rows of `data`: `count` of each class, all where a class has fewer."""
+        return self.samples[seed]
 
     def images(self, rows: np.ndarray) -> Callable[[int], Image.Image]:
         """Gives the picture of an index into `rows`."""
