@@ -6,7 +6,7 @@ import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -24,7 +24,10 @@ from autoannotate.progress import Track, silent
 if TYPE_CHECKING:
     from PIL import Image
 
+    from autoannotate.correction import Corrected
     from autoannotate.encoder import Encoder
+    from autoannotate.prompts import ClassPrompts
+    from autoannotate.reliability import Reliability
     from autoannotate.suspects import Suspects
 
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
@@ -37,6 +40,27 @@ UNRELATED = (  # what no class of a medical set is: how far the words alone spre
     "a birthday party", "desert sand", "a glass of water", "a horse race", "a music concert", "a stone bridge",
     "a wedding dress", "a telephone call", "a forest path", "an airplane wing", "a clock tower", "a coffee mug", "a cat",
 )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Images as the encoder sees them: refs, embeddings (N, D) in the space of the texts, features (N, F); and (path,
+    reason) of those that could not be read."""
+
+    refs: list[ImageRef]
+    embeddings: np.ndarray
+    features: np.ndarray
+    unreadable: list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """What CLIP says: kinds of image, the sentences asked, probabilities (N, K), and how much they are worth."""
+
+    kinds: str | list[str]
+    prompts: list[ClassPrompts]
+    probabilities: np.ndarray
+    reliability: Reliability
 
 
 class Annotator:
@@ -75,6 +99,17 @@ class Annotator:
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
 
+    @classmethod
+    def from_run(cls, annotations: Annotations, **changes: Any) -> Annotator:
+        """The annotator that made a run, from its run.json; `changes` replace arguments, as in device="cpu"."""
+        run = annotations.run
+        asked = {
+            name: run.get("arguments", {}).get(name)
+            for name in ("student", "prompts", "modality", "prior", "device", "cache")
+        }
+        known = {name: value for name, value in asked.items() if value is not None}
+        return cls(**{"classes": run["classes"], "model": run["model"]["name"], "seed": run["seed"]} | known | changes)
+
     @property
     def encoder(self) -> Encoder:
         """The CLIP model, loaded when it is first needed."""
@@ -90,12 +125,8 @@ class Annotator:
         track: shows progress, see `autoannotate.progress`. Raises InputError when there is no image that can be read, and
         ModelError when the model cannot be had. A call that is interrupted finds its encoded images in the cache.
         """
-        from autoannotate import zeroshot
-        from autoannotate.prompts import class_prompts
+        from autoannotate.correction import correct
         from autoannotate.pseudolabels import refine
-        from autoannotate.reliability import estimate_reliability
-        from autoannotate.student import overrule, train_student
-        from autoannotate.suspects import find_suspects
 
         clock = Clock()
         with clock("find images"):
@@ -103,71 +134,83 @@ class Annotator:
         with clock("load the encoder"):
             encoder = self.encoder
         with clock("encode images"):
-            refs, embeddings, features, unreadable = self._encode(found, track)
+            encoded = self.encode(found, track)
+        refs, features = encoded.refs, encoded.features
 
         with clock("zero-shot"):
-            kinds = self.modality or self.kinds_of(embeddings)
-            prompts = class_prompts(self.classes, file=self.prompts, modality=kinds)
-            texts = [encoder.encode_texts(prompt.texts) for prompt in prompts]
-            normalised = zeroshot.distribution_normalised(embeddings)
-            clip = zeroshot.probabilities(normalised, zeroshot.class_embeddings(texts), encoder.logit_scale)
-            unrelated = encoder.encode_texts(UNRELATED)
-            reliability = estimate_reliability(normalised, texts, unrelated, seed=self.seed)
+            clip = self.zero_shot(encoded.embeddings)
+            meaningful = clip.reliability.meaningful
 
         with clock("pseudo-labels"):
-            trust = reliability.trust if reliability.meaningful else 0.0
-            refined = refine(features, clip, trust=trust, prior=self.prior, seed=self.seed)
-            labels = refined.argmax(1)
+            trust = clip.reliability.trust if meaningful else 0.0
+            refined = refine(features, clip.probabilities, trust=trust, prior=self.prior, seed=self.seed)
 
-        with clock("suspects"):
-            names = [ref.path for ref in refs]
-            doubts = find_suspects(features, labels, clip, self.classes, seed=self.seed, track=track, image_names=names)
-
-        with clock("student"):
-            student = train_student(
-                lambda i: read_image(refs[i]), features, labels, ~doubts.flagged, baseline=doubts.out_of_sample,
-                kind=self.student if reliability.meaningful else "none", encoder=encoder, seed=self.seed,
-                device=self.device, track=track,
+        with clock("correction"):
+            corrected = correct(
+                features, refined, clip.probabilities, self.classes, images=lambda i: read_image(refs[i]),
+                student=self.student, encoder=encoder, image_names=[ref.path for ref in refs], meaningful=meaningful,
+                seed=self.seed, device=self.device, track=track,
             )  # fmt: skip
-            if not reliability.meaningful:
-                student = replace(
-                    student, note="No student was trained: the labels it would learn are close to guesses."
-                )
-            final, confidence, by_student = overrule(labels, refined, student, doubts.flagged, doubts.out_of_sample)
+        return self.annotations(images, encoded, clip, corrected, clock.seconds)
 
-        with clock("queue"):
-            queue = find_suspects(
-                features, final, clip, self.classes, seed=self.seed, track=track, image_names=names,
-                student=student.probabilities if student.reliable else None,
-            )  # fmt: skip
+    def update(self, annotations: Annotations, track: Track = silent) -> Annotations:
+        """Let the clinicians' answers improve the other labels, see `autoannotate.update`."""
+        from autoannotate.update import update
 
+        return update(self, annotations, track)
+
+    def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
+        """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
+        from autoannotate import zeroshot
+        from autoannotate.prompts import class_prompts
+        from autoannotate.reliability import estimate_reliability
+
+        kinds = self.modality or self.kinds_of(embeddings)
+        prompts = class_prompts(self.classes, file=self.prompts, modality=kinds)
+        texts = [self.encoder.encode_texts(prompt.texts) for prompt in prompts]
+        normalised = zeroshot.distribution_normalised(embeddings)
+        scale = self.encoder.logit_scale
+        probabilities = zeroshot.probabilities(normalised, zeroshot.class_embeddings(texts), scale)
+        reliability = estimate_reliability(normalised, texts, self.encoder.encode_texts(UNRELATED), seed=self.seed)
+        return ZeroShot(kinds, prompts, probabilities, reliability)
+
+    def annotations(
+        self,
+        images: str | Path,
+        encoded: Encoded,
+        clip: ZeroShot,
+        corrected: Corrected,
+        timings: Mapping[str, float],
+        source: np.ndarray | None = None,
+    ) -> Annotations:
+        """The tables and the account of a run. source: (N,) where each label came from, else clip or student."""
+        labels, queue, student = corrected.labels, corrected.queue, corrected.student
         table = pd.DataFrame(
             {
-                "path": names,
-                "label": self._names(final),
-                "confidence": confidence,
-                "source": np.where(by_student, "student", "clip"),
+                "path": [ref.path for ref in encoded.refs],
+                "label": self._names(labels),
+                "confidence": corrected.confidence,
+                "source": np.where(corrected.by_student, "student", "clip") if source is None else source,
                 "suspect": queue.flagged.astype(int),
                 "suspect_score": queue.score,
-                "clip_label": self._names(clip.argmax(1)),
-                "clip_confidence": clip.max(1),
+                "clip_label": self._names(clip.probabilities.argmax(1)),
+                "clip_confidence": clip.probabilities.max(1),
             }
         )
         trained = student.held_out_accuracy is not None
+        disagreements = int((student.probabilities.argmax(1) != clip.probabilities.argmax(1)).sum())
         run = {
             **self._settings(images),
-            "modality": kinds,
-            "prompts": {prompt.name: list(prompt.texts) for prompt in prompts},
+            "modality": clip.kinds,
+            "prompts": {prompt.name: list(prompt.texts) for prompt in clip.prompts},
             "counts": {
-                "images": len(refs),
-                "unreadable": len(unreadable),
+                "images": len(encoded.refs),
+                "unreadable": len(encoded.unreadable),
                 "suspects": int(queue.flagged.sum()),
-                "clip_student_disagreements": int((student.probabilities.argmax(1) != clip.argmax(1)).sum())
-                if trained
-                else None,
-                "per_class": {name: int((final == k).sum()) for k, name in enumerate(self.classes)},
+                "clip_student_disagreements": disagreements if trained else None,
+                "per_class": {name: int((labels == k).sum()) for k, name in enumerate(self.classes)},
             },
-            "reliability": asdict(reliability),
+            "reliability": asdict(clip.reliability),
             "student": {
                 "kind": self.student if trained else "none",
                 "reliable": student.reliable,
@@ -176,9 +219,10 @@ class Annotator:
                 "note": student.note,
             },
             "estimated_error_rate": queue.error_rate,
-            "timings": clock.seconds,
+            "timings": dict(timings),
         }
-        return Annotations(table, self._queue(table, queue), pd.DataFrame(unreadable, columns=UNREADABLE), run, refs)
+        unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
+        return Annotations(table, self._queue(table, queue), unreadable, run, encoded.refs)
 
     def _names(self, labels: np.ndarray) -> np.ndarray:
         return np.array(self.classes, dtype=object)[labels]
@@ -203,7 +247,15 @@ class Annotator:
         packages = ("torch", "open_clip_torch", "timm", "cleanlab", "scikit-learn", "numpy", "pillow")
         return {
             "version": __version__,
-            "arguments": {"images": str(images), "modality": self.modality, "student": self.student},
+            "arguments": {
+                "images": Path(images).absolute().as_posix(),
+                "modality": self.modality,
+                "student": self.student,
+                "prompts": None if self.prompts is None else self.prompts.as_posix(),
+                "prior": None if self.prior is None else dict(zip(self.classes, self.prior.tolist(), strict=True)),
+                "device": self.device,
+                "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
+            },
             "seed": self.seed,
             "classes": self.classes,
             "model": {
@@ -215,10 +267,8 @@ class Annotator:
             "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         }
 
-    def _encode(
-        self, found: Sequence[ImageRef], track: Track
-    ) -> tuple[list[ImageRef], np.ndarray, np.ndarray, list[tuple[str, str]]]:
-        """Embeddings (N, D) and features (N, F) of the images that can be read, and (path, reason) of the others."""
+    def encode(self, found: Sequence[ImageRef], track: Track = silent) -> Encoded:
+        """What the encoder sees in each image, from the cache where it is known. Raises InputError where none can be read."""
         from autoannotate.cache import EncodingCache, default_folder
 
         folder = Path(self.cache) if not isinstance(self.cache, bool) else default_folder() if self.cache else None
@@ -257,7 +307,7 @@ class Annotator:
             )
         embeddings, features = cache.get([keys[ref] for ref in refs])
         cache.close()
-        return refs, embeddings, features, [(ref.path, reason) for ref, reason in unreadable.items()]
+        return Encoded(refs, embeddings, features, [(ref.path, reason) for ref, reason in unreadable.items()])
 
     def kinds_of(self, embeddings: np.ndarray) -> list[str]:
         """What kinds of image these are, the commonest first, by zero-shot over all kinds that the prompts know."""

@@ -190,7 +190,9 @@ def label(
         cache=False if no_cache else cache or True,
     )
     annotations = annotator.label(images, track=on_stderr)
-    annotations.run.update(_as_called(context))
+    called = _as_called(context)
+    called["arguments"] |= annotations.run["arguments"]  # as the annotator understood them
+    annotations.run.update(called)
     annotations.save(out, overwrite)
     print_summary(annotations, out)
 
@@ -294,8 +296,8 @@ def demo(
         "--out",
         str(run),
     ]
-    arguments = {"images": images.folder.as_posix(), "out": run.as_posix(), "seed": seed}
-    annotations.run.update(command=shlex.join(typed), arguments=arguments)
+    annotations.run["command"] = shlex.join(typed)
+    annotations.run["arguments"] |= {"out": run.as_posix(), "seed": seed}
     annotations.save(run, overwrite=True)
     print_summary(annotations, run)
 
