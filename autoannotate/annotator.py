@@ -18,7 +18,7 @@ import pandas as pd
 from autoannotate import __version__
 from autoannotate.annotations import UNREADABLE, Annotations, check_classes
 from autoannotate.errors import InputError, UnreadableImageError
-from autoannotate.images import ImageRef, find_images, fingerprint, read_image
+from autoannotate.images import ImageRef, find_images, fingerprint, read_image, stamp
 from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
@@ -220,6 +220,7 @@ class Annotator:
             },
             "estimated_error_rate": queue.error_rate,
             "timings": dict(timings),
+            "stamps": "".join(stamp(ref).ljust(8, "0") for ref in encoded.refs),  # 8 digits an image, to tell a replaced one
         }
         unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
         return Annotations(table, self._queue(table, queue), unreadable, run, encoded.refs)
