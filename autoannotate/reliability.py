@@ -27,16 +27,19 @@ CLOUDS = 40  # draws of the Gaussian reference, each of as many points as there 
 AT_MOST = 2000  # … or so many
 SEPARATE = 0.3  # a separation that real classes reach
 GOOD, POOR = 0.85, 0.7  # from how much trust on labels are called trustworthy, below how much they are called guesses
+FEW = 100  # images: of fewer, the signs say too little to call the labels trustworthy
 VERDICTS = (
     "These classes look the same to this encoder, so its labels are close to guesses.",
     "CLIP tells these classes apart only in part: check more than usual.",
     "CLIP's labels look trustworthy on these classes.",
 )
+TOO_FEW = "CLIP seems to tell these classes apart, but {n} images are too few to be sure."
 ADVICE = (
     "Label about 20 images of each class yourself, or try another encoder, such as --model biomedclip.",
     "Look through the queue of suspects before using these labels, or try another encoder, such as --model biomedclip.",
     "",
 )
+LOOK_AT_ALL = "Look at each of them: it takes a few minutes."
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,8 @@ def estimate_reliability(
     found = signs(embeddings, texts, random_texts, seed=seed)
     trust = float(np.clip(found.separation / SEPARATE, 0, 1) * np.clip(found.agreement, 0, 1))
     level = 2 if trust >= GOOD else 1 if trust >= POOR else 0
+    if level == 2 and len(embeddings) < FEW:
+        return Reliability(round(trust, 4), True, TOO_FEW.format(n=len(embeddings)), LOOK_AT_ALL, found)
     return Reliability(round(trust, 4), level > 0, VERDICTS[level], ADVICE[level], found)
 
 

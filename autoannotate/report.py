@@ -204,7 +204,7 @@ def trust(run: Mapping[str, Any]) -> dict[str, Any]:
     value = found.get("trust")
     level = "unknown" if value is None else next(name for name, least in LEVELS if value >= least)
     if "meaningful" in found:  # the run's own judgement goes before the number
-        level = "poor" if not found["meaningful"] else "fair" if level == "poor" else level
+        level = "poor" if not found["meaningful"] else "fair" if level == "poor" or found.get("advice") else level
     words = {
         "good": "CLIP's labels look trustworthy on these classes.",
         "fair": "CLIP tells these classes apart only in part: check more than usual.",

@@ -79,3 +79,11 @@ def test_kappa_is_that_of_scikit_learn(pairs: list[tuple[int, int]]) -> None:
         assert kappa(first, second, 3) == 0.0
     else:
         assert kappa(first, second, 3) == pytest.approx(cohen_kappa_score(first, second), abs=1e-9)
+
+
+def test_a_few_images_are_never_called_trustworthy_however_plain() -> None:
+    images, texts = two_clusters(np.random.default_rng(3), gap=8.0, n=24)
+    found = estimate(images, texts)
+    assert found.meaningful
+    assert "24 images are too few" in found.verdict
+    assert found.advice
