@@ -20,6 +20,7 @@ import typer
 
 from autoannotate.annotations import Annotations, check_classes, ensure_writable
 from autoannotate.errors import AutoannotateError, InputError, UsageError
+from autoannotate.evaluation.commands import evaluate
 from autoannotate.pretraining.saved_student import check_student
 
 P = ParamSpec("P")
@@ -306,6 +307,11 @@ def demo(
     clip, final = (percent((table[name] == truth).mean()) for name in ("clip_label", "label"))
     known = counted(len(table), "image")
     typer.echo(f"\nOf {known} whose class is known, CLIP alone had {clip} right; of the labels, {final} are right.")
+
+
+app.command(
+    epilog="Example: autoannotate evaluate noise --data blood/ --noise symmetric:0.2 --runs 5 --out blood-noise"
+)(plainly("Stopped. What was finished is kept: run the same command to go on.")(evaluate))
 
 
 @pretrain.command("clip", epilog="Example: autoannotate pretrain clip --images scans/ --pairs pairs.csv --out my-clip")

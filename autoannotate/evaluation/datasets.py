@@ -243,8 +243,8 @@ def _read_table(file: Path) -> LabelledSet:
             raise InputError(f"{file}: the column given has {unknown[0]!r}, which no row has as its label.")
         given = _codes(table["given"], classes)
     refs = _refs(table["path"].tolist(), file)
-    column = next((name for name in GROUPS if name in table), None)
-    groups = None if column is None else _grouped(table[column])
+    together = next((name for name in GROUPS if name in table), None)
+    groups = None if together is None else _grouped(table[together])
     return LabelledSet(refs, _codes(table["label"], classes), classes, groups, _name_of(file), given)
 
 

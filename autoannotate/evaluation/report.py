@@ -1,0 +1,357 @@
+"""What an evaluation leaves: runs.csv, curves.csv, timings.csv, summary.json, report.html and its pictures.
+
+All but timings.csv depend on the numbers alone: the same evaluation gives the same bytes, however it was run.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate import tables
+from autoannotate.evaluation import plots
+from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
+from autoannotate.evaluation.protocols import find_protocol
+from autoannotate.evaluation.runner import Evaluation
+from autoannotate.evaluation.statistics import paired, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OURS = "ours"
+NAMES = {
+    "macro_f1": "macro F1",
+    "ece": "calibration error (ECE)",
+    "fixed": "wrong labels fixed",
+    "broken": "right labels broken",
+}
+METHODS_IN_WORDS = {
+    "given": "the labels as they came",
+    "clip": "CLIP alone",
+    "cleanlab": "cleanlab alone: what it flags is relabelled",
+    "selftrain": "plain self-training",
+    "knn": "vote of the nearest neighbours",
+    "labelprop": "label propagation over the neighbour graph",
+    "transclip": "transductive EM (TransCLIP, arXiv 2406.01837)",
+    "zlap": "label propagation of ZLaP (arXiv 2404.04072)",
+    "cnn": "the student network alone, trained on the cleaned set",
+    "ours": "autoannotate, the whole pipeline",
+}
+
+
+def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
+    """Write all files into `out`, all or none, and return the content of summary.json. Raises `OutputError` where it cannot."""
+    summary = summarised(evaluation)
+    pictures = drawn(evaluation)
+    files = {
+        "runs.csv": tables.to_csv(runs_table(evaluation)),
+        "timings.csv": tables.to_csv(timings_table(evaluation)),
+        "summary.json": (json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
+        **pictures,
+        "report.html": render(evaluation, summary, pictures).encode("utf-8", errors="replace"),
+    }
+    if find_protocol(evaluation.protocol).CURVE:
+        files["curves.csv"] = tables.to_csv(curves_table(evaluation))
+    with tables.plain_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    tables.write_files({out / name: content for name, content in files.items()})
+    return summary
+
+
+def metric_names(evaluation: Evaluation) -> list[str]:
+    """The metrics that any record has, those of the headline first."""
+    found = dict.fromkeys(name for record in evaluation.records for name in record.metrics)
+    headline = [name for name in find_protocol(evaluation.protocol).HEADLINE if name in found]
+    return [*headline, *(name for name in found if name not in headline)]
+
+
+def runs_table(evaluation: Evaluation) -> pd.DataFrame:
+    """One row a run and method: run, seed, method, each metric (empty where it does not apply), failed (why, or empty)."""
+    import pandas as pd
+
+    names = metric_names(evaluation)
+    rows = [
+        [r.run, r.seed, r.method, *(_cell(r.metrics.get(name, math.nan)) for name in names), r.failed]
+        for r in evaluation.records
+    ]
+    return pd.DataFrame(rows, columns=["run", "seed", "method", *names, "failed"], dtype=object)
+
+
+def timings_table(evaluation: Evaluation) -> pd.DataFrame:
+    """Seconds of each run and method; a method that comes first in a run also pays for making its problem."""
+    import pandas as pd
+
+    rows = [[r.run, r.method, f"{r.seconds:.2f}"] for r in evaluation.records]
+    return pd.DataFrame(rows, columns=["run", "method", "seconds"], dtype=object)
+
+
+def curves_table(evaluation: Evaluation) -> pd.DataFrame:
+    """One row a point: run, seed, method, and the numbers of the point."""
+    import pandas as pd
+
+    names = list(dict.fromkeys(name for record in evaluation.records for point in record.curve for name in point))
+    rows = [
+        [r.run, r.seed, r.method, *(_cell(point.get(name, math.nan)) for name in names)]
+        for r in evaluation.records
+        for point in r.curve
+    ]
+    return pd.DataFrame(rows, columns=["run", "seed", "method", *names], dtype=object)
+
+
+def _cell(value: float) -> float | str:
+    return "" if math.isnan(value) else float(value)
+
+
+def values_of(evaluation: Evaluation, method: str, metric: str) -> NDArray[np.float64]:
+    """The metric in each run, (R,), NaN where the run failed or it does not apply."""
+    return np.array([r.metrics.get(metric, math.nan) for r in evaluation.records if r.method == method])
+
+
+def references(evaluation: Evaluation) -> list[str]:
+    """The methods that others are compared with: the protocol's baseline, and ours."""
+    baseline = find_protocol(evaluation.protocol).BASELINE
+    return [name for name in dict.fromkeys((baseline, OURS)) if name in evaluation.methods]
+
+
+def summarised(evaluation: Evaluation) -> dict[str, Any]:
+    """The content of summary.json.
+
+    methods: by method and metric mean, min, max, n (runs that have it), ci95. differences: by reference, method and metric,
+    the method less the reference in the same run. failed: by method, how many runs. curves: by method, over the runs' x.
+    """
+    names = metric_names(evaluation)
+    methods: dict[str, Any] = {}
+    for method in evaluation.methods:
+        found = {name: summarise(values_of(evaluation, method, name)) for name in names}
+        methods[method] = {
+            name: {"mean": s.mean, "min": s.min, "max": s.max, "n": s.n, "ci95": _interval(s.ci95)}
+            for name, s in found.items()
+            if s is not None
+        }
+    differences: dict[str, Any] = {}
+    for reference in references(evaluation):
+        differences[reference] = {
+            method: _differences(evaluation, method, reference, names)
+            for method in evaluation.methods
+            if method != reference
+        }
+    failures = [r for r in evaluation.records if r.failed]
+    settings = {name: value for name, value in evaluation.settings.items() if name != "protocol"}
+    return {
+        "protocol": evaluation.protocol,
+        **settings,
+        "baseline": find_protocol(evaluation.protocol).BASELINE,
+        "methods": methods,
+        "differences": differences,
+        "failed": {method: sum(r.method == method for r in failures) for method in evaluation.methods},
+        "failures": [{"run": r.run, "method": r.method, "why": r.failed} for r in failures],
+        "curves": {m: _curve(evaluation, m) for m in evaluation.methods if curve_runs(evaluation, m)},
+        "notes": list(evaluation.notes),
+    }
+
+
+def _differences(evaluation: Evaluation, method: str, reference: str, names: list[str]) -> dict[str, Any]:
+    found = {}
+    for name in names:
+        compared = paired(values_of(evaluation, method, name), values_of(evaluation, reference, name))
+        if compared is not None:
+            row = asdict(compared)
+            found[name] = {
+                "mean": row.pop("difference"), "ci95": _interval(row.pop("ci95")), "wilcoxon_p": row.pop("p"), **row
+            }  # fmt: skip
+    return found
+
+
+def _interval(bounds: tuple[float, float] | None) -> list[float] | None:
+    return None if bounds is None else [float(bound) for bound in bounds]
+
+
+def curve_runs(evaluation: Evaluation, method: str) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """x and y of the curve of each run that has one."""
+    curve = find_protocol(evaluation.protocol).CURVE
+    if curve is None:
+        return []
+    return [
+        (np.array([p[curve.x] for p in r.curve]), np.array([p[curve.y] for p in r.curve]))
+        for r in evaluation.records
+        if r.method == method and r.curve
+    ]
+
+
+def _curve(evaluation: Evaluation, method: str) -> dict[str, Any]:
+    curve = find_protocol(evaluation.protocol).CURVE
+    assert curve is not None
+    x, mean, least, most = plots.mean_curve(curve_runs(evaluation, method))
+    return {curve.x: x.tolist(), curve.y: {"mean": mean.tolist(), "min": least.tolist(), "max": most.tolist()}}
+
+
+def drawn(evaluation: Evaluation) -> dict[str, bytes]:
+    """The PNG files by name: boxes of each headline metric, and the curve."""
+    module = find_protocol(evaluation.protocol)
+    pictures = {}
+    for metric in module.HEADLINE:
+        base = values_of(evaluation, module.BASELINE, metric)
+        others = [method for method in evaluation.methods if method != module.BASELINE]
+        differences = {m: values_of(evaluation, m, metric) - base for m in others} if len(base) else {}
+        differences = {m: v for m, v in differences.items() if not np.isnan(v).all()}
+        if differences:
+            title = f"{in_words(metric).capitalize()}: difference to “{module.BASELINE}”"
+            pictures[f"{metric}_difference.png"] = plots.difference_boxes(differences, title, module.BASELINE)
+    runs = {method: curve_runs(evaluation, method) for method in evaluation.methods}
+    runs = {method: curves for method, curves in runs.items() if curves}
+    if module.CURVE and runs:
+        x, y = module.CURVE.x_label or in_words(module.CURVE.x), module.CURVE.y_label or in_words(module.CURVE.y)
+        pictures["curves.png"] = plots.curves(runs, f"{y.capitalize()} over {x}", x, y)
+    return pictures
+
+
+def in_words(metric: str) -> str:
+    """A metric's name for people.
+
+    >>> in_words("recall_at_5"), in_words("macro_f1")
+    ('recall at 5%', 'macro F1')
+    """
+    words = NAMES.get(metric, metric.replace("_", " "))
+    return f"{words}%" if words.startswith("recall at ") and words[-1].isdigit() else words
+
+
+def render(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, bytes]) -> str:
+    """The page as text; it loads nothing from anywhere."""
+    import jinja2
+
+    from autoannotate.report import counted, listed
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "counted": counted,
+        "listed": listed,
+        "in_words": in_words,
+        "points": points,
+        "signed": signed,
+    }
+    template = resources.files("autoannotate.evaluation").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(view(evaluation, summary, pictures))
+
+
+def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, bytes]) -> dict[str, Any]:
+    """All that the page shows."""
+    module = find_protocol(evaluation.protocol)
+    names = metric_names(evaluation)
+    about = (module.__doc__ or "").strip()
+    first, _, rest = about.partition("\n\n")
+    return {
+        **summary,
+        "title": " ".join(first.split()),
+        "about": " ".join(rest.split()),
+        "metrics": names,
+        "headline": [name for name in module.HEADLINE if name in names],
+        "others": [name for name in names if name not in module.HEADLINE],
+        "table": method_rows(summary, names, module.BASELINE),
+        "best": {name: _best(summary, name) for name in names},
+        "words": METHODS_IN_WORDS,
+        "story": story(evaluation, summary),
+        "pictures": [(name, base64.b64encode(data).decode()) for name, data in pictures.items()],
+        "few": next(
+            (row[n]["note"] for rows in summary["differences"].values() for row in rows.values() for n in row), ""
+        ),
+        "facts": facts(evaluation),
+    }
+
+
+def method_rows(summary: dict[str, Any], names: list[str], baseline: str) -> list[dict[str, Any]]:
+    """A row a method for the table: each metric's summary and its difference to the baseline, None where there is none."""
+    against = summary["differences"].get(baseline, {})
+    return [
+        {
+            "name": method,
+            "failed": summary["failed"][method],
+            "metrics": {name: metrics.get(name) for name in names},
+            "differences": {name: against.get(method, {}).get(name) for name in names},
+        }
+        for method, metrics in summary["methods"].items()
+    ]
+
+
+def _best(summary: dict[str, Any], name: str) -> float | None:
+    means = [metrics[name]["mean"] for metrics in summary["methods"].values() if name in metrics]
+    if not means:
+        return None
+    return max(means) if HIGHER_IS_BETTER.get(name, True) else min(means)
+
+
+def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
+    """What came out, in a few sentences; where ours is behind, it says so."""
+    module = find_protocol(evaluation.protocol)
+    metric = module.HEADLINE[0]
+    means = {m: found[metric] for m, found in summary["methods"].items() if metric in found}
+    if not means:
+        return "No run gave a number: see the failures below."
+    parts = []
+    subject = OURS if OURS in means else max(means, key=lambda m: means[m]["mean"])
+    own = means[subject]
+    parts.append(
+        f"{in_words(metric).capitalize()} of “{subject}”: {points(own['mean'])}% on average over {own['n']} "
+        f"run{'s' * (own['n'] != 1)}, {points(own['min'])}% in the worst."
+    )
+    difference = summary["differences"].get(module.BASELINE, {}).get(subject, {}).get(metric)
+    if difference:
+        interval = difference["ci95"]
+        within = f" (95% interval {signed(interval[0])} to {signed(interval[1])})" if interval else ""
+        parts.append(
+            f"That is {signed(difference['mean'])} points against “{module.BASELINE}”{within}, "
+            f"p = {difference['wilcoxon_p']:.2g}."
+        )
+    rivals = {m: found["mean"] for m, found in means.items() if m not in (subject, module.BASELINE)}
+    if rivals:
+        best = max(rivals, key=lambda m: rivals[m])
+        gap = own["mean"] - rivals[best]
+        verdict = f"{points(abs(gap))} points {'above' if gap >= 0 else 'below'}"
+        parts.append(f"It is {verdict} the best of the others, “{best}” ({points(rivals[best])}%).")
+    if failed := sum(summary["failed"].values()):
+        parts.append(f"{failed} of {len(evaluation.records)} runs failed and count in no mean.")
+    return " ".join(parts)
+
+
+def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
+    """What was measured, as name and value."""
+    about = evaluation.settings
+    images = ", ".join(f"{name} {count:,}" for name, count in about["images"].items())
+    options = ", ".join(f"{name} {value}" for name, value in about["options"].items() if value not in (None, [], False))
+    return [
+        ("protocol", evaluation.protocol),
+        ("data", about["data"]),
+        ("images at hand", images),
+        ("runs", f"{about['runs']}, with the seeds {about['seed']} to {about['seed'] + about['runs'] - 1}"),
+        ("options", options),
+        ("autoannotate", about["version"]),
+        ("data (SHA-256)", about["data_sha256"]),
+    ]
+
+
+def points(share: float) -> str:
+    """A share in percent, to a tenth; to a hundredth near 100.
+
+    >>> points(0.873), points(0.9957), points(1.0)
+    ('87.3', '99.57', '100.0')
+    """
+    value = 100 * share
+    return f"{value:.2f}" if 99 <= value < 99.995 else f"{value:.1f}"
+
+
+def signed(share: float) -> str:
+    """A difference in points, with its sign.
+
+    >>> signed(0.137), signed(-0.004)
+    ('+13.7', '−0.4')
+    """
+    return f"{100 * share:+.1f}".replace("-", "−")
