@@ -226,6 +226,31 @@ def export(
     typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {path}")
 
 
+@app.command(epilog="Example: autoannotate review autoannotate-run --reader Ana")
+@plainly()
+def review(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose answers they are; else the page asks.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the page is; 0 takes a free port.")] = 0,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Who can reach it: this machine only, unless you say otherwise.")
+    ] = "127.0.0.1",
+    images: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where the images are now, if they were moved.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Check the doubtful labels in a page of your browser."""
+    from autoannotate.progress import on_stderr
+    from autoannotate.report import counted
+    from autoannotate.review.server import serve
+
+    answers = serve(run, reader, images=images, host=host, port=port, browser=not no_browser, track=on_stderr)
+    typer.echo(f"{counted(answers, 'answer')} kept in {run / 'answers.sqlite'}", err=True)
+
+
 @app.command(epilog="Example: autoannotate prompts normal,pneumonia --modality CT")
 @plainly()
 def prompts(

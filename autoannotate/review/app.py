@@ -1,0 +1,134 @@
+"""The desk over HTTP: the page's files, pictures by number, answers by path."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+
+from autoannotate.errors import AutoannotateError, OutputError, UnreadableImageError
+from autoannotate.images import ImageRef
+from autoannotate.review import pictures
+from autoannotate.review.desk import ChangedError, Desk, check_reader
+
+STATUS = {ChangedError: 409, UnreadableImageError: 410, OutputError: 507}
+
+
+class One(BaseModel):
+    """What is said about one image."""
+
+    path: str
+    verdict: str
+    label: str | None = None
+    fingerprint: str = ""
+    note: str = ""
+    seconds: float | None = Field(None, ge=0, le=86400, allow_inf_nan=False)
+
+
+class Stroke(BaseModel):
+    """What one key press says: about one image, a group of near-identical ones, or a grid."""
+
+    reader: str
+    batch: str
+    answers: list[One]
+
+
+class Who(BaseModel):
+    """Whose last stroke is taken back."""
+
+    reader: str
+
+
+def build_app(desk: Desk, reader: str | None) -> FastAPI:
+    """The page and its data. reader: who is asked where the page has no other name yet."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, title="autoannotate review")
+    static = resources.files("autoannotate.review") / "static"
+    kept = pictures.Kept()
+
+    @app.exception_handler(AutoannotateError)
+    async def plain(request: Request, error: AutoannotateError) -> JSONResponse:
+        """What is wrong, as one sentence."""
+        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
+        return JSONResponse({"detail": str(error), "changed": getattr(error, "paths", [])}, status)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse({"detail": "The page asked for something that makes no sense: reload it."}, 422)
+
+    @app.get("/")
+    def page() -> Response:
+        return Response((static / "index.html").read_bytes(), media_type="text/html; charset=utf-8")
+
+    @app.get("/api/hello")
+    def hello() -> dict[str, Any]:
+        return {"reader": reader, "readers": desk.store.readers()}
+
+    @app.get("/api/session")
+    def session(reader: str) -> dict[str, Any]:
+        return {"reader": check_reader(reader), **desk.session(check_reader(reader))}
+
+    @app.get("/api/queue")
+    def queue(reader: str, which: str = "suspects") -> dict[str, Any]:
+        desk.refresh()
+        reader = check_reader(reader)
+        return {"items": desk.queue(reader, which), "lookalikes": desk.lookalikes.state}
+
+    @app.get("/api/grid")
+    def grid(reader: str, label: str, order: str = "doubtful") -> dict[str, Any]:
+        return desk.grid(check_reader(reader), label, order)
+
+    @app.get("/api/items/{number}")
+    def item(number: int, reader: str) -> dict[str, Any]:
+        return desk.details(number, reader)
+
+    @app.get("/api/looks")
+    def looks(number: Annotated[list[int], Query(max_length=100)]) -> list[dict[str, Any]]:
+        rows = [desk.row(one) for one in number]
+        return [{"id": row.id, "path": row.path, **desk.look(row.path).__dict__} for row in rows]
+
+    @app.get("/api/items/{number}/said")
+    def said(number: int, reader: str) -> list[str]:
+        return desk.said(number, check_reader(reader))
+
+    @app.get("/api/agreement")
+    def agreement(reader: str) -> dict[str, Any]:
+        return desk.agreement(check_reader(reader))
+
+    @app.get("/api/items/{number}/view")
+    def view(number: int, v: str, whole: bool = False) -> Response:
+        return _picture(number, v, "image/png", lambda ref: pictures.view(ref, whole))
+
+    @app.get("/api/items/{number}/thumbnail")
+    def thumbnail(number: int, v: str) -> Response:
+        return _picture(number, v, "image/jpeg", lambda ref: kept(("thumbnail", v), lambda: pictures.thumbnail(ref)))
+
+    @app.get("/api/items/{number}/values")
+    def values(number: int, v: str) -> Response:
+        return _picture(number, v, "application/octet-stream", pictures.values)
+
+    def _picture(number: int, version: str, kind: str, make: Any) -> Response:
+        ref: ImageRef = desk.ref(number, version)
+        try:
+            content = make(ref)
+        except UnreadableImageError as error:
+            desk.cannot_read(version, str(error))
+            raise
+        desk.ref(number, version)  # once more: what was read is what was asked for
+        return Response(content, media_type=kind)
+
+    @app.post("/api/answers")
+    def answer(stroke: Stroke) -> dict[str, Any]:
+        kept = desk.answer(stroke.reader, stroke.batch, [one.model_dump() for one in stroke.answers])
+        return {"kept": len(kept), "progress": desk.progress(check_reader(stroke.reader))}
+
+    @app.post("/api/undo")
+    def undo(who: Who) -> dict[str, Any]:
+        return {**desk.undo(who.reader), "progress": desk.progress(check_reader(who.reader))}
+
+    app.mount("/static", StaticFiles(directory=str(static)), name="static")
+    return app

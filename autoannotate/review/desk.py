@@ -1,0 +1,397 @@
+"""What a reader is asked, what was answered, and what that has gained: the page without its HTTP.
+
+Readers are blind to each other: all that a reader is told comes from the machine and from that reader's own answers, but
+for the disagreements, which a reader sees who took no part in them.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from autoannotate import tables
+from autoannotate.annotations import Annotations
+from autoannotate.answers import Answer, AnswerStore
+from autoannotate.errors import AutoannotateError, InputError, UnreadableImageError
+from autoannotate.images import ImageRef, fingerprint, stamp
+from autoannotate.progress import Track, silent
+from autoannotate.review.lookalikes import LookAlikes
+
+LONGEST_NAME = 60
+LONGEST_NOTE = 4000
+MOST_AT_ONCE = 500
+COPIED = 0.5  # when more of the files than this bear another date, the folder was copied and not each picture replaced
+
+
+class ChangedError(AutoannotateError):
+    """The answer is about a picture that is no longer the one in the file."""
+
+    def __init__(self, paths: Sequence[str]) -> None:
+        self.paths = list(paths)
+        super().__init__("The file changed while you looked at it: nothing was kept. Look at it again, then answer.")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image as the run left it."""
+
+    id: int
+    path: str
+    label: str
+    confidence: float
+    source: str
+    clip_label: str
+    clip_confidence: float
+    suspect: bool
+    score: float
+    suggested: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """How an image's file is now: ok, changed since the run, gone or unreadable; and what it is known by."""
+
+    state: str
+    fingerprint: str
+    message: str = ""
+
+
+class Desk:
+    """A run and its answers, for any number of readers at once."""
+
+    def __init__(self, folder: Path, store: AnswerStore, images: Sequence[ImageRef], track: Track = silent) -> None:
+        self.folder, self.store, self._track = folder, store, track
+        self.refs = {ref.path: ref for ref in images}
+        self._lock = threading.Lock()
+        self._unreadable: dict[str, str] = {}
+        self._load()
+
+    def _load(self) -> None:
+        self._loaded = self._version()
+        self.annotations = annotations = Annotations.load(self.folder)
+        self.classes = [str(name) for name in annotations.run.get("classes") or annotations.classes]
+        self.round = int(annotations.run.get("round") or 0)
+        queue: dict[str, Any] = {row["path"]: row for row in annotations.suspects.to_dict(orient="records")}
+        self.rows = [
+            Row(
+                id=number,
+                path=row["path"],
+                label=row["label"],
+                confidence=row["confidence"],
+                source=row["source"],
+                clip_label=row["clip_label"],
+                clip_confidence=row["clip_confidence"],
+                suspect=bool(row["suspect"]),
+                score=row["suspect_score"],
+                suggested=queue.get(row["path"], {}).get("suggested_label", row["label"]),
+                reason=queue.get(row["path"], {}).get("reason", ""),
+            )
+            for number, row in enumerate(annotations.table.to_dict(orient="records"))
+        ]
+        self.by_path = {row.path: row for row in self.rows}
+        self.suspects = list(queue)
+        self._stamps, self.copied = self._known_stamps()
+        self.lookalikes = LookAlikes(annotations, self.refs, self._track)
+
+    def _version(self) -> tuple[int, int]:
+        try:
+            found = (self.folder / "run.json").stat()
+        except OSError as error:
+            raise InputError(f"The run in {self.folder} cannot be read any more ({error.strerror}).") from None
+        return found.st_mtime_ns, found.st_ino
+
+    def refresh(self) -> None:
+        """Read the run again where another program changed it, as `autoannotate update` does."""
+        with self._lock:
+            if self._version() != self._loaded:
+                self._load()
+
+    def _known_stamps(self) -> tuple[dict[str, str], bool]:
+        """How each file was when it was labelled, and whether the folder looks copied since; as it is now if not known."""
+        now = {row.path: stamp(self.refs[row.path]) if row.path in self.refs else "" for row in self.rows}
+        text = self.annotations.run.get("stamps")
+        if not isinstance(text, str) or len(text) != 8 * len(self.rows):
+            return now, False
+        known = {row.path: text[8 * i : 8 * i + 8] for i, row in enumerate(self.rows)}
+        here = [path for path, mark in now.items() if mark]
+        differ = sum(now[path] != known[path] for path in here)
+        copied = len(here) > 1 and differ > COPIED * len(here)
+        return (now, True) if copied else (known, False)
+
+    # What a reader sees
+
+    def session(self, reader: str) -> dict[str, Any]:
+        """What the page needs before the first image."""
+        return {
+            "run": self.folder.resolve().name,
+            "folder": str(self.folder),
+            "classes": self.classes,
+            "images": len(self.rows),
+            "round": self.round,
+            "readers": self.store.readers(),
+            "lookalikes": self.lookalikes.state,
+            "note": self.lookalikes.note,
+            "copied": self.copied,
+            "meaningful": bool((self.annotations.run.get("reliability") or {}).get("meaningful", True)),
+            "labels": {name: sum(row.label == name for row in self.rows) for name in self.classes},
+            **self.progress(reader),
+        }
+
+    def progress(self, reader: str, answers: Mapping[str, Answer] | None = None) -> dict[str, Any]:
+        """How far the reader is and what it gained."""
+        mine = self._mine(reader) if answers is None else answers
+        this_round = [a for a in mine.values() if a.round == self.round and a.path in self.by_path]
+        kept = sum(a.label == self.by_path[a.path].label for a in this_round)
+        unsure = sum(a.verdict == "unsure" for a in this_round)
+        corrected = len(this_round) - kept - unsure
+        rate = self.annotations.run.get("estimated_error_rate")
+        return {
+            "answered": len(this_round),
+            "confirmed": kept,
+            "corrected": corrected,
+            "unsure": unsure,
+            "errors_before": None if rate is None else round(rate * len(self.rows)),
+            "errors_left": None if rate is None else max(0, round(rate * len(self.rows)) - corrected),
+        }
+
+    def queue(self, reader: str, which: str = "suspects") -> list[dict[str, Any]]:
+        """The images that the reader is asked about, in their order, near-identical ones as one.
+
+        which: suspects, the run's queue; or disagreements, what other readers disagree on or were unsure of.
+        """
+        self.lookalikes.soon.wait(timeout=8)
+        mine = self._mine(reader)
+        if which == "suspects":
+            return self._items(self.suspects, mine, list(self.by_path))
+        if which == "disagreements":
+            return [{**item, "reason": "Other readers disagree, or were not sure."} for item in self._disputed(reader)]
+        raise InputError(f"There is no queue {which!r}.")
+
+    def grid(self, reader: str, label: str, order: str = "doubtful", most: int = 400) -> dict[str, Any]:
+        """The unanswered images that the machine labels so: doubtful or surest first; and how many there are in all."""
+        if order not in ("doubtful", "surest"):
+            raise InputError(f"{order!r} is no order: doubtful or surest.")
+        self.lookalikes.soon.wait(timeout=8)
+        mine = self._mine(reader)
+        rows = [row for row in self.rows if row.label == label and row.path not in mine and row.source != "clinician"]
+        rows.sort(key=lambda row: row.score if order == "surest" else -row.score)
+        items = self._items([row.path for row in rows], mine)
+        return {"items": items[:most], "total": len(items)}
+
+    def _items(
+        self, paths: Sequence[str], mine: Mapping[str, Answer], among: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Images to answer; those still open bring the open ones of their group, which do not come again themselves.
+
+        among: which images a group may bring; those of the same queue if None.
+        """
+        allowed = set(paths if among is None else among)
+        strokes: dict[str, list[str]] = {}
+        for each in mine.values():
+            strokes.setdefault(each.batch, []).append(each.path)
+        items, covered = [], set()
+        for path in paths:
+            if path in covered:
+                continue
+            row, answer = self.by_path[path], mine.get(path)
+            group = self.lookalikes.found.groups.get(path, ())
+            same = [other for other in group if other != path and other in allowed]
+            if answer is None:
+                members = [p for p in same if p not in mine and p not in covered]
+            else:
+                stroke = set(strokes[answer.batch])
+                members = [p for p in same if p in stroke and p not in covered]
+            covered.update([path, *members])
+            items.append(
+                {
+                    "id": row.id,
+                    "path": path,
+                    "label": row.label,
+                    "suggested": row.suggested,
+                    "confidence": round(row.confidence, 4),
+                    "source": row.source,
+                    "clip": row.clip_label,
+                    "score": round(row.score, 4),
+                    "suspect": row.suspect,
+                    "reason": row.reason,
+                    "members": [self.by_path[p].id for p in members],
+                    "answer": _as_seen(answer),
+                }
+            )
+        return items
+
+    def details(self, number: int, reader: str) -> dict[str, Any]:
+        """What is shown beside one image, and how its file is now."""
+        row, mine = self.row(number), self._mine(reader)
+        found = self.lookalikes.found
+        return {
+            "id": row.id,
+            "path": row.path,
+            **self.look(row.path).__dict__,
+            "neighbours": [self._beside(path, mine) for path in found.neighbours.get(row.path, ())],
+            "group": [self._beside(path, mine) for path in found.groups.get(row.path, ()) if path != row.path],
+            "lookalikes": self.lookalikes.state,
+        }
+
+    def _beside(self, path: str, mine: Mapping[str, Answer]) -> dict[str, Any]:
+        row, answer = self.by_path[path], mine.get(path)
+        label = row.label if answer is None else answer.label or answer.verdict
+        return {"id": row.id, "path": path, "label": label, "yours": answer is not None, **self.look(path).__dict__}
+
+    def row(self, number: int) -> Row:
+        """The image of a number. Raises `InputError` where there is none."""
+        if not 0 <= number < len(self.rows):
+            raise InputError("The run has no such image.")
+        return self.rows[number]
+
+    def ref(self, number: int, version: str) -> ImageRef:
+        """Where the picture of a number is, if it is still the one known by `version`.
+
+        Raises `UnreadableImageError` where it is gone and `ChangedError` where it is another.
+        """
+        row = self.row(number)
+        now = self.look(row.path)
+        if now.state == "gone":
+            raise UnreadableImageError(now.message)
+        if version != now.fingerprint:
+            raise ChangedError([row.path])
+        return self.refs[row.path]
+
+    def look(self, path: str) -> Look:
+        """How the file of an image is now."""
+        ref = self.refs.get(path)
+        if ref is None:
+            return Look("gone", "", "The file is not where the run found it.")
+        try:
+            mark = fingerprint(ref)
+        except UnreadableImageError as error:
+            return Look("gone", "", str(error))
+        if mark in self._unreadable:
+            return Look("unreadable", mark, self._unreadable[mark])
+        if stamp(ref) != self._stamps.get(path):
+            said = "The file changed since it was labelled: what the machine says is about the picture it was before."
+            return Look("changed", mark, said)
+        return Look("ok", mark)
+
+    def cannot_read(self, version: str, why: str) -> None:
+        """Remember that a picture cannot be shown, so that nobody can label it unseen."""
+        self._unreadable[version] = why
+
+    # What a reader says
+
+    def answer(self, reader: str, batch: str, given: Sequence[Mapping[str, Any]]) -> list[Answer]:
+        """Keep one stroke: all of its answers, or none.
+
+        given: path, verdict, label, note, seconds, and the fingerprint of the picture that was shown. Raises `ChangedError`
+        where a file is no longer that picture, `InputError` where an answer makes no sense, `OutputError` where it can't be kept.
+        """
+        reader = check_reader(reader)
+        if not 0 < len(given) <= MOST_AT_ONCE or not batch or len(batch) > 64:
+            raise InputError(f"One stroke answers 1 to {MOST_AT_ONCE} images.")
+        answers, changed = [], []
+        for one in given:
+            path, verdict, label = one["path"], one["verdict"], one.get("label")
+            if path not in self.by_path:
+                raise InputError(f"{path} is not an image of this run.")
+            if label is not None and label not in self.classes:
+                raise InputError(f"{label!r} is not one of the classes of this run.")
+            now = self.look(path)
+            if now.fingerprint != one["fingerprint"]:
+                changed.append(path)
+            if now.state in ("gone", "unreadable") and verdict not in ("unsure", "discard"):
+                raise InputError(f"{path} cannot be shown, so it can't be given a class.")
+            answers.append(
+                Answer(
+                    path, reader, verdict, label, note=str(one.get("note") or "")[:LONGEST_NOTE], round=self.round,
+                    fingerprint=now.fingerprint, seconds=one.get("seconds"), batch=batch,
+                )
+            )  # fmt: skip
+        if changed:
+            raise ChangedError(changed)
+        return self.store.add(answers)
+
+    def undo(self, reader: str) -> dict[str, Any]:
+        """Take the reader's last stroke back: which images it was about, and what stands for them now."""
+        undone = self.store.undo(check_reader(reader), source="review")
+        mine = self._mine(reader)
+        return {
+            "undone": [{"path": a.path, "id": self.by_path[a.path].id} for a in undone if a.path in self.by_path],
+            "standing": {a.path: _as_seen(mine.get(a.path)) for a in undone},
+        }
+
+    # Several readers
+
+    def agreement(self, reader: str) -> dict[str, Any]:
+        """How the readers agree: numbers only, so that looking at them leaves everybody blind."""
+        together, answers = self._together()
+        counts = {name: sum(a.reader == name for a in answers) for name in together.readers}
+        paths = {name: {a.path for a in answers if a.reader == name} for name in together.readers}
+        shared = [settled for settled in together.images.values() if len(settled.readers) > 1]
+        return {
+            "readers": [
+                {"name": name, "answered": counts[name], "quality": quality}
+                for name, quality in together.readers.items()
+            ],
+            "pairs": [
+                {"first": a, "second": b, "kappa": kappa, "shared": len(paths[a] & paths[b])}
+                for (a, b), kappa in together.cohen.items()
+            ],
+            "fleiss": together.fleiss,
+            "images": len(together.images),
+            "shared": len(shared),
+            "agreed": sum(settled.agreed for settled in shared),
+            "disagreements": len(together.disagreements),
+            "for_you": sum(not item["answer"] for item in self._disputed(reader)),
+        }
+
+    def said(self, number: int, reader: str) -> list[str]:
+        """What other readers said of an image that is in dispute, without their names."""
+        path = self.row(number).path
+        together, answers = self._together()
+        if path not in together.disagreements:
+            return []
+        return sorted(a.label or a.verdict for a in answers if a.path == path and a.reader != reader)
+
+    def _disputed(self, reader: str) -> list[dict[str, Any]]:
+        """The disagreements of others, and those that this reader has answered as a third."""
+        from autoannotate.consensus import consensus
+
+        answers = self._standing()
+        mine = {answer.path: answer for answer in answers if answer.reader == reader}
+        others = consensus([answer for answer in answers if answer.reader != reader], self.classes)
+        disputed = [path for path in others.disagreements if path not in mine or len(others.images[path].readers) > 1]
+        return self._items(sorted(disputed, key=lambda path: self.by_path[path].id), mine)
+
+    def _together(self) -> tuple[Any, list[Answer]]:
+        from autoannotate.consensus import consensus
+
+        answers = self._standing()
+        return consensus(answers, self.classes), answers
+
+    def _standing(self) -> list[Answer]:
+        return [answer for answer in self.store.current() if answer.path in self.by_path]
+
+    def _mine(self, reader: str) -> dict[str, Answer]:
+        return {answer.path: answer for answer in self.store.current(reader)}
+
+
+def check_reader(name: str) -> str:
+    """The name, trimmed, where it can be one. Raises `InputError` with the way out.
+
+    >>> check_reader(" Ana Kovač ")
+    'Ana Kovač'
+    """
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable() or tables.could_fire(name):
+        raise InputError(
+            f"A reader's name has 1 to {LONGEST_NAME} characters and begins with a letter or a digit: {name[:20]!r} won't do."
+        )
+    return name
+
+
+def _as_seen(answer: Answer | None) -> dict[str, Any] | None:
+    return None if answer is None else {"verdict": answer.verdict, "label": answer.label, "note": answer.note}

@@ -1,0 +1,107 @@
+"""Which images of a run resemble each other: nearest neighbours to show, near-identical ones to answer at once.
+
+The features are those that the run made, from the encoding cache; only where it lacks some are images encoded again, while
+the page is already in use.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoannotate.annotations import Annotations
+from autoannotate.errors import AutoannotateError, UnreadableImageError
+from autoannotate.images import ImageRef, fingerprint
+from autoannotate.progress import Track, silent
+
+SHOWN = 8  # neighbours beside an image
+MOST_ALIKE = 24  # more images than this are never one group: links in a chain, or empty pictures
+
+
+@dataclass(frozen=True)
+class Alike:
+    """neighbours: by path, the nearest other images, nearest first. groups: by path, all that are nearly the same picture,
+    the image itself among them; images without a twin are not there."""
+
+    neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class LookAlikes:
+    """Found in a thread; `found` is empty until then. `state` is working, ready or none, `note` says why none."""
+
+    def __init__(self, annotations: Annotations, refs: Mapping[str, ImageRef], track: Track = silent) -> None:
+        self.found, self.state, self.note = Alike(), "working", ""
+        self.soon = threading.Event()  # set when it is done, or known to take long
+        self._run = annotations, refs, track
+        threading.Thread(target=self._find, daemon=True, name="look-alikes").start()
+
+    def _find(self) -> None:
+        try:
+            paths, features = self._features(*self._run)
+            self.found = alike(paths, features)
+            self.state = "ready"
+        except Exception as error:  # the page works without them
+            self.state = "none"
+            self.note = str(error) if isinstance(error, AutoannotateError) else "Similar images could not be found."
+        finally:
+            self.soon.set()
+
+    def _features(
+        self, annotations: Annotations, refs: Mapping[str, ImageRef], track: Track
+    ) -> tuple[list[str], np.ndarray]:
+        keys: dict[str, str] = {}
+        for path in annotations.table["path"]:
+            try:
+                keys[path] = fingerprint(refs[path])
+            except (KeyError, UnreadableImageError):
+                continue
+        cached = from_cache(annotations.run, list(keys.values()))
+        if cached is not None:
+            return list(keys), cached
+        self.soon.set()
+        from autoannotate.annotator import Annotator
+
+        encoded = Annotator.from_run(annotations).encode([refs[path] for path in keys], track)
+        return [ref.path for ref in encoded.refs], encoded.features
+
+
+def from_cache(run: Mapping[str, Any], keys: Sequence[str]) -> np.ndarray | None:
+    """The features (N, F) of images by their fingerprints; None where the cache of the run lacks any of them."""
+    from autoannotate.cache import EncodingCache, default_folder
+
+    weights = (run.get("model") or {}).get("weights_sha256")
+    place = (run.get("arguments") or {}).get("cache")
+    folder = Path(place) if isinstance(place, str) else default_folder()
+    if not weights or not keys or not (folder / "encodings.sqlite").is_file():
+        return None
+    cache = EncodingCache(folder, weights)
+    try:
+        return None if len(cache.known(keys)) < len(set(keys)) else cache.get(keys)[1]
+    finally:
+        cache.close()
+
+
+def alike(paths: Sequence[str], features: np.ndarray) -> Alike:
+    """Neighbours and groups of N images from their features (N, F)."""
+    from autoannotate.neighbours import compact, nearest
+    from autoannotate.student import near_duplicate_groups
+
+    if len(paths) < 2:
+        return Alike()
+    ids = near_duplicate_groups(features)
+    members: dict[int, list[str]] = {}
+    for path, group in zip(paths, ids.tolist(), strict=True):
+        members.setdefault(group, []).append(path)
+    groups = {path: same for same in members.values() if 1 < len(same) <= MOST_ALIKE for path in same}
+    close = nearest(compact(features), k=SHOWN + 4)
+    neighbours = {}
+    for path, row in zip(paths, close.index.tolist(), strict=True):
+        same = set(groups.get(path, ()))
+        neighbours[path] = [paths[i] for i in row if paths[i] not in same][:SHOWN]
+    return Alike(neighbours, groups)

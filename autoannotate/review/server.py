@@ -1,0 +1,130 @@
+"""Run the page: bind first, say where it is, serve until Ctrl-C."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from autoannotate.annotations import Annotations
+from autoannotate.answers import AnswerStore
+from autoannotate.errors import InputError, OutputError, UsageError
+from autoannotate.images import ImageRef, find_images
+from autoannotate.progress import Track, silent
+from autoannotate.review.guard import Guard, is_loopback
+
+
+def serve(
+    folder: Path,
+    reader: str | None = None,
+    *,
+    images: Path | None = None,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    browser: bool = True,
+    track: Track = silent,
+) -> int:
+    """Serve the page of a run until Ctrl-C; its address is the first line on stdout. Returns how many answers there are.
+
+    reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
+    free one. Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
+    """
+    import uvicorn
+
+    from autoannotate.review.app import build_app
+    from autoannotate.review.desk import Desk, check_reader
+
+    reader = None if reader is None else check_reader(reader)
+    refs = _pictures(folder, images)
+    with AnswerStore(folder) as store, _bound(host, port) as listening:
+        port = listening.getsockname()[1]
+        desk = Desk(folder, store, refs, track)
+        token = secrets.token_urlsafe(24)
+        guard = Guard(build_app(desk, reader), token, host, port)
+        config = uvicorn.Config(
+            guard, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="off",
+            timeout_graceful_shutdown=2, timeout_keep_alive=75,
+        )  # fmt: skip
+        url = f"http://{_written(host)}:{port}/?token={token}"
+        _Server(config, url, browser).run(sockets=[listening])
+        return len(store.current())
+
+
+def _written(host: str) -> str:
+    """The host as a browser on this machine can open it."""
+    if host in ("0.0.0.0", "::", ""):
+        return socket.gethostname()
+    return f"[{host}]" if ":" in host else host
+
+
+def _pictures(folder: Path, images: Path | None) -> list[ImageRef]:
+    """The images of the run. Raises `InputError` where none of those that it labelled is there."""
+    annotations = Annotations.load(folder)
+    source = images or Path(str((annotations.run.get("arguments") or {}).get("images") or ""))
+    if images is None and not source.is_absolute() and not source.exists():
+        source = folder.absolute().parent / source
+    way_out = "say where they are now with --images."
+    try:
+        found = find_images(source) if str(source) != "." else []
+    except InputError as error:
+        raise InputError(f"The images of the run are not where they were: {way_out} ({error})") from None
+    labelled = set(annotations.table["path"])
+    if not any(ref.path in labelled for ref in found):
+        raise InputError(f"None of the images that the run labelled is in {source}: {way_out}")
+    return [ref for ref in found if ref.path in labelled]
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises `UsageError` with the way out."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page that was just stopped may start again
+        listening.bind(address)
+        listening.listen(128)
+    except OverflowError:
+        raise UsageError("--port takes a number up to 65535.") from None
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UsageError(f"{host}:{port} cannot be used ({why}): choose another --port, or none.") from None
+    return listening
+
+
+class _Server:
+    """uvicorn, which says where it is once it answers."""
+
+    def __init__(self, config: Any, url: str, browser: bool) -> None:
+        import uvicorn
+
+        class Announcing(uvicorn.Server):
+            async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+                await super().startup(sockets)
+                announce(url, browser)
+
+        self._server = Announcing(config)
+
+    def run(self, sockets: list[socket.socket]) -> None:
+        try:
+            self._server.run(sockets)
+        except KeyboardInterrupt:  # Ctrl-C is how it is meant to end
+            return
+
+
+def announce(url: str, browser: bool) -> None:
+    """Print the address, alone on its line, and open it where asked to."""
+    try:
+        print(url, flush=True)
+    except OSError as error:
+        raise OutputError("The address cannot be printed: stdout is closed.") from error
+    host = url.split("//")[1].rsplit(":", 1)[0].strip("[]")
+    note = "Keep this address to yourself: it lets its holder answer. Every answer is kept at once. Ctrl-C ends it."
+    if not is_loopback(host):
+        note += " Beyond this machine it is not encrypted: use it only in a network you trust."
+    print(note, file=sys.stderr, flush=True)
+    if browser:
+        import webbrowser
+
+        threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()

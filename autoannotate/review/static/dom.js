@@ -1,0 +1,27 @@
+// Small helpers for the page: elements by id, new elements, words.
+
+export const $ = (id) => document.getElementById(id);
+
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && name !== "list") element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null));
+  return element;
+}
+
+export const counted = (n, word, many = `${word}s`) => `${n.toLocaleString("en")} ${n === 1 ? word : many}`;
+export const percent = (share) => `${Math.round(100 * share)}%`;
+
+let clear;
+export function say(text) {  // to screen readers; cleared first, so that the same words are said twice
+  $("live").textContent = "";
+  clearTimeout(clear);
+  clear = setTimeout(() => { $("live").textContent = text; }, 30);
+}
+
+export const VERDICTS = { unsure: "unsure", none: "none of these classes", discard: "not worth keeping" };
+export const inWords = (answer) => (answer.verdict === "label" ? answer.label : VERDICTS[answer.verdict]);

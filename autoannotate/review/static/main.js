@@ -1,0 +1,294 @@
+// The page as a whole: who reads, which way to work, and the keys.
+
+import { $, counted, make, say } from "./dom.js";
+import * as api from "./api.js";
+import * as one from "./one.js";
+import * as grid from "./grid.js";
+import * as readers from "./readers.js";
+import * as viewer from "./viewer.js";
+import { forgetAll } from "./pictures.js";
+
+const keep = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } },
+  set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private window */ } } };
+const state = one.state;
+let queueFor = null;
+
+if (location.search) history.replaceState(null, "", "/");  // the token stays out of sight and out of bookmarks
+
+// Modes
+function view(name) {
+  for (const main of document.querySelectorAll("[data-view]")) main.hidden = main.id !== name;
+  document.body.dataset.mode = name;
+}
+
+function current(mode) {
+  for (const button of document.querySelectorAll("[data-mode]:not(body)")) {
+    if (button.dataset.mode === mode) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+}
+
+async function go(mode) {
+  await api.settled();
+  current(mode);
+  if (mode === "one") await queue("suspects");
+  if (mode === "disputes") await queue("disputes");
+  if (mode === "grid") { await refresh(); view("grid"); await grid.open(); }
+  if (mode === "readers") { view("readers"); await readers.open(() => go("disputes")); }
+}
+const safely = (work) => work.catch((error) => api.trouble(error.message, true));
+
+async function refresh() { Object.assign(state.session, await api.get("session")); }
+
+async function queue(which, at = -1) {
+  const found = await api.get("queue", { which: which === "disputes" ? "disagreements" : which });
+  queueFor = which;
+  await refresh();
+  view("one");
+  if (one.start(found.items, which, at)) { $("viewer").focus({ preventScroll: true }); watch(found.lookalikes); } else done(which);
+}
+
+function watch(lookalikes) {  // similar images are found while the first ones are looked at
+  if (lookalikes !== "working") return;
+  const again = setInterval(async () => {
+    const session = await api.get("session").catch(() => null);
+    if (!session || session.lookalikes === "working") return;
+    clearInterval(again);
+    if (state.which !== "suspects" || document.body.dataset.mode !== "one" || api.isWaiting()) return;
+    const path = one.item()?.path, found = await api.get("queue", { which: "suspects" });
+    forgetAll();
+    const at = found.items.findIndex((each) => each.path === path);
+    if (path === one.item()?.path) one.start(found.items, "suspects", at);
+  }, 2500);
+}
+
+function name(items) {  // the wrong ones of a grid, one by one, then back to the grid
+  view("one");
+  current("grid");
+  one.start(items, "grid", 0, () => safely(go("grid")));
+  $("viewer").focus({ preventScroll: true });
+  say(`${counted(items.length, "image")} to name.`);
+}
+
+function done(which) {
+  view("done");
+  const { session } = state, total = state.items.length;
+  const disputes = which === "disputes";
+  $("doneTitle").textContent = disputes ? "No disagreement waits for you" : total || session.answered ? "All answered. Thank you!" : "Nothing is in doubt";
+  $("doneGain").textContent = one.gain(session);
+  $("doneNext").replaceChildren(
+    disputes ? make("p", {}, "When two readers disagree, or one is unsure, the image comes here for another.")
+      : make("div", {}, make("h3", {}, "What now"), make("p", {}, "Let the answers improve the other labels, and get a shorter, better queue:"),
+        make("pre", {}, `autoannotate update ${session.folder}`),
+        make("p", {}, "Or go through the labels that nobody doubted, forty at a time.")),
+    make("div", { className: "actions" },
+      make("button", { type: "button", className: "primary", onclick: () => safely(go("grid")) }, "Grid ", make("kbd", {}, "G")),
+      make("button", { type: "button", onclick: () => doing.undo() }, make("kbd", {}, "⌫"), " Undo"),
+      total ? make("button", { type: "button", onclick: () => doing.back() }, make("kbd", {}, "←"), " Look back") : null),
+  );
+  document.querySelector("#done .sheet").focus({ preventScroll: true });
+  say($("doneTitle").textContent);
+}
+
+one.onProgress((what) => {
+  if (what === "done") done(state.which);
+  if (what === "one") view("one");
+});
+document.addEventListener("progress", () => { $("gain").textContent = one.gain(state.session); });
+
+// What the buttons and keys do
+const doing = {
+  zoom: () => viewer.toggleZoom(), zoomIn: () => viewer.zoom(1.4), zoomOut: () => viewer.zoom(1 / 1.4),
+  invert: () => viewer.invert(), reset: () => viewer.reset(),
+  skip: () => one.skip(), split: () => one.split(), said: () => safely(one.said()),
+  back: () => {
+    if (document.body.dataset.mode !== "done") { one.back(); return; }
+    view("one");
+    one.showAt(state.items.length - 1);
+  },
+  undo: () => safely(undo()),
+};
+
+async function undo() {
+  if (api.isStuck()) { say($("trouble").textContent); return; }
+  const back = await api.undo();
+  const first = one.applyUndo(back);
+  const words = back.undone.length ? `Taken back: ${counted(back.undone.length, "answer")}.` : "There is nothing to take back.";
+  const mode = document.body.dataset.mode;
+  if (mode === "grid") { await refresh(); await grid.open(); } else if (first >= 0) {
+    view("one");
+    await one.showAt(first);
+  } else if (back.undone.length && queueFor) {  // it was given elsewhere: in a grid, or before this queue
+    current(queueFor === "disputes" ? "disputes" : "one");
+    const found = await api.get("queue", { which: queueFor === "disputes" ? "disagreements" : queueFor });
+    const ids = new Set(back.undone.map((each) => each.id));
+    view("one");
+    if (!one.start(found.items, queueFor, found.items.findIndex((each) => ids.has(each.id)))) done(queueFor);
+  }
+  say(words);
+}
+
+const KEYS = [
+  ["1 – 9", "a class"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
+  ["X", "not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
+  ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
+  ["R", "reset the view"], ["S", "nearly identical images one by one"], ["H", "hide what the machine says"],
+  ["/", "find a class"], ["Q G D P", "one by one, grid, disagreements, readers"], ["T", "dark or light"], ["?", "this help"],
+];
+
+const LETTERS = {
+  q: () => safely(go("one")), g: () => safely(go("grid")), d: () => safely(go("disputes")), p: () => safely(go("readers")),
+  t: () => theme(), h: () => unaided(!state.unaided), "?": () => help(), Backspace: doing.undo,
+};
+const IN_ONE = {
+  u: () => one.answer("unsure"), 0: () => one.answer("none"), x: () => one.answer("discard"), Enter: () => one.accept(),
+  ArrowLeft: doing.back, ArrowRight: doing.skip, z: doing.zoom, "+": doing.zoomIn, "=": doing.zoomIn, "-": doing.zoomOut,
+  i: doing.invert, r: doing.reset, s: doing.split, v: () => { if (!$("dispute").hidden) doing.said(); },
+  n: () => $("note").focus(), "/": () => { if (!$("filter").hidden) $("filter").focus(); },
+};
+
+addEventListener("keydown", (event) => {
+  if (!state.session || document.querySelector("dialog[open]")) return;
+  const typing = event.target.matches("input, textarea, select");
+  if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "z" && !typing) {
+    event.preventDefault();
+    doing.undo();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (typing) { inField(event); return; }
+  if (!$("shortcuts").checked) return;
+  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  const mode = document.body.dataset.mode;
+  const button = event.target.closest("button");
+  if (mode === "grid" && key === "Enter" && (!button || button.matches(".tile"))) {
+    event.preventDefault();
+    if (!event.repeat) grid.confirm(name);
+    return;
+  }
+  if (button && (key === "Enter" || key === " ")) { if (event.repeat) event.preventDefault(); return; }  // the button's own
+  if (mode === "grid" && grid.key(event, state.session.classes)) { event.preventDefault(); return; }
+  if (mode === "one" && event.shiftKey && key.startsWith("Arrow")) {
+    event.preventDefault();
+    const [dx, dy] = { ArrowLeft: [-20, 0], ArrowRight: [20, 0], ArrowUp: [0, -12], ArrowDown: [0, 12] }[key];
+    viewer.windowLevel(dx, dy);
+    return;
+  }
+  let act = LETTERS[key];
+  if (mode === "one") act = IN_ONE[key] || act || (/^[1-9]$/.test(key) && state.session.classes[key - 1] && (() => one.answer("label", state.session.classes[key - 1])));
+  if (mode === "done" && key === "ArrowLeft") act = doing.back;
+  if (!act) return;
+  event.preventDefault();
+  if (event.repeat && !["+", "=", "-"].includes(key)) return;  // a key held down is one answer, not forty
+  act();
+});
+
+function inField(event) {
+  const field = event.target;
+  if (event.key === "Escape") { if (field.id === "filter") { field.value = ""; filter(); } $("viewer").focus(); return; }
+  if (event.key !== "Enter") return;
+  event.preventDefault();
+  if (field.id === "note") {
+    const { answer } = one.item();  // a note to an image that is answered already goes with the same answer again
+    if (answer && answer.note !== field.value.trim()) one.answer(answer.verdict, answer.label);
+    $("viewer").focus();
+  } else if (field.id === "filter") {
+    const first = document.querySelector("#classes button:not([hidden])");
+    field.value = "";
+    filter();
+    $("viewer").focus();
+    if (first) one.answer("label", first.dataset.label);
+  }
+}
+
+function filter() {
+  const wanted = $("filter").value.trim().toLowerCase();
+  for (const button of document.querySelectorAll("#classes button")) button.hidden = !button.dataset.label.toLowerCase().includes(wanted);
+}
+$("filter").addEventListener("input", filter);
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button) return;
+  if (button.dataset.mode && button !== document.body) safely(go(button.dataset.mode));
+  if (button.dataset.do) doing[button.dataset.do]();
+  if (button.dataset.verdict) one.answer(button.dataset.verdict);
+  // After a click the keys are the page's again: Enter must not press the button that was clicked last
+  if (event.detail > 0 && button.closest("#one") && document.body.dataset.mode === "one" && !document.querySelector("dialog[open]")) {
+    $("viewer").focus({ preventScroll: true });
+  }
+});
+$("accept").addEventListener("click", () => one.accept());
+$("confirm").addEventListener("click", () => grid.confirm(name));
+
+// Looks and settings
+function theme(wanted) {
+  const root = document.documentElement;
+  root.dataset.theme = wanted || (root.dataset.theme === "light" ? "dark" : "light");
+  keep.set("theme", root.dataset.theme);
+}
+$("theme").addEventListener("click", () => theme());
+theme(keep.get("theme") || (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+
+function unaided(on) {
+  state.unaided = $("unaided").checked = on;
+  keep.set("unaided", on ? "1" : "");
+  if (document.body.dataset.mode === "one" && one.item()) one.showAt(state.at);
+  say(on ? "What the machine says is hidden." : "What the machine says is shown.");
+}
+$("unaided").addEventListener("change", () => unaided($("unaided").checked));
+$("shortcuts").addEventListener("change", () => keep.set("shortcuts", $("shortcuts").checked ? "" : "off"));
+$("shortcuts").checked = keep.get("shortcuts") !== "off";
+state.unaided = $("unaided").checked = keep.get("unaided") === "1";
+
+function help() { $("keys").showModal(); }
+$("help").addEventListener("click", help);
+$("keyList").replaceChildren(...KEYS.flatMap(([keys, does]) => [make("dt", {}, make("kbd", {}, keys)), make("dd", {}, does)]));
+
+// Who reads
+async function begin(reader) {
+  api.setReader(reader);
+  state.session = await api.get("session");
+  try { sessionStorage.setItem("reader", reader); } catch { /* private window */ }
+  $("reader").textContent = reader;
+  $("reader").setAttribute("aria-label", `Reader: ${reader}. Change the reader`);
+  $("run").textContent = state.session.run;
+  document.title = `${state.session.run} · review · autoannotate`;
+  one.buildClasses(state.session.classes, (label) => one.answer("label", label));
+  if (state.session.copied) api.trouble("The images look copied since they were labelled: whether one of them was replaced before that cannot be told.", true);
+  await go("one");
+}
+
+function askName(known) {
+  $("names").replaceChildren(...known.map((value) => make("option", { value })));
+  $("nameField").value = api.whoReads();
+  $("nameTrouble").hidden = true;
+  $("name").showModal();
+  $("nameField").select();
+}
+$("name").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  await api.settled();
+  const before = api.whoReads();
+  try {
+    await begin($("nameField").value);
+    $("name").close();
+    $("viewer").focus({ preventScroll: true });
+  } catch (error) {
+    api.setReader(before);
+    $("nameTrouble").textContent = error.message;
+    $("nameTrouble").hidden = false;
+  }
+});
+$("name").addEventListener("cancel", (event) => { if (!api.whoReads()) event.preventDefault(); });
+$("reader").addEventListener("click", async () => askName((await api.get("hello")).readers));
+
+async function arrive() {
+  const hello = await api.get("hello");
+  let last = null;
+  try { last = sessionStorage.getItem("reader"); } catch { /* private window */ }
+  const reader = last || hello.reader;
+  if (reader) await begin(reader);
+  else askName(hello.readers);
+}
+arrive().catch((error) => api.trouble(error.message));

@@ -1,0 +1,293 @@
+// One image at a time: show it, say what the machine thinks, take one answer, go on.
+
+import { $, counted, inWords, make, percent, say } from "./dom.js";
+import * as api from "./api.js";
+import * as viewer from "./viewer.js";
+import { forget, picture, thumbnailOf } from "./pictures.js";
+
+const AHEAD = 4;
+export const state = {
+  session: null, items: [], at: 0, since: 0, shown: null, alone: false, which: "suspects", then: null, unaided: false,
+};
+let turn = 0;
+let after = () => {};
+
+export const onProgress = (listener) => { after = listener; };
+export const item = () => state.items[state.at];
+const open = (one) => !one.answer;
+export const left = () => state.items.filter(open).length;
+
+export function start(items, which, at = -1, then = null) {
+  Object.assign(state, { items, which, then });
+  const first = at >= 0 ? at : items.findIndex(open);
+  if (first < 0) return false;
+  showAt(first);
+  return true;
+}
+
+export async function showAt(index) {
+  const mine = (turn += 1);
+  state.at = index;
+  state.alone = false;
+  state.shown = null;
+  const one = item();
+  write(one);
+  const coming = picture(one.id);
+  const slow = setTimeout(() => { if (mine === turn) { viewer.show(null); lock(true); } }, 120);
+  let shown;
+  try {
+    shown = await coming;
+  } catch (error) {
+    if (mine !== turn) return;
+    clearTimeout(slow);
+    viewer.show({ details: { message: error.message } });
+    lock(true);
+    setTimeout(() => { if (mine === turn) showAt(index); }, 1500);
+    return;
+  }
+  clearTimeout(slow);
+  if (mine !== turn) return;
+  state.shown = shown;
+  state.since = performance.now();
+  viewer.show(shown, `Image ${index + 1} of ${state.items.length}: ${one.path}`);
+  document.body.dataset.shown = one.path;
+  beside(one, shown.details);
+  lock(false);
+  say(spoken(one, shown.details));
+  ahead();
+}
+
+function ahead() {  // what comes next is loaded while this one is looked at
+  const next = [];
+  for (let i = state.at + 1; i < state.items.length && next.length < AHEAD; i += 1) if (open(state.items[i])) next.push(i);
+  if (state.at + 1 < state.items.length && !next.includes(state.at + 1)) next.push(state.at + 1);
+  if (state.at > 0) next.push(state.at - 1);
+  next.reduce((before, i) => before.then(() => picture(state.items[i].id)).catch(() => {}), Promise.resolve());
+}
+
+const hides = () => state.unaided && !item()?.answer;
+
+function write(one) {
+  const total = state.items.length;
+  $("position").textContent = `${state.at + 1} of ${total}`;
+  $("path").textContent = $("path").title = one.path;
+  const hidden = hides();
+  const machine = { clip: "CLIP", student: "the student", clinician: "a clinician" }[one.source] || one.source;
+  $("labelled").textContent = one.answer
+    ? `You answered: ${inWords(one.answer)}`
+    : `Labelled ${one.label} by ${machine}, ${percent(one.confidence)} sure`;
+  $("suggestion").textContent = one.suggested === one.label ? `${one.label}, but in doubt` : `Rather ${one.suggested}?`;
+  if (!one.suspect && one.suggested === one.label) $("suggestion").textContent = one.label;
+  $("reasons").replaceChildren(...one.reason.split("; ").filter(Boolean).map((reason) => make("li", {}, reason)));
+  for (const id of ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
+  $("card").hidden = hidden;
+  $("accept").replaceChildren(make("kbd", {}, "Enter"), ` Accept ${one.suggested}`);
+  $("accept").hidden = !state.session.classes.includes(one.suggested);
+  for (const button of document.querySelectorAll("#classes button")) {
+    const name = button.dataset.label;
+    button.classList.toggle("hint", !hidden && name === one.suggested);
+    button.setAttribute("aria-pressed", String(one.answer?.label === name));
+  }
+  for (const button of document.querySelectorAll("[data-verdict]")) {
+    button.setAttribute("aria-pressed", String(one.answer?.verdict === button.dataset.verdict));
+  }
+  $("note").value = one.answer?.note || "";
+  $("dispute").hidden = state.which !== "disputes";
+  $("said").textContent = "";
+  $("same").hidden = true;
+  $("nearThumbs").replaceChildren();
+  $("warning").hidden = true;
+  writeProgress();
+}
+
+export function writeProgress() {
+  const { session } = state;
+  const total = state.items.length, todo = left();
+  $("left").textContent = `${todo.toLocaleString("en")} left`;
+  $("bar").max = total || 1;
+  $("bar").value = total - todo;
+  $("gain").textContent = gain(session);
+  after();
+}
+
+export function gain(session) {
+  if (!session.answered) return "Every answer is kept at once.";
+  const parts = [`${counted(session.corrected, "label")} put right`, `${session.confirmed} confirmed`];
+  if (session.unsure) parts.push(`${session.unsure} unsure`);
+  if (session.errors_before) parts.push(`wrong labels, estimated: ${session.errors_before} → ${session.errors_left}`);
+  return parts.join(" · ");
+}
+
+function beside(one, details) {
+  const warning = details.state === "changed" ? details.message : "";
+  $("warning").hidden = !warning;
+  $("warning").textContent = warning;
+  const group = details.group.filter((other) => one.members.includes(other.id));
+  $("same").hidden = !group.length;
+  $("sameThumbs").replaceChildren(...group.map((other) => thumb(other, one)));
+  writeGroup(one);
+  $("near").hidden = !details.neighbours.length && details.lookalikes === "none";
+  $("nearThumbs").replaceChildren(
+    ...(details.neighbours.length ? details.neighbours.map((other) => thumb(other, one))
+      : [make("p", { className: "quiet" }, details.lookalikes === "working" ? "Still being found …" : "None.")]),
+  );
+}
+
+function thumb(other, one) {
+  const visible = other.state !== "gone" && other.state !== "unreadable";
+  const caption = state.unaided && !other.yours && !one.answer ? "" : `${other.yours ? "✓ " : ""}${other.label}`;
+  const button = make("button", {
+    type: "button", className: "thumb", title: `${other.path}: ${other.label}`, onclick: () => closer(other),
+  }, make("span", { className: "frame" }, visible ? make("img", { src: thumbnailOf(other), alt: "", loading: "eager" }) : null),
+  make("span", { className: "caption" }, caption || "\u00a0"));
+  button.setAttribute("aria-label", `${other.label || "image"}${other.yours ? ", your answer" : ""}: ${other.path}. Look closer`);
+  button.classList.toggle("other", Boolean(caption) && other.label !== one.label);
+  return button;
+}
+
+export async function closer(other) {
+  const box = $("closer");
+  const frame = box.querySelector(".frame");
+  frame.replaceChildren("Loading …");
+  box.showModal();
+  const { image, details } = await picture(other.id);
+  const copy = image?.cloneNode();
+  if (copy) copy.alt = other.path;
+  frame.replaceChildren(copy || `This image cannot be shown. ${details.message}`);
+}
+
+function writeGroup(one) {
+  const split = document.querySelector('[data-do="split"]');
+  split.setAttribute("aria-pressed", String(state.alone));
+  $("sameTitle").textContent = state.alone ? "Nearly identical, answered one by one"
+    : `Nearly identical: your answer is for ${one.members.length === 1 ? "both" : `all ${one.members.length + 1}`}`;
+}
+
+export function split() {
+  if ($("same").hidden || item().answer) return;
+  state.alone = !state.alone;
+  writeGroup(item());
+  say($("sameTitle").textContent);
+}
+
+function spoken(one, details) {
+  const where = `Image ${state.at + 1} of ${state.items.length}.`;
+  if (details.state === "gone" || details.state === "unreadable") return `${where} It cannot be shown. ${details.message}`;
+  const group = one.members.length ? ` Your answer is for ${one.members.length + 1} nearly identical images.` : "";
+  const warned = details.state === "changed" ? ` Careful: ${details.message}` : "";
+  if (one.answer) return `${where} You answered ${inWords(one.answer)}.${warned}`;
+  return hides() ? where + group + warned
+    : `${where} Labelled ${one.label}. Suggestion: ${one.suggested}. ${one.reason}.${group}${warned}`;
+}
+
+function lock(locked) {
+  const details = state.shown?.details;
+  const unseen = details && (details.state === "gone" || details.state === "unreadable");
+  for (const button of document.querySelectorAll("#classes button, #accept, [data-verdict]")) {
+    const needsSight = !["unsure", "discard"].includes(button.dataset.verdict);
+    button.disabled = locked || (unseen && needsSight);
+  }
+}
+
+export async function answer(verdict, label = null) {
+  const one = item(), shown = state.shown;
+  if (!one || !shown || document.body.dataset.mode !== "one") return;
+  if (api.isStuck()) { say($("trouble").textContent); return; }
+  const details = shown.details;
+  const unseen = details.state === "gone" || details.state === "unreadable";
+  if (unseen && !["unsure", "discard"].includes(verdict)) { say("This image cannot be shown, so it can't be given a class."); return; }
+  const note = $("note").value.trim();
+  const seconds = Math.min((performance.now() - state.since) / 1000, 3600);
+  const members = state.alone ? [] : details.group.filter((other) => one.members.includes(other.id));
+  const answers = [one, ...members].map((each) => ({
+    path: each.path, verdict, label, note, seconds, fingerprint: each === one ? details.fingerprint : each.fingerprint,
+  }));
+  const before = { answer: one.answer, members: one.members, items: state.items };
+  one.answer = { verdict, label, note };
+  if (state.alone && one.members.length) divide(one);
+  const index = state.items.indexOf(one), items = state.items;
+  const saving = api.stroke(answers, `${one.path}, ${inWords(one.answer)}`);
+  say(`${inWords(one.answer)}.`);
+  onward();
+  try {
+    const { progress } = await saving;
+    Object.assign(state.session, progress);
+    if (state.items === items || state.items.includes(one)) writeProgress();
+  } catch (error) {  // the server refused: nothing was kept, so nothing is shown as answered
+    one.answer = before.answer;
+    one.members = before.members;
+    forget(one.id);
+    for (const member of members) forget(member.id);
+    if (document.body.dataset.mode === "done") after("one");
+    await showAt(Math.max(index, 0));
+    api.trouble(error.message, true);
+  }
+}
+
+function divide(one) {  // the others of a group that is answered one by one come next, those in the queue
+  const rest = one.members;
+  one.members = [];
+  const known = state.shown.details.group.filter((other) => rest.includes(other.id));
+  const extra = known.map((other) => ({
+    ...one, id: other.id, path: other.path, label: other.label, answer: null, members: [],
+    reason: "nearly the same picture as the one before", suggested: one.answer.label || one.suggested,
+  }));
+  state.items.splice(state.items.indexOf(one) + 1, 0, ...extra);
+}
+
+function onward() {
+  const next = state.items.findIndex((one, i) => i > state.at && open(one));
+  const other = next >= 0 ? next : state.items.findIndex(open);
+  if (other >= 0) showAt(other);
+  else finish();
+}
+
+function finish() {
+  turn += 1;
+  state.shown = null;
+  writeProgress();
+  const then = state.then;
+  api.settled().then(() => { if (left()) return; if (then) then(); else after("done"); });
+}
+
+export const accept = () => { if (!hides() && state.session.classes.includes(item()?.suggested)) answer("label", item().suggested); };
+export const back = () => { if (state.at > 0) showAt(state.at - 1); };
+export function skip() {
+  if (state.at + 1 < state.items.length) showAt(state.at + 1);
+  else if (!left()) finish();
+  else showAt(state.items.findIndex(open));
+}
+
+export function applyUndo({ undone, standing, progress }) {
+  Object.assign(state.session, progress);
+  const paths = new Set(undone.map((each) => each.path));
+  let first = -1;
+  state.items.forEach((one, i) => {
+    if (!paths.has(one.path)) return;
+    one.answer = standing[one.path];
+    if (first < 0) first = i;
+  });
+  return first;
+}
+
+export async function said() {
+  const one = item();
+  const labels = await api.get(`items/${one.id}/said`);
+  if (one === item()) $("said").textContent = labels.map((label) => inWords({ verdict: label, label })
+    || label).join(", ") || "nothing more";
+}
+
+export function buildClasses(names, choose) {
+  const box = $("classes");
+  box.className = `classes${names.length > 4 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
+  box.replaceChildren(...names.map((name, i) => {
+    const button = make("button", { type: "button", onclick: () => choose(name) });
+    button.dataset.label = name;
+    button.setAttribute("aria-label", name);
+    button.setAttribute("aria-pressed", "false");
+    if (i < 9) { button.setAttribute("aria-keyshortcuts", String(i + 1)); button.append(make("kbd", { ariaHidden: "true" }, String(i + 1))); }
+    button.append(make("span", {}, name));
+    return button;
+  }));
+  $("filter").hidden = names.length <= 9;
+}

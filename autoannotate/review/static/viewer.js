@@ -1,0 +1,161 @@
+// The large image: zoom, pan, invert, window and level. Shows exactly one picture at a time, or says why it cannot.
+
+import { $, make } from "./dom.js";
+import { bytes } from "./api.js";
+import { values } from "./pictures.js";
+
+const LARGEST = 2048;  // the server makes larger pictures smaller, until they are looked at closely
+const now = { shown: null, scale: 1, x: 0, y: 0, inverted: false, deep: null, canvas: null, low: 0, high: 0, whole: false };
+const layer = $("layer"), viewer = $("viewer");
+
+export function show(shown, alt) {
+  Object.assign(now, { shown, deep: null, canvas: null, whole: false, scale: 1, x: 0, y: 0 });
+  viewer.classList.remove("deep");
+  $("window").hidden = $("windowing").hidden = true;
+  $("empty").hidden = Boolean(shown?.image);
+  $("empty").textContent = shown?.image ? "" : shown ? `This image cannot be shown. ${shown.details.message}` : "Loading …";
+  if (shown?.image) {
+    shown.image.alt = alt;
+    shown.image.draggable = false;
+    layer.replaceChildren(shown.image);
+  } else layer.replaceChildren();
+  place();
+  clearTimeout(show.later);
+  if (shown?.image) show.later = setTimeout(() => ready(shown), 200);
+}
+
+export function reset() {
+  Object.assign(now, { scale: 1, x: 0, y: 0, inverted: false });
+  if (now.deep) Object.assign(now, { low: now.deep.low, high: now.deep.high });
+  if (now.canvas) now.canvas.replaceWith(now.shown.image);
+  now.canvas = null;
+  $("window").hidden = true;
+  place();
+}
+
+export function invert() { now.inverted = !now.inverted; place(); }
+
+export function zoom(factor, at) {
+  const box = viewer.getBoundingClientRect();
+  const [px, py] = at ? [at.x - box.left, at.y - box.top] : [box.width / 2, box.height / 2];
+  const scale = Math.min(Math.max(now.scale * factor, 1), 32);
+  now.x = px - (px - now.x) * (scale / now.scale);
+  now.y = py - (py - now.y) * (scale / now.scale);
+  now.scale = scale;
+  place();
+  if (scale > 1.2) sharpen(now.shown);
+}
+
+export const toggleZoom = () => (now.scale > 1 ? zoom(1 / now.scale) : zoom(3));
+
+function pan(dx, dy) { now.x += dx; now.y += dy; place(); }
+
+function place() {
+  const { clientWidth: w, clientHeight: h } = viewer;
+  now.x = Math.min(0, Math.max(now.x, w * (1 - now.scale)));
+  now.y = Math.min(0, Math.max(now.y, h * (1 - now.scale)));
+  layer.style.transform = `translate(${now.x}px, ${now.y}px) scale(${now.scale})`;
+  layer.classList.toggle("inverted", now.inverted);
+  viewer.classList.toggle("zoomed", now.scale > 1);
+  document.querySelector('[data-do="invert"]').setAttribute("aria-pressed", String(now.inverted));
+}
+
+async function sharpen(shown) {  // all pixels of a picture that came smaller
+  const image = shown?.image;
+  if (!image || now.whole || now.canvas || Math.max(image.naturalWidth, image.naturalHeight) !== LARGEST) return;
+  now.whole = true;
+  try {
+    const { id, fingerprint } = shown.details;
+    const blob = await (await bytes(`items/${id}/view`, { v: fingerprint, whole: "true" })).blob();
+    const large = new Image();
+    large.src = URL.createObjectURL(blob);
+    await large.decode();
+    if (now.shown !== shown) return;
+    large.alt = image.alt;
+    large.draggable = false;
+    if (image.isConnected) image.replaceWith(large);
+    shown.image = large;
+  } catch { /* the smaller one stays */ }
+}
+
+async function ready(shown) {  // the grey values, where there are more than a screen shows
+  try {
+    shown.deep ??= values(shown.details.id, shown.details.fingerprint);
+    const deep = await shown.deep;
+    if (now.shown !== shown || !deep) return;
+    Object.assign(now, { deep, low: deep.low, high: deep.high });
+    viewer.classList.add("deep");
+    $("windowing").hidden = false;
+  } catch { shown.deep = undefined; }
+}
+
+export function windowLevel(dx, dy) {  // dx widens, dy (downwards) makes it brighter or darker, in pixels of a drag
+  const deep = now.deep;
+  if (!deep) return;
+  const first = Math.max(deep.high - deep.low, deep.step);
+  const width = Math.max((now.high - now.low) * Math.exp(dx / 250), deep.step);
+  const centre = (now.low + now.high) / 2 + (dy * Math.max(first, width)) / 500;
+  Object.assign(now, { low: centre - width / 2, high: centre + width / 2 });
+  requestDraw();
+}
+
+let asked = false;
+function requestDraw() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => { asked = false; draw(); });
+}
+
+function draw() {
+  const { deep, low, high } = now;
+  if (!deep || !now.shown?.image) return;
+  if (!now.canvas) {
+    now.canvas = make("canvas", { width: deep.width, height: deep.height, role: "img" });
+    now.canvas.setAttribute("aria-label", now.shown.image.alt);
+    layer.replaceChildren(now.canvas);
+  }
+  const table = new Uint32Array(65536);
+  for (let v = 0; v < 65536; v += 1) {
+    let grey = Math.min(Math.max((deep.offset + v * deep.step - low) / (high - low), 0), 1) * 255;
+    if (deep.inverted) grey = 255 - grey;
+    const byte = Math.round(grey);
+    table[v] = 0xff000000 | (byte << 16) | (byte << 8) | byte;
+  }
+  const image = new ImageData(deep.width, deep.height);
+  const out = new Uint32Array(image.data.buffer);
+  for (let i = 0; i < out.length; i += 1) out[i] = table[deep.pixels[i]];
+  now.canvas.getContext("2d").putImageData(image, 0, 0);
+  const round = (value) => (Math.abs(value) < 10 && deep.step < 1 ? value.toPrecision(3) : Math.round(value).toLocaleString("en"));
+  $("window").hidden = false;
+  $("window").textContent = `W ${round(high - low)}  L ${round((low + high) / 2)}`;
+}
+
+// Mouse, pen and fingers
+const fingers = new Map();
+viewer.addEventListener("pointerdown", (event) => {
+  if (event.button > 1 || event.target.closest("button")) return;
+  viewer.setPointerCapture(event.pointerId);
+  fingers.set(event.pointerId, { x: event.clientX, y: event.clientY });
+});
+viewer.addEventListener("pointermove", (event) => {
+  const before = fingers.get(event.pointerId);
+  if (!before) return;
+  const after = { x: event.clientX, y: event.clientY };
+  const [dx, dy] = [after.x - before.x, after.y - before.y];
+  if (fingers.size === 2) {
+    const other = [...fingers].find(([id]) => id !== event.pointerId)[1];
+    const [was, is] = [before, after].map((p) => Math.hypot(p.x - other.x, p.y - other.y));
+    if (was > 0) zoom(is / was, { x: (after.x + other.x) / 2, y: (after.y + other.y) / 2 });
+    pan(dx / 2, dy / 2);
+  } else if (now.deep && !event.shiftKey && event.buttons !== 4 && !(event.pointerType === "touch" && now.scale > 1)) {
+    windowLevel(dx, dy);
+  } else pan(dx, dy);
+  fingers.set(event.pointerId, after);
+});
+for (const end of ["pointerup", "pointercancel"]) viewer.addEventListener(end, (event) => fingers.delete(event.pointerId));
+viewer.addEventListener("wheel", (event) => {
+  event.preventDefault();
+  zoom(Math.exp(-event.deltaY / 400), { x: event.clientX, y: event.clientY });
+}, { passive: false });
+viewer.addEventListener("dblclick", (event) => (now.scale > 1 ? zoom(1 / now.scale) : zoom(3, { x: event.clientX, y: event.clientY })));
+addEventListener("resize", place);
