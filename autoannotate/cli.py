@@ -251,6 +251,47 @@ def review(
     typer.echo(f"{counted(answers, 'answer')} kept in {run / 'answers.sqlite'}", err=True)
 
 
+@app.command(epilog="Example: autoannotate certify autoannotate-run --max-error 0.02")
+@plainly()
+def certify(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    max_error: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="The share of wrong labels to promise.", show_default="0.02, which is 2%"),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="How sure the promise is.", show_default="0.95")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,M…]",
+            help="How many images to review. Several numbers let the sample grow, with a part of the risk for each.",
+            show_default="the fewest that can promise all labels though one is found wrong",
+        ),
+    ] = None,
+    grow: Annotated[bool, typer.Option("--grow", help="Go on to the next number of --budget.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed draws the same sample.", show_default="0")
+    ] = None,
+) -> None:
+    """Promise an error rate: draw labels to review, then the largest set that holds it.
+
+    The first call draws a random sample of the labels for clinicians to review. Once all of it is answered, the next call
+    writes DIR/certified.csv, the largest set of labels of which at most --max-error is wrong, with --confidence over the
+    draw of the sample, and DIR/certificate.txt, which says so and why. Of 2,000 labels, 140 reviewed and found right
+    promise 2% at 95%; 235 do with one found wrong, 311 with two. Where more are found wrong, the set is smaller.
+    """
+    from autoannotate.certificate import certify_run, print_progress
+
+    try:
+        budgets = [int(number) for number in budget.split(",")] if budget is not None else None
+    except ValueError:
+        raise UsageError(f"--budget takes a number, or several as in 200,400; {budget!r} is not.") from None
+    progress = certify_run(run, max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, grow=grow)
+    print_progress(progress, run)
+
+
 @app.command(epilog="Example: autoannotate prompts normal,pneumonia --modality CT")
 @plainly()
 def prompts(
