@@ -146,19 +146,22 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
     from autoannotate.evaluation.report import in_words, points, signed
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("method")
-    for name in headline:
-        table.add_column(f"{in_words(name)} %", justify="right")
-        table.add_column("least", justify="right")
-        table.add_column(f"to {summary['baseline']}", justify="right")
+    table.add_column("method", no_wrap=True)
+    first = headline[0]
+    for name in (
+        f"{in_words(first)} %",
+        "least",
+        f"to {summary['baseline']}",
+        *(f"{in_words(n)} %" for n in headline[1:]),
+    ):
+        table.add_column(name, justify="right")
     table.add_column("failed", justify="right")
     against = summary["differences"].get(summary["baseline"], {})
     for method, metrics in summary["methods"].items():
-        cells = []
-        for name in headline:
-            found, difference = metrics.get(name), against.get(method, {}).get(name)
-            cells += [points(found["mean"]), points(found["min"])] if found else ["–", "–"]
-            cells.append(signed(difference["mean"]) if difference else "")
+        found, difference = metrics.get(first), against.get(method, {}).get(first)
+        cells = [points(found["mean"]), points(found["min"])] if found else ["–", "–"]
+        cells.append(signed(difference["mean"]) if difference else "")
+        cells += [points(metrics[name]["mean"]) if name in metrics else "–" for name in headline[1:]]
         table.add_row(method, *cells, str(summary["failed"][method] or ""))
     console = Console(highlight=False)
     console.print(table)

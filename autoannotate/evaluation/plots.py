@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,8 @@ class _styled:  # noqa: N801 - reads as a function
     def __enter__(self) -> None:
         import matplotlib
 
-        self._context = matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"})
+        ours: Any = {**matplotlib.rcParamsDefault, **STYLE, "backend": "agg"}
+        self._context = matplotlib.rc_context(ours)
         self._context.__enter__()
 
     def __exit__(self, *error: object) -> None:

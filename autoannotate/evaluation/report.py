@@ -203,13 +203,13 @@ def drawn(evaluation: Evaluation) -> dict[str, bytes]:
         differences = {m: values_of(evaluation, m, metric) - base for m in others} if len(base) else {}
         differences = {m: v for m, v in differences.items() if not np.isnan(v).all()}
         if differences:
-            title = f"{in_words(metric).capitalize()}: difference to “{module.BASELINE}”"
+            title = f"{capital(in_words(metric))}: difference to “{module.BASELINE}”"
             pictures[f"{metric}_difference.png"] = plots.difference_boxes(differences, title, module.BASELINE)
     runs = {method: curve_runs(evaluation, method) for method in evaluation.methods}
     runs = {method: curves for method, curves in runs.items() if curves}
     if module.CURVE and runs:
         x, y = module.CURVE.x_label or in_words(module.CURVE.x), module.CURVE.y_label or in_words(module.CURVE.y)
-        pictures["curves.png"] = plots.curves(runs, f"{y.capitalize()} over {x}", x, y)
+        pictures["curves.png"] = plots.curves(runs, f"{capital(y)} over {x}", x, y)
     return pictures
 
 
@@ -221,6 +221,15 @@ def in_words(metric: str) -> str:
     """
     words = NAMES.get(metric, metric.replace("_", " "))
     return f"{words}%" if words.startswith("recall at ") and words[-1].isdigit() else words
+
+
+def capital(words: str) -> str:
+    """With a capital first letter, the others as they are.
+
+    >>> capital("macro F1")
+    'Macro F1'
+    """
+    return words[:1].upper() + words[1:]
 
 
 def render(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, bytes]) -> str:
@@ -251,7 +260,8 @@ def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, by
     first, _, rest = about.partition("\n\n")
     return {
         **summary,
-        "title": " ".join(first.split()),
+        "title": " ".join(first.split()).rstrip("."),
+        "worse": {name: -1 if HIGHER_IS_BETTER.get(name, True) else 1 for name in names},
         "about": " ".join(rest.split()),
         "metrics": names,
         "headline": [name for name in module.HEADLINE if name in names],
@@ -300,7 +310,7 @@ def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
     subject = OURS if OURS in means else max(means, key=lambda m: means[m]["mean"])
     own = means[subject]
     parts.append(
-        f"{in_words(metric).capitalize()} of “{subject}”: {points(own['mean'])}% on average over {own['n']} "
+        f"{capital(in_words(metric))} of “{subject}”: {points(own['mean'])}% on average over {own['n']} "
         f"run{'s' * (own['n'] != 1)}, {points(own['min'])}% in the worst."
     )
     difference = summary["differences"].get(module.BASELINE, {}).get(subject, {}).get(metric)

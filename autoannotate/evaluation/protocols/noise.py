@@ -1,5 +1,6 @@
-"""How much better labels get: noise of a known rate in true labels, or another reader's labels, and each method's correction.
+"""Noisy labels, corrected: how many end right.
 
+Noise of a known rate in true labels, or a second reader's labels in their place, and each method's correction.
 The words and the encoder's zero-shot opinion take no part, so that correction is measured apart from them.
 """
 

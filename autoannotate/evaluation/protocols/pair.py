@@ -1,4 +1,4 @@
-"""From no labels at all to test accuracy: CLIP labels the training images, and each method then labels the test images.
+"""From no labels to test accuracy: CLIP labels the training images, each method the test images.
 
 The experiment that the project comes from: a balanced sample, split in training and test by class (images of one group on
 one side). CLIP labels the training images; methods see no truth. Inductive methods (`cnn`: suspects out, a network trained
