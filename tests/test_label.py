@@ -23,6 +23,7 @@ from autoannotate import Annotations, Annotator, annotator, demo
 from autoannotate.annotations import FILES, LABELS, SUSPECTS
 from autoannotate.encoder import Encoder
 from autoannotate.errors import InputError
+from autoannotate.evaluation.datasets import balanced_sample, read_labelled
 from autoannotate.images import find_images, read_image
 
 CLASSES = ["CT", "MRI", "ultrasound", "X-ray"]
@@ -187,15 +188,12 @@ def test_the_cache_folder_is_for_this_user_alone(run: Any, cache: Path) -> None:
 def labelled(data: Path, folder: Path, sets: dict[str, str], count: int, seed: int = 0) -> dict[str, str]:
     """Copy `count` images of each set (`chest_nih`, or one label of it, `chest_nih:normal`) and say what each is."""
     folder.mkdir()
+    found = read_labelled([f"{name}={data / 'eval' / source}" for name, source in sets.items()])
     truth = {}
-    for name, source in sets.items():
-        where, _, label = source.partition(":")
-        table = pd.read_csv(data / "eval" / where / "labels.csv")
-        paths = table.loc[table["label"] == label, "path"] if label else table["path"]
-        for path in np.random.default_rng(seed).permutation(paths)[:count]:
-            copied = f"{where}-{Path(path).name}"
-            shutil.copy(data / "eval" / where / path, folder / copied)
-            truth[copied] = name
+    for i in balanced_sample(found.labels, count, np.random.default_rng(seed)):
+        copied = found.refs[i].path.replace("/", "-")
+        shutil.copy(found.refs[i].file, folder / copied)
+        truth[copied] = found.class_names[found.labels[i]]
     return truth
 
 

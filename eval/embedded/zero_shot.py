@@ -19,13 +19,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from autoannotate import zeroshot
 from autoannotate.annotator import UNRELATED, Annotator
 from autoannotate.encoder import Encoder, load_encoder
-from autoannotate.images import find_images, read_image
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.images import read_image
 from autoannotate.prompts import class_prompts
 from autoannotate.reliability import estimate_reliability
 
@@ -78,24 +78,19 @@ class Sets:
     @cache  # noqa: B019 - one instance a run
     def encode(self, name: str, side: int | None) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Embeddings (N, D), features (N, F) and labels of a set, at most `most` images in a fixed random order."""
-        source = self.data / SETS.get(name, f"{name}/images")
-        refs = find_images(source)
-        labels = [""] * len(refs)
-        if source.is_dir():
-            table = pd.read_csv(source.parent / "labels.csv").set_index("path")["label"]
-            labels = [table[f"images/{ref.path}"] for ref in refs]
-        order = np.random.default_rng(0).permutation(len(refs))[: self.most]
+        found = read_labelled([self.data / SETS.get(name, name)])
+        order = np.random.default_rng(0).permutation(len(found))[: self.most]
 
         def pictures() -> Iterator[Image.Image]:
             for i in order:
-                image = read_image(refs[i])
+                image = read_image(found.refs[i])
                 yield image if side is None else image.resize((side, side), Image.Resampling.BICUBIC)
 
         started = time.monotonic()
         encodings = self.encoder.encode_images(pictures())
         self.seconds += time.monotonic() - started
         self.images += len(order)
-        return encodings.embeddings, encodings.features, [labels[i] for i in order]
+        return encodings.embeddings, encodings.features, [found.class_names[found.labels[i]] for i in order]
 
     def of_task(self, task: Task, side: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Embeddings (N, D), features (N, F) and true classes (N,) of a task."""

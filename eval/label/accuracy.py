@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from PIL import Image
 
 from autoannotate import Annotator
+from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.images import read_image
 
 PAIRS = {
     "chest / breast": {"chest": "chest_nih", "breast": "breast_busi"},
@@ -23,14 +24,6 @@ PAIRS = {
     "normal / pneumonia": {"normal": "chest_pneumonia:normal", "pneumonia": "chest_pneumonia:pneumonia"},
     "mel / nv": {"mel": "skin_ham10000:mel", "nv": "skin_ham10000:nv"},
 }
-
-
-def sample(data: Path, source: str, count: int, rng: np.random.Generator) -> list[Path]:
-    """Images of a set (`chest_nih`) or of one of its labels (`chest_pneumonia:normal`)."""
-    name, _, label = source.partition(":")
-    table = pd.read_csv(data / name / "labels.csv")
-    paths = table.loc[table["label"] == label, "path"] if label else table["path"]
-    return [data / name / path for path in rng.permutation(paths)[:count]]
 
 
 def main() -> None:
@@ -43,20 +36,19 @@ def main() -> None:
     print("| classes | pixels | seeds | CLIP right: mean (least) | labels right: mean (least) | trust | suspects |")
     print("|---|---|---|---|---|---|---|")
     for name, classes in PAIRS.items():
+        found = read_labelled([f"{label}={options.data / source}" for label, source in classes.items()])
         for side in (None, 28):
             rows = []
             for seed in range(options.seeds):
                 rng = np.random.default_rng(seed)
                 with tempfile.TemporaryDirectory() as folder:
                     truth = {}
-                    for label, source in classes.items():
-                        for i, file in enumerate(sample(options.data, source, options.count, rng)):
-                            with Image.open(file) as image:
-                                picture = image.convert("RGB")
-                            if side:
-                                picture = picture.resize((side, side), Image.Resampling.BICUBIC)
-                            truth[f"{label}-{i}.png"] = label
-                            picture.save(Path(folder) / f"{label}-{i}.png")
+                    for i in balanced_sample(found.labels, options.count, rng):
+                        picture, label = read_image(found.refs[i]), found.class_names[found.labels[i]]
+                        if side:
+                            picture = picture.resize((side, side), Image.Resampling.BICUBIC)
+                        truth[f"{label}-{i}.png"] = label
+                        picture.save(Path(folder) / f"{label}-{i}.png")
                     annotations = Annotator(list(classes), seed=seed, cache=False).label(folder)
                 table = annotations.table
                 expected = table["path"].map(truth)
