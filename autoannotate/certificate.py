@@ -131,6 +131,10 @@ def print_progress(progress: Progress, folder: Path) -> None:
         total, left = len(sample.paths), len(progress.left)
         if progress.drawn:
             typer.echo(f"{total:,} of {sample.images:,} labels are drawn at random for review: {list_}")
+            if total < (least := sample.least):
+                typer.echo(
+                    f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {least:,}."
+                )
         typer.echo(f"{left:,} of the {total:,} images have no answer yet.")
         typer.echo(f"Next: autoannotate review {folder} --queue certify, then autoannotate certify {folder}")
         return

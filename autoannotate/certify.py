@@ -70,9 +70,20 @@ class Sample:
     @property
     def bounds(self) -> Bounds:
         """What the answers will say of the labels that were not drawn, decided before they are known."""
-        confidence = 1 - (1 - self.confidence) / len(self.budgets)
-        most = allowed(self.max_error, self.images + len(self.before))
-        return simultaneous_bounds(self.images, len(self.paths), confidence, most)
+        return simultaneous_bounds(self.images, len(self.paths), self._confidence, self._most)
+
+    @property
+    def least(self) -> int:
+        """The fewest reviews with which all labels could be promised, none found wrong."""
+        return sample_size(self.images, self._confidence, self._most, errors=0)
+
+    @property
+    def _confidence(self) -> float:
+        return 1 - (1 - self.confidence) / len(self.budgets)
+
+    @property
+    def _most(self) -> int:
+        return allowed(self.max_error, self.images + len(self.before))
 
 
 @dataclass(frozen=True, eq=False)
