@@ -158,15 +158,23 @@ class Desk:
             "errors_left": None if rate is None else max(0, round(rate * len(self.rows)) - corrected),
         }
 
+    def _await_groups(self) -> None:
+        self.lookalikes.soon.wait(timeout=3)  # seconds; where they take longer they come later, and the page asks again
+
     def queue(self, reader: str, which: str = "suspects") -> list[dict[str, Any]]:
         """The images that the reader is asked about, in their order, near-identical ones as one.
 
-        which: suspects, the run's queue; or disagreements, what other readers disagree on or were unsure of.
+        which: suspects, the run's queue; rest, the other labels of the machine, the most doubtful first; or disagreements,
+        what other readers disagree on or were unsure of.
         """
-        self.lookalikes.soon.wait(timeout=8)
+        self._await_groups()
         mine = self._mine(reader)
         if which == "suspects":
             return self._items(self.suspects, mine, list(self.by_path))
+        if which == "rest":
+            queued = set(self.suspects)
+            rows = [row for row in self.rows if row.path not in queued and row.source != "clinician"]
+            return self._items([row.path for row in sorted(rows, key=lambda row: -row.score)], mine)
         if which == "disagreements":
             return [{**item, "reason": "Other readers disagree, or were not sure."} for item in self._disputed(reader)]
         raise InputError(f"There is no queue {which!r}.")
@@ -175,7 +183,7 @@ class Desk:
         """The unanswered images that the machine labels so: doubtful or surest first; and how many there are in all."""
         if order not in ("doubtful", "surest"):
             raise InputError(f"{order!r} is no order: doubtful or surest.")
-        self.lookalikes.soon.wait(timeout=8)
+        self._await_groups()
         mine = self._mine(reader)
         rows = [row for row in self.rows if row.label == label and row.path not in mine and row.source != "clinician"]
         rows.sort(key=lambda row: row.score if order == "surest" else -row.score)
@@ -287,7 +295,7 @@ class Desk:
         """Keep one stroke: all of its answers, or none.
 
         given: path, verdict, label, note, seconds, and the fingerprint of the picture that was shown. Raises `ChangedError`
-        where a file is no longer that picture, `InputError` where an answer makes no sense, `OutputError` where it can't be kept.
+        where a file is no longer that picture, `InputError` for an answer that makes no sense, `OutputError` as `AnswerStore`.
         """
         reader = check_reader(reader)
         if not 0 < len(given) <= MOST_AT_ONCE or not batch or len(batch) > 64:

@@ -89,19 +89,42 @@ def from_cache(run: Mapping[str, Any], keys: Sequence[str]) -> np.ndarray | None
 
 def alike(paths: Sequence[str], features: np.ndarray) -> Alike:
     """Neighbours and groups of N images from their features (N, F)."""
-    from autoannotate.neighbours import compact, nearest
-    from autoannotate.student import near_duplicate_groups
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
 
-    if len(paths) < 2:
+    from autoannotate.neighbours import nearest
+    from autoannotate.reasons import near_duplicates
+
+    n = len(paths)
+    if n < 2:
         return Alike()
-    ids = near_duplicate_groups(features)
+    close = nearest(compact(features), k=SHOWN + 4)
+    twin, same = near_duplicates(close)
+    rows = np.flatnonzero(same)
+    ids = connected_components(csr_array((np.ones(len(rows)), (rows, twin[rows])), shape=(n, n)), directed=False)[1]
     members: dict[int, list[str]] = {}
     for path, group in zip(paths, ids.tolist(), strict=True):
         members.setdefault(group, []).append(path)
-    groups = {path: same for same in members.values() if 1 < len(same) <= MOST_ALIKE for path in same}
-    close = nearest(compact(features), k=SHOWN + 4)
+    groups = {path: group for group in members.values() if 1 < len(group) <= MOST_ALIKE for path in group}
     neighbours = {}
     for path, row in zip(paths, close.index.tolist(), strict=True):
-        same = set(groups.get(path, ()))
-        neighbours[path] = [paths[i] for i in row if paths[i] not in same][:SHOWN]
+        neighbours[path] = [paths[i] for i in row if paths[i] not in groups.get(path, ())][:SHOWN]
     return Alike(neighbours, groups)
+
+
+def compact(features: np.ndarray, dimensions: int = 64) -> np.ndarray:
+    """Features (N, F) centred, on about their first principal axes and unit length: (N, min(dimensions, N, F)).
+
+    As `neighbours.compact`, but by random projection (Halko, Martinsson and Tropp 2011, algorithm 4.4) and in NumPy alone:
+    quick, and other threads run meanwhile, which SciPy's `eigh` does not let them.
+    """
+    centred = features - features.mean(axis=0, dtype=np.float64).astype(features.dtype)
+    n, f = centred.shape
+    dimensions = min(dimensions, n, f)
+    start = np.random.default_rng(0).normal(size=(f, min(dimensions + 16, n, f))).astype(centred.dtype)
+    axes = np.linalg.qr(centred @ start)[0]
+    for _ in range(3):
+        axes = np.linalg.qr(centred @ np.linalg.qr(centred.T @ axes)[0])[0]
+    _, _, right = np.linalg.svd(axes.T @ centred, full_matrices=False)
+    scores = (centred @ right[:dimensions].T).astype(np.float64)
+    return scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-12)

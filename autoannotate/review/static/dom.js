@@ -23,5 +23,5 @@ export function say(text) {  // to screen readers; cleared first, so that the sa
   clear = setTimeout(() => { $("live").textContent = text; }, 30);
 }
 
-export const VERDICTS = { unsure: "unsure", none: "none of these classes", discard: "not worth keeping" };
+export const VERDICTS = { unsure: "unsure", none: "none of these classes", discard: "not usable" };
 export const inWords = (answer) => (answer.verdict === "label" ? answer.label : VERDICTS[answer.verdict]);

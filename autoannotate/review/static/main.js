@@ -28,22 +28,28 @@ function current(mode) {
   }
 }
 
+let way = 0;  // the latest wish; what was asked for before and arrives later is let go
+
 async function go(mode) {
-  await api.settled();
+  const mine = (way += 1);
   current(mode);
-  if (mode === "one") await queue("suspects");
-  if (mode === "disputes") await queue("disputes");
-  if (mode === "grid") { await refresh(); view("grid"); await grid.open(); }
-  if (mode === "readers") { view("readers"); await readers.open(() => go("disputes")); }
+  await api.settled();
+  if (mode === "one" || mode === "disputes") { await queue(mode === "one" ? "suspects" : mode); return; }
+  await refresh();
+  if (mine !== way) return;
+  view(mode);
+  if (mode === "grid") await grid.open();
+  if (mode === "readers") await readers.open(() => go("disputes"));
 }
 const safely = (work) => work.catch((error) => api.trouble(error.message, true));
 
 async function refresh() { Object.assign(state.session, await api.get("session")); }
 
 async function queue(which, at = -1) {
-  const found = await api.get("queue", { which: which === "disputes" ? "disagreements" : which });
+  const mine = way;
+  const [found] = await Promise.all([api.get("queue", { which: which === "disputes" ? "disagreements" : which }), refresh()]);
+  if (mine !== way) return;
   queueFor = which;
-  await refresh();
   view("one");
   if (one.start(found.items, which, at)) { $("viewer").focus({ preventScroll: true }); watch(found.lookalikes); } else done(which);
 }
@@ -80,9 +86,10 @@ function done(which) {
     disputes ? make("p", {}, "When two readers disagree, or one is unsure, the image comes here for another.")
       : make("div", {}, make("h3", {}, "What now"), make("p", {}, "Let the answers improve the other labels, and get a shorter, better queue:"),
         make("pre", {}, `autoannotate update ${session.folder}`),
-        make("p", {}, "Or go through the labels that nobody doubted, forty at a time.")),
+        make("p", {}, "Or go through the labels that nobody doubted: forty at a time in the grid, or one by one.")),
     make("div", { className: "actions" },
       make("button", { type: "button", className: "primary", onclick: () => safely(go("grid")) }, "Grid ", make("kbd", {}, "G")),
+      which === "suspects" ? make("button", { type: "button", onclick: () => safely(queue("rest")) }, "The others one by one, most doubtful first") : null,
       make("button", { type: "button", onclick: () => doing.undo() }, make("kbd", {}, "⌫"), " Undo"),
       total ? make("button", { type: "button", onclick: () => doing.back() }, make("kbd", {}, "←"), " Look back") : null),
   );
@@ -130,7 +137,7 @@ async function undo() {
 
 const KEYS = [
   ["1 – 9", "a class"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
-  ["X", "not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
+  ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
   ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
   ["R", "reset the view"], ["S", "nearly identical images one by one"], ["H", "hide what the machine says"],
   ["/", "find a class"], ["Q G D P", "one by one, grid, disagreements, readers"], ["T", "dark or light"], ["?", "this help"],

@@ -76,8 +76,7 @@ function write(one) {
   $("labelled").textContent = one.answer
     ? `You answered: ${inWords(one.answer)}`
     : `Labelled ${one.label} by ${machine}, ${percent(one.confidence)} sure`;
-  $("suggestion").textContent = one.suggested === one.label ? `${one.label}, but in doubt` : `Rather ${one.suggested}?`;
-  if (!one.suspect && one.suggested === one.label) $("suggestion").textContent = one.label;
+  $("suggestion").textContent = one.suggested === one.label ? `Is it ${one.label}?` : `Rather ${one.suggested}?`;
   $("reasons").replaceChildren(...one.reason.split("; ").filter(Boolean).map((reason) => make("li", {}, reason)));
   for (const id of ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
   $("card").hidden = hidden;
