@@ -290,10 +290,9 @@ def _read_folders(folder: Path) -> LabelledSet:
         )
     names = [ref.path.partition("/")[0] for ref in inside]
     classes = _in_order(names)
+    stray = len(refs) - len(inside)
     notes = (
-        ()
-        if len(inside) == len(refs)
-        else (f"{len(refs) - len(inside)} images of {folder.name} lie in no class folder: left out.",)
+        (f"{stray} of {len(refs)} images in {folder.name} lie in no class folder and are left out.",) if stray else ()
     )
     return LabelledSet(inside, _codes(names, classes), classes, name=folder.name, notes=notes)
 
@@ -384,9 +383,11 @@ def _checked(data: LabelledSet) -> LabelledSet:
         raise InputError(f"{data.name} has one class only ({data.class_names[0]}): telling apart takes two or more.")
     if len({name.casefold() for name in data.class_names}) == len(data.class_names):
         check_classes(data.class_names)
-    twice = {ref.path for ref in data.refs}
-    if len(twice) != len(data.refs):
-        raise InputError("An image is in the data twice: give each once, with one class.")
+    seen: set[tuple[Path, int | None]] = set()
+    for ref in data.refs:
+        if (ref.file, ref.frame) in seen:
+            raise InputError(f"{ref.path} is in the data twice: give each image once, with one class.")
+        seen.add((ref.file, ref.frame))
     return data
 
 
