@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from autoannotate import tables
 from autoannotate.errors import InputError, OutputError, UnreadableImageError, UsageError
+from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,10 +93,14 @@ class Annotations:
         """
         from autoannotate.images import read_image
 
+        return read_image(self.image(path))
+
+    def image(self, path: str) -> ImageRef:
+        """Where the picture behind a row is. Raises `UnreadableImageError` where it is gone."""
         ref = self._refs.get(path)
         if ref is None:
             raise UnreadableImageError(f"{path} is no longer where the run found it.")
-        return read_image(ref)
+        return ref
 
     @cached_property
     def _refs(self) -> Mapping[str, ImageRef]:
@@ -157,15 +162,25 @@ class Annotations:
             folder=folder,
         )
 
-    def export(self, format: str, path: str | Path, what: What = "suspects", overwrite: bool = False) -> None:
+    def export(
+        self,
+        format: str,
+        path: str | Path,
+        what: What = "suspects",
+        overwrite: bool = False,
+        link: str | None = None,
+        track: Track = silent,
+    ) -> list[Path]:
         """Write the suspects, or all labels, for another program, in one of `autoannotate.exports.formats()`.
 
-        Raises `UsageError` for an unknown format and `OutputError` where something is in the way: an exported
-        queue may hold answers by now, so it is replaced only with `overwrite`.
+        link: how pictures travel, where the format carries them: copy, hard, sym or embed; None is its default.
+        Returns what was made, `path` first. Raises `UsageError` for an unknown format, `InputError` where a picture is
+        gone, and `OutputError` where something is in the way: an exported queue may hold answers by now, so it is
+        replaced only with `overwrite`.
         """
         from autoannotate import exports
 
-        exports.export(self, format, Path(path), what, overwrite)
+        return exports.export(self, format, Path(path), what, overwrite, link, track)
 
 
 def ensure_writable(folder: Path, overwrite: bool = False) -> None:

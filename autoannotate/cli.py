@@ -202,28 +202,46 @@ def label(
 @plainly()
 def export(
     run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
-    format: Annotated[str, typer.Option("--format", metavar="NAME", help="csv or jsonl.")] = "csv",
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone or huggingface.",
+        ),
+    ] = "csv",
     what: Annotated[Part, typer.Option(help="The suspects, or all labels.")] = Part.suspects,
     out: Annotated[
         Path | None,
-        typer.Option(metavar="PATH", help="The file to write, - for stdout; else one in DIR/exports."),
+        typer.Option(metavar="PATH", help="The file or folder to write, - for stdout; else one in DIR/exports."),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(metavar="WAY", help="How pictures travel: copy, hard or sym (links), or embed (label-studio)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")] = False,
 ) -> None:
     """Write the suspects, or all labels, for another program."""
     from autoannotate.exports import find_format
+    from autoannotate.progress import on_stderr
     from autoannotate.report import counted
 
     part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
-    suffix = find_format(format).SUFFIX
+    module = find_format(format)
     annotations = Annotations.load(run)
     if out == Path("-"):
         _to_stdout(annotations, format, part)
         return
-    path = out or run / "exports" / f"{part}{suffix}"
-    annotations.export(format, path, part, overwrite)
+    made = annotations.export(
+        format, out or run / "exports" / f"{part}{module.SUFFIX}", part, overwrite, link=link, track=on_stderr
+    )
     rows = len(annotations.rows(part))
-    typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {path}")
+    typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {made[0]}")
+    for path in made[1:]:
+        typer.echo(f"with it: {path}")
+    if hasattr(module, "next_step"):
+        said = module.next_step(made[0], part, link or "")
+        typer.echo(said.replace(" DIR ", f" {shlex.quote(str(run))} "), nl=bool(said))
 
 
 @app.command(epilog="Example: autoannotate review autoannotate-run --reader Ana")

@@ -31,6 +31,8 @@ def test_csv_holds_the_queue(run: Annotations, tmp_path: Path) -> None:
                 "suggested_label": "breast",
                 "suspect_score": "0.875000",
                 "reason": REASON,
+                "answer": "",
+                "note": "",
             }
         ]
 
@@ -52,7 +54,7 @@ def test_jsonl_holds_names_as_they_are(tmp_path: Path) -> None:
 
 
 def test_an_unknown_format_is_wrong_usage_with_the_names_there_are(run: Annotations, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no format 'jsonlines': choose one of csv, .*Did you mean jsonl\?"):
+    with pytest.raises(UsageError, match=r"no format 'jsonlines': choose one of .*csv.*Did you mean jsonl\?"):
         run.export("jsonlines", tmp_path / "x")
     with pytest.raises(UsageError, match="choose suspects or all"):
         run.export("csv", tmp_path / "x", what="some")  # type: ignore[arg-type]
@@ -86,7 +88,6 @@ def test_every_format_says_what_it_is() -> None:
         module = exports.find_format(name)
         assert module.__doc__
         assert callable(module.write)
-        assert module.SUFFIX == "" or module.SUFFIX.startswith(".")
 
 
 def test_a_format_is_added_by_adding_one_file(
@@ -96,8 +97,8 @@ def test_a_format_is_added_by_adding_one_file(
     folder.mkdir()
     (folder / "path_list.py").write_text(
         '"""The paths, one a line."""\nSUFFIX = ".txt"\n'
-        "def write(annotations, what, path):\n"
-        "    path.write_text('\\n'.join(annotations.rows(what)['path']))\n"
+        "def write(order):\n"
+        "    order.path.write_text('\\n'.join(order.annotations.rows(order.what)['path']))\n"
     )
     monkeypatch.setattr(exports, "__path__", [*exports.__path__, str(folder)])
     try:

@@ -1,8 +1,14 @@
 """Labels for other programs: one module a format, found by its name (`label_studio.py` is `label-studio`).
 
-A format's module says what it is in the first line of its docstring, names the `SUFFIX` of its file (empty
-for a folder) and has one function, `write(annotations, what, path)`, that makes `path`. Adding a format is
-adding such a file.
+A format's module says what it is in the first line of its docstring, names the `SUFFIX` that a file or folder of it
+has by default, and has one function, `write(order)`, that makes `order.path`; what it makes beside it goes along. A
+format that carries pictures names the ways in which it can (`LINKS`, the default first), and one that needs explaining has
+`next_step(path, what, link)`. Adding a format is adding such a file; what formats share lies in modules whose name begins
+with `_`.
+
+The formats are written by hand. The libraries that know some of them (datumaro, label-studio-sdk, fiftyone) cap pandas
+or NumPy or need a database, for what is a page of JSON or XML: so they read what is written here in the tests, each in
+an environment of its own.
 """
 
 from __future__ import annotations
@@ -12,31 +18,61 @@ import importlib
 import pkgutil
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from autoannotate.errors import OutputError, UsageError
+from autoannotate.progress import Track, silent
 from autoannotate.tables import plain_errors
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from autoannotate.annotations import Annotations, What
+
+IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "embed": "inside the file"}
+"""How pictures can travel, by the value of --link."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is wanted: the suspects or all labels of a run, at `path`, pictures by `link`, watched by `track`."""
+
+    annotations: Annotations
+    what: What
+    path: Path
+    link: str = ""
+    track: Track = silent
+
+    def records(self) -> list[dict[str, Any]]:
+        """A dictionary an image, in the order of the part asked for: the columns of labels.csv, and of images in the
+        queue those of suspects.csv."""
+        labels, queue = (
+            {row["path"]: row for row in _rows(self.annotations.rows(part))} for part in ("all", "suspects")
+        )
+        return [labels[path] | queue.get(path, {}) for path in self.annotations.rows(self.what)["path"]]
 
 
 class Format(Protocol):
-    """What a module in this folder offers."""
+    """What a module in this folder offers; `LINKS` and `next_step` may be missing."""
 
     SUFFIX: str
+    LINKS: tuple[str, ...]
 
-    def write(self, annotations: Annotations, what: What, path: Path) -> None: ...
+    def write(self, order: Order) -> None: ...
+
+    def next_step(self, path: Path, what: What, link: str) -> str: ...
 
 
 def formats() -> list[str]:
     """The names of the formats.
 
-    >>> "csv" in formats() and "jsonl" in formats()
+    >>> "csv" in formats() and "label-studio" in formats()
     True
     """
-    return sorted(module.name.replace("_", "-") for module in pkgutil.iter_modules(__path__))
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
 
 
 def find_format(name: str) -> Format:
@@ -49,27 +85,61 @@ def find_format(name: str) -> Format:
     return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
 
 
-def export(annotations: Annotations, format: str, path: Path, what: What = "suspects", overwrite: bool = False) -> None:
-    """Write the suspects, or all labels, to `path`: whole, or not at all.
+def export(
+    annotations: Annotations,
+    format: str,
+    path: Path,
+    what: What = "suspects",
+    overwrite: bool = False,
+    link: str | None = None,
+    track: Track = silent,
+) -> list[Path]:
+    """Write the suspects, or all labels, to `path`: whole, or not at all. Returns all that was made, `path` first.
 
-    Raises `UsageError` for an unknown format or part, and `OutputError` where something is in the way. An
-    exported queue may hold a clinician's answers by now, so a file is replaced only with `overwrite`, and a
-    folder never.
+    Raises `UsageError` for an unknown format, part or way to link, `InputError` where a picture is needed and gone,
+    and `OutputError` where something is in the way: what was exported may hold a clinician's answers by now, so a
+    file is replaced only with `overwrite`, and a folder never.
     """
     module = find_format(format)
     annotations.rows(what)  # an unknown part is found out before anything is written
+    link = _check_link(module, format, link)
+    _check_free(path, overwrite)
+    with plain_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}."))
+        try:
+            module.write(Order(annotations, what, beside / path.name, link, track))
+            made = sorted((path.with_name(item.name) for item in beside.iterdir()), key=lambda item: item != path)
+            for item in made:
+                _check_free(item, overwrite)
+            for item in reversed(made):  # the file that names the others comes last
+                (beside / item.name).replace(item)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return made
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
+
+
+def _check_link(module: Format, format: str, link: str | None) -> str:
+    ways = getattr(module, "LINKS", ())
+    if link is None:
+        return ways[0] if ways else ""
+    if link in ways:
+        return link
+    if not ways:
+        raise UsageError(f"The format {format} carries no pictures: leave --link out.")
+    choices = ", ".join(f"{way} ({IN_WORDS[way]})" for way in ways)
+    raise UsageError(f"Pictures cannot travel as {link!r} in the format {format}: choose one of {choices}.")
+
+
+def _check_free(path: Path, overwrite: bool) -> None:
     if path.is_dir():
         raise OutputError(f"{path} is a folder that is there already: choose another place with --out.")
-    if path.exists() and not overwrite:
+    if (path.exists() or path.is_symlink()) and not overwrite:
         raise OutputError(
             f"{path} is there already and may hold answers: choose another place with --out, or replace it "
             "with --overwrite."
         )
-    with plain_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-        try:
-            module.write(annotations, what, beside / path.name)
-            (beside / path.name).replace(path)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)

@@ -1,18 +1,38 @@
-"""A table for spreadsheets: the columns of labels.csv or suspects.csv; no cell can fire as a formula."""
+"""A table for spreadsheets: the columns of labels.csv or suspects.csv; no cell can fire as a formula.
+
+The suspects have two empty columns more, `answer` and `note`, for a clinician to fill in and `autoannotate apply` to
+read. A row whose answer is left empty stays in the queue.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoannotate.tables import to_csv
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import Annotations, What
+    from pathlib import Path
+
+    from autoannotate.annotations import What
+    from autoannotate.exports import Order
 
 SUFFIX = ".csv"
+TO_FILL_IN = ("answer", "note")
 
 
-def write(annotations: Annotations, what: What, path: Path) -> None:
+def next_step(path: Path, what: What, link: str) -> str:
+    """What to do with the queue."""
+    if what != "suspects":
+        return ""
+    return (
+        "Fill in the column answer: a class, ok (the label is right), none-of-these, not-usable or unsure; then: "
+        f"autoannotate apply DIR {path}"
+    )
+
+
+def write(order: Order) -> None:
     """Write one row an image."""
-    path.write_bytes(to_csv(annotations.rows(what)))
+    rows = order.annotations.rows(order.what)
+    if order.what == "suspects":
+        rows = rows.assign(**dict.fromkeys(TO_FILL_IN, ""))
+    order.path.write_bytes(to_csv(rows))

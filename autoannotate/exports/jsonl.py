@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import Annotations, What
+    from autoannotate.exports import Order
 
 SUFFIX = ".jsonl"
 
 
-def write(annotations: Annotations, what: What, path: Path) -> None:
+def write(order: Order) -> None:
     """Write one line an image, UTF-8, keys in the order of the columns."""
-    with path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-        for row in annotations.rows(what).to_dict(orient="records"):
+    with order.path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+        for row in order.annotations.rows(order.what).to_dict(orient="records"):
             lines.write(json.dumps(row, ensure_ascii=False) + "\n")

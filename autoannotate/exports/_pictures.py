@@ -1,0 +1,139 @@
+"""The pictures that go along with exported labels: files as they are where a tool can show them, else rendered as PNG.
+
+DICOM files are always rendered: their headers say who the patient is, and what is exported leaves the house. So are
+frames and pages, arrays, and what other programs show wrongly (deep grey values, JPEG 2000).
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from autoannotate.errors import InputError, OutputError, UnreadableImageError
+from autoannotate.exports._names import file_stems
+from autoannotate.images import raster
+from autoannotate.images.quiet import quiet
+from autoannotate.images.registry import reader_for
+
+if TYPE_CHECKING:
+    from autoannotate.exports import Order
+    from autoannotate.images import ImageRef
+
+ENDINGS = {
+    "JPEG": (".jpg", ".jpeg"),
+    "PNG": (".png",),
+    "TIFF": (".tif", ".tiff"),
+    "BMP": (".bmp",),
+    "WEBP": (".webp",),
+}
+"""Formats that may be passed on as they are, and the endings by which tools know them, the usual one first."""
+TRAINING = tuple(ENDINGS)
+"""What programs for training read."""
+BROWSERS = ("JPEG", "PNG")
+"""What every browser shows."""
+_SHOWN_ALIKE = ("1", "L", "LA", "P", "RGB", "RGBA")  # Pillow's modes of 8 bits that browsers show as they are
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture on its way: a file as it is, or an image to write as PNG. `name` is its new file name."""
+
+    stem: str
+    suffix: str
+    width: int
+    height: int
+    file: Path | None = None
+    image: Image.Image | None = None
+
+    @property
+    def name(self) -> str:
+        return self.stem + self.suffix
+
+    def content(self) -> bytes:
+        """The bytes of the file."""
+        if self.file is not None:
+            return self.file.read_bytes()
+        assert self.image is not None
+        image = self.image
+        if all(band.tobytes() == image.getchannel(0).tobytes() for band in image.split()[1:]):
+            image = image.getchannel(0)  # grey pictures take a third as grey
+        out = io.BytesIO()
+        image.save(out, format="PNG", compress_level=4)
+        return out.getvalue()
+
+    def put(self, folder: Path, link: str) -> None:
+        """Make the picture in the folder by copy, hard link or symbolic link; what is rendered is always written."""
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / self.name
+        if self.file is None:
+            target.write_bytes(self.content())
+            return
+        _WAYS[link](self.file.resolve(), target)
+
+
+def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Picture]]:
+    """Each record of the order with its picture, one at a time. Raises `InputError` where a picture is gone or damaged.
+
+    formats: which of `ENDINGS` are passed on as they are.
+    """
+    stems = file_stems(order.annotations.table["path"])
+    for record in order.track(order.records(), "pictures"):
+        path = record["path"]
+        try:
+            yield record, _picture(order, path, stems[path], formats)
+        except (UnreadableImageError, FileNotFoundError) as error:
+            why = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
+            raise InputError(
+                f"The picture {path} cannot be exported. {why} Put it back where the run found it, or label the folder "
+                "again."
+            ) from None
+
+
+def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Picture:
+    ref = order.annotations.image(path)
+    kept = _as_it_is(ref, formats)
+    if kept is not None:
+        suffix, size = kept
+        return Picture(stem, suffix, *size, file=ref.file)
+    image = order.annotations.read_image(path)
+    return Picture(stem, ".png", image.width, image.height, image=image)
+
+
+def _as_it_is(ref: ImageRef, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
+    """The ending and the size of a file that can be passed on as it is, else None."""
+    if ref.frame is not None or reader_for(ref.file) is not raster.READER:
+        return None
+    try:
+        with quiet(), Image.open(ref.file, formats=formats) as image:
+            if image.format not in formats or getattr(image, "n_frames", 1) != 1:
+                return None
+            if formats == BROWSERS and image.mode not in _SHOWN_ALIKE:
+                return None
+            endings, suffix = ENDINGS[image.format], ref.file.suffix
+            return (suffix if suffix.lower() in endings else endings[0]), image.size
+    except Exception:  # whatever is wrong, reading it will say
+        return None
+
+
+def _hard_link(file: Path, target: Path) -> None:
+    try:
+        os.link(file, target)
+    except OSError as error:
+        raise OutputError(
+            f"{file.name} cannot be linked ({(error.strerror or str(error)).lower()}): hard links need the same disk; "
+            "use --link sym or --link copy."
+        ) from error
+
+
+_WAYS: dict[str, Callable[[Path, Path], object]] = {
+    "copy": shutil.copyfile,
+    "hard": _hard_link,
+    "sym": lambda file, target: target.symlink_to(file),
+}

@@ -1,0 +1,130 @@
+"""Label Studio: tasks with the machine's labels as predictions (tasks.json) and the labelling config (tasks.config.xml).
+
+By default the pictures are inside tasks.json as data URIs, so that a project needs this file and the config and nothing
+else. With --link copy or hard they lie in tasks-images/, which Label Studio must be allowed to serve (`next_step`). Tasks
+come in the order of the queue. Written by hand: label-studio-sdk, which only wraps the same JSON, caps NumPy.
+(https://labelstud.io/guide/tasks, https://labelstud.io/guide/predictions)
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+from autoannotate.errors import InputError
+from autoannotate.exports._pictures import BROWSERS, Picture, pictures
+from autoannotate.verdicts import choices
+
+if TYPE_CHECKING:
+    from autoannotate.annotations import What
+    from autoannotate.exports import Order
+
+SUFFIX = "-label-studio.json"
+LINKS = ("embed", "copy", "hard")
+MOST_BYTES = 240 * 2**20  # Label Studio takes 250 MB at once
+CHOICE, NOTE, IMAGE = "answer", "note", "image"
+"""The names of the controls in the config, by which `autoannotate apply` finds the answers."""
+_SHOWN = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
+
+
+def next_step(path: Path, what: What, link: str) -> str:
+    """What to do with the files."""
+    steps = [
+        "In Label Studio",
+        "1. Create a project.",
+        f"2. Settings > Labeling Interface > Code: paste {_config(path).name}",
+        f"3. Import: {path.name}",
+        "4. Label, then Export > JSON, and here: autoannotate apply DIR that-file.json",
+    ]
+    if link not in ("", "embed"):
+        steps[1:1] = [
+            f"0. Start it with LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true "
+            f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT={path.parent.resolve()}",
+            f"   and, once there is a project, add the source storage 'Local files' with the path {_folder(path).resolve()}",
+        ]
+    return "\n".join(steps)
+
+
+def write(order: Order) -> None:
+    """Write the tasks, one a line, the config, and the pictures where they are to be files.
+
+    Raises `InputError` where the tasks would be larger than Label Studio takes.
+    """
+    size = 0
+    with order.path.open("w", encoding="utf-8", newline="\n") as file:
+        for number, task in enumerate(_tasks(order)):
+            text = json.dumps(task)
+            size += len(text)
+            if size > MOST_BYTES:
+                raise InputError(
+                    f"With the pictures inside, {order.path.name} would be over 250 MB, which Label Studio does not take: "
+                    "write them as files with --link copy or --link hard."
+                )
+            file.write(("[\n" if number == 0 else ",\n") + text)
+        file.write("\n]\n" if size else "[]\n")
+    _config(order.path).write_text(labelling_config(order.annotations.classes), encoding="utf-8")
+
+
+def labelling_config(classes: list[str]) -> str:
+    """What the annotator sees: why the machine doubts, the picture, the classes with their keys, room for a note."""
+    lines = []
+    for number, name in enumerate(choices(classes), start=1):
+        key = f' hotkey="{number}"' if number <= min(9, len(classes)) else ""
+        lines.append(f"    <Choice value={quoteattr(name)}{key}/>\n")
+    return (
+        "<View>\n"
+        '  <Header value="$question" size="5"/>\n'
+        f'  <Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true" '
+        'contrastControl="true"/>\n'
+        f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="single" showInline="true" required="true">\n'
+        f"{''.join(lines)}"
+        "  </Choices>\n"
+        f'  <TextArea name="{NOTE}" toName="{IMAGE}" placeholder="Note" rows="1" maxSubmissions="1"/>\n'
+        "</View>\n"
+    )
+
+
+def _tasks(order: Order) -> Iterator[dict[str, Any]]:
+    version = f"autoannotate {order.annotations.run.get('version', '')}".strip()
+    for record, picture in pictures(order, BROWSERS):
+        choice = {"choices": [record["label"]]}
+        result = [{"id": CHOICE, "from_name": CHOICE, "to_name": IMAGE, "type": "choices", "value": choice}]
+        yield {
+            "data": {
+                "image": _address(order, picture),
+                "question": _question(record),
+                **{name: record[name] for name in _SHOWN if name in record},
+            },
+            "predictions": [{"model_version": version, "score": record["confidence"], "result": result}],
+        }
+
+
+def _question(record: dict[str, Any]) -> str:
+    said = f"The machine says {record['label']}."
+    if "reason" not in record:
+        return said
+    other = record["suggested_label"]
+    perhaps = f" Perhaps {other}" if other and other != record["label"] else " Doubtful"
+    return f"{said}{perhaps}: {record['reason']}"
+
+
+def _address(order: Order, picture: Picture) -> str:
+    if order.link != "embed":
+        folder = _folder(order.path)
+        picture.put(folder, order.link)
+        return f"/data/local-files/?d={quote(f'{folder.name}/{picture.name}')}"
+    kind = "png" if picture.suffix.lower() == ".png" else "jpeg"
+    return f"data:image/{kind};base64,{base64.b64encode(picture.content()).decode()}"
+
+
+def _config(path: Path) -> Path:
+    return path.with_name(f"{path.stem}.config.xml")
+
+
+def _folder(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-images")
