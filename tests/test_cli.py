@@ -167,9 +167,13 @@ def test_export_says_what_it_wrote_where(saved: Path, tmp_path: Path) -> None:
     assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 4
 
 
-def test_export_has_a_place_of_its_own(saved: Path) -> None:
-    assert call("export", saved, "--what", "suspects", "--format", "csv").exit_code == 0
-    assert (saved / "exports" / "suspects.csv").read_bytes() == (saved / "suspects.csv").read_bytes()
+def test_export_has_a_place_of_its_own_and_says_what_to_do_with_it(saved: Path) -> None:
+    result = call("export", saved, "--what", "suspects", "--format", "csv")
+    assert result.exit_code == 0
+    assert f"autoannotate apply {saved}" in result.stdout
+    queue = (saved / "suspects.csv").read_text().splitlines()
+    exported = (saved / "exports" / "suspects.csv").read_text().splitlines()
+    assert exported == [queue[0] + ",answer,note", *(f"{line},," for line in queue[1:])]
 
 
 def test_an_export_that_may_hold_answers_is_replaced_only_when_asked(saved: Path) -> None:
@@ -183,14 +187,14 @@ def test_an_export_that_may_hold_answers_is_replaced_only_when_asked(saved: Path
 def test_export_to_a_pipe(saved: Path) -> None:
     result = start("export", saved, "--out", "-")
     assert result.returncode == 0
-    assert result.stdout == (saved / "suspects.csv").read_text()
+    assert result.stdout.splitlines()[0] == "rank,path,label,suggested_label,suspect_score,reason,answer,note"
     assert result.stderr == ""
 
 
 def test_an_unknown_format_is_wrong_usage(saved: Path) -> None:
     result = call("export", saved, "--format", "xml")
     assert result.exit_code == 2
-    assert "choose one of csv" in result.stderr
+    assert "choose one of coco, csv" in result.stderr
 
 
 def test_a_damaged_run_is_a_plain_sentence(saved: Path) -> None:
