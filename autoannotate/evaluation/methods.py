@@ -1,0 +1,128 @@
+"""The methods that are measured side by side, by name. Adding one is adding one entry.
+
+>>> sorted(METHODS)
+['cleanlab', 'clip', 'cnn', 'given', 'knn', 'labelprop', 'ours', 'selftrain', 'transclip', 'zlap']
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.errors import InputError, UsageError
+from autoannotate.evaluation.problem import Problem, Solution
+from autoannotate.evaluation.rivals import cleanlab, knn, labelprop, selftrain, transclip, zlap
+from autoannotate.evaluation.rivals.shared import believing
+
+
+def solve(name: str, problem: Problem) -> Solution:
+    """What the method of that name makes of the problem. Raises UsageError where there is none, with the nearest name."""
+    if name not in METHODS:
+        near = difflib.get_close_matches(name, METHODS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"There is no method {name!r}: choose from {', '.join(METHODS)}.{hint}")
+    return METHODS[name](problem)
+
+
+def given(problem: Problem) -> Solution:
+    """The labels as they came, and no doubt about any."""
+    return Solution(problem.given, problem.probabilities)
+
+
+def clip(problem: Problem) -> Solution:
+    """CLIP alone, zero-shot. Where the given labels are not its own it is asked with the product's sentences."""
+    if problem.start == "clip":
+        return believing(problem, problem.probabilities)
+    if problem.encoder is None:
+        raise UsageError("The method clip needs an encoder, and this problem has none.")
+    from autoannotate import zeroshot
+    from autoannotate.prompts import class_prompts
+
+    texts = [problem.encoder.encode_texts(prompt.texts) for prompt in class_prompts(problem.class_names)]
+    images = zeroshot.distribution_normalised(problem.embeddings)
+    classes = zeroshot.class_embeddings(texts)
+    return believing(problem, zeroshot.probabilities(images, classes, problem.encoder.logit_scale))
+
+
+def cnn(problem: Problem) -> Solution:
+    """The student alone: cleanlab's suspects out, a network trained on the rest of `train`, and its class for every image.
+
+    Images that it learned from are judged by a network that did not see them (cross-fitting), all others by both. Raises
+    InputError with the reason where none could be trained.
+    """
+    from autoannotate.probe import standardised
+    from autoannotate.student import train_student
+
+    points, k = standardised(problem.features), len(problem.class_names)
+    outside = cleanlab.cross_validated(points, problem.given, problem.train, k, problem.seed)
+    student = train_student(
+        problem.images,
+        problem.features,
+        problem.given,
+        problem.train & ~cleanlab.doubted(problem.given, outside, problem.train),
+        baseline=outside,
+        kind=problem.student,
+        encoder=problem.encoder,
+        groups=problem.groups,
+        seed=problem.seed,
+    )
+    if student.held_out_accuracy is None:
+        raise InputError(student.note)
+    return believing(problem, student.probabilities, student.note)
+
+
+def ours(problem: Problem) -> Solution:
+    """The product: zero-shot labels are refined as in a run of `autoannotate label`, and labels from elsewhere are not; then
+    both are corrected. `train` makes no difference: a run labels all images that it is given, and has no truth of any."""
+    from autoannotate.correction import correct
+    from autoannotate.pseudolabels import refine
+
+    start = problem.probabilities
+    if problem.start == "clip":
+        start = refine(problem.features, start, trust=problem.trust, seed=problem.seed)
+    found = correct(
+        problem.features,
+        start,
+        problem.probabilities,
+        problem.class_names,
+        images=None if problem.fast else problem.images,
+        student=problem.student,
+        groups=problem.groups,
+        encoder=problem.encoder,
+        image_names=problem.image_names,
+        meaningful=problem.meaningful,
+        seed=problem.seed,
+    )
+    doubt = np.where(found.labels == problem.given, found.queue.score, found.confidence)
+    belief = _sure_of(found.labels, found.confidence, found.probabilities)
+    return Solution(found.labels, belief, doubt, found.student.note)
+
+
+def _sure_of(
+    labels: NDArray[np.integer], confidence: NDArray[np.floating], probabilities: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """`probabilities`, (N, K), with the confidence that the run reports, (N,), for its labels, (N,); rows sum to one."""
+    belief = np.array(probabilities, dtype=np.float64)
+    rows = np.arange(len(labels))
+    belief[rows, labels] = 0.0
+    rest = belief.sum(axis=1, keepdims=True)
+    belief *= (1.0 - confidence)[:, None] / np.maximum(rest, 1e-12)
+    belief[rows, labels] = confidence
+    return belief
+
+
+METHODS: dict[str, Callable[[Problem], Solution]] = {
+    "given": given,
+    "clip": clip,
+    "cleanlab": cleanlab.solve,
+    "selftrain": selftrain.solve,
+    "knn": knn.solve,
+    "labelprop": labelprop.solve,
+    "transclip": transclip.solve,
+    "zlap": zlap.solve,
+    "cnn": cnn,
+    "ours": ours,
+}
