@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "given"
-DEFAULT = ("given", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "ours")
+DEFAULT = ("given", "clip", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "ours")
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1")
 OPTIONS = frozenset({"count", "noise", "pixels", "model", "student", "fast"})
 CURVE = None

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "clip"
-DEFAULT = ("clip", "cnn", "ours")
+DEFAULT = ("clip", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "cnn", "ours")
 HEADLINE = ("accuracy", "macro_f1")
 OPTIONS = frozenset({"count", "prompts", "test", "pixels", "model", "student", "fast"})
 CURVE = None

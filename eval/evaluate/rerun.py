@@ -1,0 +1,129 @@
+"""Rerun a protocol as its config file says, and write its table and pictures here.
+
+    python eval/evaluate/rerun.py noise --data EVAL_DIR --work WORK_DIR --jobs 2
+    python eval/evaluate/rerun.py readers --data EVAL_DIR --noisy NOISY_DIR --work WORK_DIR
+
+EVAL_DIR holds one folder a set, with labels.csv and images/. Everything goes to WORK_DIR/CONFIG/CELL first: a stopped rerun
+goes on. With all cells done, results/CONFIG.md and the summaries and pictures in results/CONFIG/ are replaced.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import readers
+import yaml
+
+HERE = Path(__file__).parent
+KEPT = ("summary.json", "accuracy_difference.png", "macro_f1_difference.png", "curves.png")
+SETTINGS = ("noise", "prompts", "pixels", "count", "students", "error", "max_error", "fast")
+
+
+def command(config: dict[str, Any], cell: dict[str, Any], options: argparse.Namespace, out: Path) -> list[str]:
+    """`autoannotate evaluate …` for a cell."""
+    sources = [with_folder(source, options.data) for source in cell.get("data", ())]
+    if name := cell.get("readers"):
+        table = options.work / "readers" / name / "labels.csv"
+        table.parent.mkdir(parents=True, exist_ok=True)
+        readers.TABLES[name](options.data, options.noisy).to_csv(table, index=False)
+        sources.append(str(table))
+    runs = options.runs or cell.get("runs", config["runs"])
+    words = ["evaluate", config["protocol"], "--out", str(out), "--runs", str(runs), "--jobs", str(options.jobs)]
+    words += ["--methods", options.methods or ",".join(config["methods"])]
+    for source in sources:
+        words += ["--data", source]
+    for name in SETTINGS:
+        value = cell.get(name, config.get(name))
+        if value not in (None, False):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return [sys.executable, "-m", "autoannotate", *words]
+
+
+def with_folder(source: str, data: Path) -> str:
+    """NAME=SET or SET, as NAME=PATH or PATH."""
+    name, equals, folder = source.rpartition("=")
+    return f"{name}{equals}{data / folder}"
+
+
+def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: str) -> str:
+    """A Markdown table a headline metric: a row a cell, a column a method, the best in bold; then suspects."""
+    reach = {cell["name"]: cell.get("reach") for cell in config["cells"]}
+    lines = [
+        f"Measured at commit {commit}. Means over runs in percent; in brackets the worst run; the best in bold.",
+        "",
+    ]
+    for metric in config.get("metrics", ("accuracy", "balanced_accuracy", "recall_at_errors")):
+        methods = [
+            m
+            for m in next(iter(summaries.values()))["methods"]
+            if any(metric in s["methods"][m] for s in summaries.values())
+        ]
+        if not methods:
+            continue
+        goal = metric == "accuracy" and any(reach.values())
+        heads = ["cell", "runs", *methods, *(["reach"] if goal else [])]
+        lines += [f"### {metric.replace('_', ' ')}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+        for name, summary in summaries.items():
+            found = {m: summary["methods"][m].get(metric) for m in methods}
+            best = max((f["mean"] for f in found.values() if f), default=None)
+            cells = [shown(f, best, summary["failed"][m]) for m, f in found.items()]
+            cells += [f"{100 * reach[name]:.1f}" if reach.get(name) else ""] if goal else []
+            lines.append(
+                f"| [{name}]({config['name']}/{name}/summary.json) | {summary['runs']} | {' | '.join(cells)} |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def shown(found: dict[str, Any] | None, best: float | None, failed: int) -> str:
+    if found is None:
+        return f"failed ({failed})" if failed else "–"
+    text = f"{100 * found['mean']:.1f} ({100 * found['min']:.1f})"
+    return (f"**{text}**" if found["mean"] == best else text) + (f", {failed} failed" if failed else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", choices=sorted(file.stem for file in HERE.glob("*.yaml")))
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--noisy", type=Path, help="the folder with busi_contradictions.csv and brixia_two_readers/")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--runs", type=int, help="instead of the config's")
+    parser.add_argument("--methods", help="instead of the config's, as in given,knn")
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", nargs="*", help="these cells")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    options = parser.parse_args()
+
+    config = yaml.safe_load((HERE / f"{options.config}.yaml").read_text()) | {"name": options.config}
+    cells = [cell for cell in config["cells"] if not options.only or cell["name"] in options.only]
+    if any("readers" in cell for cell in cells) and options.noisy is None:
+        parser.error("--noisy is needed for the tables of real readers")
+    summaries = {}
+    for cell in cells:
+        out = options.work / options.config / cell["name"]
+        print(f"== {cell['name']}", flush=True)
+        subprocess.run(command(config, cell, options, out), check=True)
+        summaries[cell["name"]] = json.loads((out / "summary.json").read_text())
+    if options.only:
+        return
+    for name in summaries:
+        target = options.results / options.config / name
+        target.mkdir(parents=True, exist_ok=True)
+        for kept in KEPT:
+            if (file := options.work / options.config / name / kept).exists():
+                shutil.copy(file, target / kept)
+    commit = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
+    ).stdout.strip()
+    (options.results / f"{options.config}.md").write_text(table(config, summaries, commit or "unknown"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,334 @@
+"""Repeated runs, methods side by side: the same numbers however they are run, and nothing dropped or made up."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from autoannotate.cli import app
+from autoannotate.errors import InputError, ModelError, UsageError
+from autoannotate.evaluation import methods as registry
+from autoannotate.evaluation.datasets import LabelledSet, read_labelled
+from autoannotate.evaluation.problem import Problem, Solution
+from autoannotate.evaluation.protocols import noise, pair
+from autoannotate.evaluation.report import write_results
+from autoannotate.evaluation.runner import RECORDS, evaluate, prepare
+from autoannotate.evaluation.study import Options, Study
+from autoannotate.progress import silent
+
+FEW = {"count": 12, "noise": "symmetric:0.25"}
+SAME = ("runs.csv", "summary.json", "report.html", "accuracy_difference.png", "macro_f1_difference.png")
+
+
+@pytest.fixture(scope="module")
+def organs(data_dir: Path) -> LabelledSet:
+    return read_labelled([f"{name}={data_dir / 'eval' / folder}" for name, folder in SETS.items()])
+
+
+SETS = {"chest": "chest_nih", "breast": "breast_busi"}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def measure(data: LabelledSet, out: Path, cache: Path, protocol: str = "noise", **settings: Any) -> dict[str, Any]:
+    options = Options(**(FEW if protocol == "noise" else {"count": 20}) | settings.pop("options", {}))
+    arguments: dict[str, Any] = {"runs": 2, "methods": ("given", "knn"), "cache": cache, "options": options} | settings
+    return write_results(evaluate(protocol, data, out, **arguments), out)
+
+
+@pytest.fixture(scope="module")
+def measured(organs: LabelledSet, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("measured")
+    measure(organs, out, cache)
+    return out
+
+
+def test_every_promised_file_is_there_and_the_noise_is_exact(measured: Path) -> None:
+    assert {*SAME, RECORDS, "timings.csv"} <= {file.name for file in measured.iterdir()}
+    runs = pd.read_csv(measured / "runs.csv")
+    assert runs[["run", "seed", "method"]].to_numpy().tolist() == [
+        [run, run, method] for run in range(2) for method in ("given", "knn")
+    ]
+    assert (runs.loc[runs["method"] == "given", "accuracy"] == 0.75).all()  # 6 of 24 labels, in every run
+    assert runs["failed"].isna().all()
+
+
+def test_the_summary_has_the_shape_that_was_promised(measured: Path) -> None:
+    summary = json.loads((measured / "summary.json").read_text())
+    runs = pd.read_csv(measured / "runs.csv")
+    assert summary["protocol"] == "noise"
+    accuracy = summary["methods"]["knn"]["accuracy"]
+    of_knn = runs.loc[runs["method"] == "knn", "accuracy"]
+    assert accuracy["mean"] == pytest.approx(of_knn.mean(), abs=1e-6)
+    assert accuracy["min"] == pytest.approx(of_knn.min(), abs=1e-6)
+    assert accuracy["ci95"][0] <= accuracy["mean"] <= accuracy["ci95"][1]
+    difference = summary["differences"]["given"]["knn"]["accuracy"]
+    assert difference["mean"] == pytest.approx(of_knn.mean() - 0.75, abs=1e-6)
+    assert 0 <= difference["wilcoxon_p"] <= 1
+    assert summary["failed"] == {"given": 0, "knn": 0}
+
+
+def test_the_report_holds_its_pictures_and_loads_nothing(measured: Path) -> None:
+    page = (measured / "report.html").read_text()
+    assert "http://" not in page
+    assert "https://" not in page
+    assert page.count("data:image/png;base64,") == 3
+    for file in measured.glob("*.png"):
+        assert min(Image.open(io.BytesIO(file.read_bytes())).size) > 200
+
+
+def test_a_stopped_evaluation_goes_on_and_gives_the_same_bytes(
+    organs: LabelledSet, cache: Path, tmp_path: Path, measured: Path
+) -> None:
+    done: list[int] = []
+
+    def stopping(items: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
+        for i, item in enumerate(items):
+            if description.startswith("evaluating"):
+                if i == 3:
+                    raise KeyboardInterrupt
+                done.append(i)
+            yield item
+
+    def counting(items: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
+        if description.startswith("evaluating"):
+            done.append(total or 0)
+        yield from items
+
+    with pytest.raises(KeyboardInterrupt):
+        measure(organs, tmp_path, cache, track=stopping)
+    with (tmp_path / RECORDS).open("a") as handle:
+        handle.write('{"run": 1, "seed": 1, "meth')  # the line that a kill cut short
+    measure(organs, tmp_path, cache, track=counting)
+    assert done == [0, 1, 2, 1]
+    for name in SAME:
+        assert (tmp_path / name).read_bytes() == (measured / name).read_bytes()
+
+
+def test_more_runs_and_methods_are_added_to_what_is_there(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    measure(organs, tmp_path, cache, runs=1, methods=("given",))
+    before = (tmp_path / RECORDS).read_text().splitlines()
+    measure(organs, tmp_path, cache, runs=2)
+    after = (tmp_path / RECORDS).read_text().splitlines()
+    assert after[:2] == before
+    assert len(after) == 1 + 4
+
+
+def test_an_evaluation_with_other_settings_is_not_mixed_in(measured: Path, organs: LabelledSet, cache: Path) -> None:
+    with pytest.raises(InputError, match=r"noise 'symmetric:0\.25', not 'symmetric:0\.1'.*--overwrite"):
+        measure(organs, measured, cache, options={"noise": "symmetric:0.1"})
+    with pytest.raises(InputError, match="other images or labels"):
+        measure(organs.take(np.arange(0, len(organs), 2)), measured, cache)
+
+
+@pytest.mark.slow
+def test_two_jobs_give_the_bytes_of_one(organs: LabelledSet, cache: Path, tmp_path: Path, measured: Path) -> None:
+    measure(organs, tmp_path, cache, jobs=2)
+    for name in SAME:
+        assert (tmp_path / name).read_bytes() == (measured / name).read_bytes()
+
+
+@pytest.mark.slow
+def test_a_killed_evaluation_leaves_no_process_and_goes_on(
+    organs: LabelledSet, cache: Path, data_dir: Path, tmp_path: Path, measured: Path
+) -> None:
+    data = [part for name, folder in SETS.items() for part in ("--data", f"{name}={data_dir / 'eval' / folder}")]
+    command = [sys.executable, "-m", "autoannotate", "evaluate", "noise", *data, "--count", "12", "--jobs", "2"]
+    command += ["--noise", "symmetric:0.25", "--methods", "given,knn", "--out", str(tmp_path), "--cache", str(cache)]
+    process = subprocess.Popen([*command, "--runs", "200"], start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and (not (tmp_path / RECORDS).exists() or _lines(tmp_path) < 4):
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and _group_is_alive(process.pid):
+        time.sleep(0.2)
+    assert not _group_is_alive(process.pid)
+    measure(organs, tmp_path, cache)
+    for name in SAME:
+        assert (tmp_path / name).read_bytes() == (measured / name).read_bytes()
+
+
+def _lines(folder: Path) -> int:
+    return (folder / RECORDS).read_text().count("\n")
+
+
+def _group_is_alive(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.slow
+def test_ctrl_c_is_one_sentence(data_dir: Path, cache: Path, tmp_path: Path) -> None:
+    data = [part for name, folder in SETS.items() for part in ("--data", f"{name}={data_dir / 'eval' / folder}")]
+    command = [sys.executable, "-m", "autoannotate", "evaluate", "noise", *data, "--count", "12", "--runs", "500"]
+    command += ["--methods", "given,knn", "--out", str(tmp_path), "--cache", str(cache), "--jobs", "2"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and (not (tmp_path / RECORDS).exists() or _lines(tmp_path) < 3):
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "run the same command to go on" in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture
+def broken_methods() -> Iterator[None]:
+    """Two methods that fail: one with a sentence for the user, one with a bug."""
+
+    def no_weights(problem: Problem) -> Solution:
+        raise ModelError("The weights are not on this machine: fetch them.")
+
+    def buggy(problem: Problem) -> Solution:
+        raise IndexError("list index out of range")
+
+    added = {"no-weights": no_weights, "buggy": buggy}
+    registry.METHODS.update(added)
+    yield
+    for name in added:
+        del registry.METHODS[name]
+
+
+def test_a_failing_run_is_a_row_and_is_counted(
+    organs: LabelledSet, cache: Path, tmp_path: Path, broken_methods: None
+) -> None:
+    summary = measure(organs, tmp_path, cache, methods=("given", "no-weights", "buggy"))
+    runs = pd.read_csv(tmp_path / "runs.csv").set_index(["run", "method"])
+    assert len(runs) == 6
+    assert runs.loc[(1, "no-weights"), "failed"] == "The weights are not on this machine: fetch them."
+    assert runs.loc[(0, "buggy"), "failed"] == "IndexError: list index out of range"
+    assert runs["accuracy"].isna().sum() == 4
+    assert summary["failed"] == {"given": 0, "no-weights": 2, "buggy": 2}
+    assert summary["methods"]["buggy"] == {}
+    assert "4 runs failed" in (tmp_path / "report.html").read_text()
+
+
+def study(data: LabelledSet, out: Path, cache: Path, options: Options) -> Study:
+    return prepare(data, options, [0, 1], out, "auto", cache, silent)[0]
+
+
+def test_the_pair_protocol_shows_no_truth_and_holds_a_share_of_each_class_for_testing(
+    organs: LabelledSet, cache: Path, tmp_path: Path
+) -> None:
+    problem, truth = pair.make_problem(study(organs, tmp_path, cache, Options(count=20)), 1)
+    assert [int(problem.train[truth == k].sum()) for k in (0, 1)] == [14, 14]
+    assert np.array_equal(problem.given, problem.probabilities.argmax(axis=1))
+    assert problem.start == "clip"
+    assert problem.texts is not None
+    assert problem.texts.shape == (2, problem.embeddings.shape[1])
+
+
+def test_bare_words_are_one_name_a_class(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    bare = study(organs, tmp_path, cache, Options(count=20, prompts="bare"))
+    problem, _ = pair.make_problem(bare, 0)
+    names = bare.annotator.encoder.encode_texts(["chest", "breast"])
+    assert problem.texts is not None
+    assert np.allclose(problem.texts, names, atol=1e-5)
+
+
+def test_images_can_be_squashed_to_the_size_of_medmnist(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    small = study(organs, tmp_path, cache, Options(count=10, pixels=28))
+    problem, _ = noise.make_problem(small, 0)
+    assert problem.images(3).size == (28, 28)
+    large, _ = noise.make_problem(study(organs, tmp_path, cache, Options(count=10)), 0)
+    assert problem.image_names == large.image_names
+    assert not np.allclose(problem.features, large.features)
+
+
+def test_lesions_are_on_one_side_of_the_split(data_dir: Path, cache: Path, tmp_path: Path) -> None:
+    skin = data_dir / "eval" / "skin_ham10000"
+    data = read_labelled([f"mel={skin}:mel", f"nv={skin}:nv"])
+    problem, _ = pair.make_problem(study(data, tmp_path, cache, Options(count=40)), 0)
+    assert problem.groups is not None
+    assert not set(problem.groups[problem.train]) & set(problem.groups[~problem.train])
+
+
+def real_readers(folder: Path, organs: LabelledSet) -> LabelledSet:
+    lines = ["path,label,given"]
+    for k in (0, 1):
+        for i, row in enumerate(np.flatnonzero(organs.labels == k)[:12]):
+            lines.append(f"{organs.refs[row].file},{'ab'[k]},{'ab'[k if i > 2 else 1 - k]}")
+    (folder / "labels.csv").write_text("\n".join(lines) + "\n")
+    return read_labelled([folder])
+
+
+def test_a_second_reader_takes_the_place_of_noise(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    data = real_readers(tmp_path, organs)
+    summary = measure(data, tmp_path / "out", cache, options={"noise": "given"})
+    assert summary["methods"]["given"]["accuracy"]["mean"] == 0.75
+    with pytest.raises(UsageError, match="a column `given`"):
+        measure(organs, tmp_path / "other", cache, options={"noise": "given"})
+
+
+def test_an_unreadable_image_is_replaced_and_said(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    rows = np.concatenate([np.flatnonzero(organs.labels == k)[:15] for k in (0, 1)])
+    for n, row in enumerate(rows):
+        copy = tmp_path / "set" / organs.class_names[organs.labels[row]] / f"{n}.png"
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes(b"no picture" if n in (2, 20) else organs.refs[row].file.read_bytes())
+    summary = measure(read_labelled([tmp_path / "set"]), tmp_path / "out", cache, runs=3)
+    assert summary["notes"] == ["2 images could not be read and were replaced."]
+    assert summary["methods"]["given"]["accuracy"] == {
+        "mean": 0.75,
+        "min": 0.75,
+        "max": 0.75,
+        "n": 3,
+        "ci95": [0.75, 0.75],
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["nois"], 2, "There is no protocol 'nois': choose from .* Did you mean noise"),
+        (["noise", "--methods", "given,knm"], 2, "There is no method 'knm': choose from .* Did you mean knn"),
+        (["noise", "--methods", ","], 2, "--methods names no method"),
+        (["noise", "--noise", "salt:0.2"], 2, "There is no noise 'salt'"),
+        (["noise", "--noise", "symmetric:1.5"], 2, "needs a rate"),
+        (["noise", "--test", "0.5"], 2, "The protocol noise has no option --test"),
+        (["pair", "--prompts", "nowhere.yaml"], 2, "there is no file nowhere.yaml"),
+    ],
+)
+def test_what_there_is_not_is_one_plain_sentence(
+    data_dir: Path, tmp_path: Path, arguments: list[str], status: int, said: str
+) -> None:
+    data = str(data_dir / "eval" / "breast_busi")
+    result = CliRunner().invoke(app, ["evaluate", *arguments, "--data", data, "--out", str(tmp_path / "out")])
+    assert result.exit_code == status
+    assert "Traceback" not in result.output
+
+    assert re.search(said, " ".join(result.output.split()))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_small_class_is_named_before_anything_runs(organs: LabelledSet, tmp_path: Path) -> None:
+    chest, breast = (np.flatnonzero(organs.labels == k) for k in (0, 1))
+    with pytest.raises(
+        InputError, match=r"The class 'breast' has 7 images, too few: the protocol pair needs at least 20"
+    ):
+        evaluate("pair", organs.take(np.concatenate([chest[:30], breast[:7]])), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
