@@ -1,0 +1,303 @@
+"""What a clinician's minute buys: a simulated clinician answers from the top of each ranking, and the labels are measured.
+
+The set is noisy (`--noise`), a share of the images is held out for testing. After every batch, about one in a hundred images,
+the labels are updated and ranked anew. *Downstream* is the accuracy, on the test images, of a linear probe trained on the
+labels as they are, what a user would do with them. Headline: the share of the set that was reviewed when downstream first
+reached 99% of what a probe trained on true labels reaches. `random`, `cleanlab`, `reranked`, `margin` and `entropy` keep every
+label until it is reviewed, which is how they are used; `corrected-…` are the same rankings within our correction; `ours` is
+the product, `ours-…` its other strategies by name. One answer settles the near-identical images beside it in `ours`, and
+whether that was right is measured too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.errors import UsageError
+from autoannotate.evaluation.datasets import stratified_split
+from autoannotate.evaluation.noise import read_noise
+from autoannotate.evaluation.protocols import Curve
+from autoannotate.evaluation.protocols.noise import GIVEN, SMOOTHING
+from autoannotate.evaluation.protocols.noise import check as check_noise
+from autoannotate.evaluation.study import SPLIT, Outcome
+from autoannotate.probe import standardised
+from autoannotate.strategies import DEFAULT as OUR_STRATEGY
+from autoannotate.strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from autoannotate.correction import Corrected
+    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.study import Options, Study
+
+BASELINE = "random"
+HEADLINE = ("reviewed_to_99", "area", "label_area")
+OPTIONS = frozenset({"count", "noise", "test", "pixels", "model", "fast", "error"})
+CURVE = Curve("reviewed", "accuracy", "share of the set reviewed", "labels that are right")
+LEAST = 20  # images of a class: enough for both sides of the split
+CLINICIAN, ORDER = 41, 42  # salts
+STRENGTH = 1e-2  # inverse regularisation of the downstream probe
+GOAL = 0.99
+STEPS = ((0.2, 0.01), (0.5, 0.025), (1.0, 0.1))  # up to this share of the set, batches of this share
+AT = (0.05, 0.1, 0.2)  # shares at which labels are told apart in the table
+"""Metrics: `reviewed_to_99`, and `reviewed_to_99_labels`, the share reviewed when 99% of the *labels* are right; `area` and
+`label_area`, the mean over reviewed shares of downstream (as a share of what true labels give) and of label accuracy;
+`accuracy_at_5` …; `settled` labels by near-identical images (a share of the set) and `settled_right`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """One run's set of N images, and the M held out. points: (N, d) and test_points: (M, d), what the probes see. says: (N,),
+    what the clinician would say of each image. order: (N,), a random ranking."""
+
+    features: NDArray[np.floating]
+    points: NDArray[np.float64]
+    truth: NDArray[np.int64]
+    given: NDArray[np.int64]
+    says: NDArray[np.int64]
+    test_points: NDArray[np.float64]
+    test_truth: NDArray[np.int64]
+    best: float
+    class_names: list[str]
+    names: list[str]
+    order: NDArray[np.int64]
+    seed: int
+
+    def downstream(self, labels: NDArray[np.int64]) -> float:
+        """Accuracy on the test images of a probe trained on the labels."""
+        return downstream(self.points, labels, self.test_points, self.test_truth)
+
+
+Update = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]
+"""Labels, (N,), after the answers so far; unanswered images, the next to be asked first; and which labels, (N,), the answer
+to a near-identical image settled."""
+Rank = Callable[[Setup, NDArray[np.int64], NDArray[np.float64]], NDArray[np.float64]]
+RANKS: dict[str, Rank] = {
+    "random": lambda setup, labels, outside: -np.argsort(setup.order).astype(float),
+    "reranked": lambda setup, labels, outside: 1.0 - outside[np.arange(len(labels)), labels],
+    "margin": lambda setup, labels, outside: -np.diff(np.sort(outside, axis=1)[:, -2:], axis=1)[:, 0],
+    "entropy": lambda setup, labels, outside: -(outside * np.log(np.maximum(outside, 1e-12))).sum(axis=1),
+}
+"""How much each image should be asked about, (N,), by labels (N,) and out-of-sample probabilities (N, K): at random; by
+cleanlab's self-confidence; by margin and entropy sampling."""
+RAW = ("random", "cleanlab", *(name for name in RANKS if name != "random"))
+DEFAULT = (*RAW, *(f"corrected-{name}" for name in RANKS), "ours")
+
+
+def methods() -> tuple[str, ...]:
+    return (*DEFAULT, *(f"ours-{name}" for name in STRATEGIES if name != OUR_STRATEGY))
+
+
+def check(data: LabelledSet, options: Options) -> None:
+    data.require(LEAST, "the protocol clinician")
+    check_noise(data, options)
+    if not 0.05 <= options.test <= 0.9:
+        raise UsageError(f"--test is the share of images held for testing, 0.05 to 0.9, not {options.test:g}.")
+    if not 0 <= options.error < 1:
+        raise UsageError(f"--error is how often the clinician is wrong, at least 0 and under 1, not {options.error:g}.")
+
+
+def run_once(study: Study, seed: int, method: str) -> Outcome:
+    """One ranking's curve on one set."""
+    setup = study.once("setup", seed, lambda: make_setup(study, seed))
+    update = Kept(setup, method) if method in RAW else Updated(setup, method)
+    answers = np.full(len(setup.truth), -1)
+    points: list[dict[str, float]] = []
+    settled = right = 0
+    for size in (*batches(len(answers)), 0):
+        labels, ranking, by_twin = update(answers)
+        settled, right = int(by_twin.sum()), int((labels == setup.truth)[by_twin].sum())
+        points.append(measured(setup, labels, int((answers >= 0).sum())))
+        if study.options.fast and points[-1]["relative"] >= GOAL:
+            break
+        chosen = ranking[:size]
+        answers[chosen] = setup.says[chosen]
+    told = summary(points)
+    told["settled"] = settled / len(answers)
+    told["settled_right"] = right / settled if settled else float("nan")
+    return Outcome(told, tuple(points))
+
+
+def make_setup(study: Study, seed: int) -> Setup:
+    """A sample, its noise, its split, and what the clinician would say."""
+    rows = study.sample(seed)
+    data, features = study.data.take(rows), study.features[rows]
+    classes = len(data.class_names)
+    if study.options.noise == GIVEN:
+        assert data.given is not None
+        given = data.given
+    else:
+        given = read_noise(study.options.noise).inject(data.labels, features, seed)
+    mine = stratified_split(data.labels, data.groups, study.options.test, study.rng(seed, SPLIT))
+    truth, points = data.labels[mine], standardised(features)
+    rng = study.rng(seed, CLINICIAN)
+    slips = rng.random(len(truth)) < study.options.error
+    others = (truth + rng.integers(1, max(classes, 2), len(truth))) % classes
+    return Setup(
+        features=features[mine],
+        points=points[mine],
+        truth=truth,
+        given=given[mine],
+        says=np.where(slips, others, truth),
+        test_points=points[~mine],
+        test_truth=data.labels[~mine],
+        best=downstream(points[mine], truth, points[~mine], data.labels[~mine]),
+        class_names=list(data.class_names),
+        names=[ref.path for ref, here in zip(data.refs, mine, strict=True) if here],
+        order=study.rng(seed, ORDER).permutation(len(truth)),
+        seed=seed,
+    )
+
+
+def downstream(
+    points: NDArray[np.float64], labels: NDArray[np.integer], test: NDArray[np.float64], truth: NDArray[np.integer]
+) -> float:
+    """Accuracy on test points (M, d) and their truth (M,) of a logistic regression on points (N, d) and labels (N,)."""
+    from sklearn.linear_model import LogisticRegression
+
+    if len(np.unique(labels)) < 2:
+        return float((truth == labels[0]).mean())
+    probe = LogisticRegression(C=STRENGTH, max_iter=300, tol=1e-3).fit(points, labels)
+    return float((probe.predict(test) == truth).mean())
+
+
+def batches(count: int) -> list[int]:
+    """How many images to review between updates, until all are."""
+    ends, share = [], 0.0
+    for until, step in STEPS:
+        while share < until - 1e-9:
+            share = min(share + step, until)
+            ends.append(round(share * count))
+    sizes = np.diff([0, *ends])
+    return [int(size) for size in sizes if size > 0]
+
+
+def measured(setup: Setup, labels: NDArray[np.int64], asked: int) -> dict[str, float]:
+    """One point of the curve."""
+    found = setup.downstream(labels)
+    return {
+        "reviewed": asked / len(labels),
+        "accuracy": float((labels == setup.truth).mean()),
+        "downstream": found,
+        "relative": found / max(setup.best, 1e-9),
+    }
+
+
+def summary(points: list[dict[str, float]]) -> dict[str, float]:
+    """The metrics of a curve; what was never reached counts as the whole set."""
+    shares, accuracy, relative = (np.array([p[name] for p in points]) for name in ("reviewed", "accuracy", "relative"))
+
+    def reached(values: NDArray[np.float64]) -> float:
+        return float(shares[np.argmax(values >= GOAL)]) if (values >= GOAL).any() else 1.0
+
+    def area(values: NDArray[np.float64]) -> float:
+        """The mean over [0, 1]; a curve that was cut short stays where it ended."""
+        return float(np.trapezoid([*values, values[-1]], [*shares, 1.0]))
+
+    at = {f"accuracy_at_{round(100 * share)}": float(np.interp(share, shares, accuracy)) for share in AT}
+    return {
+        "reviewed_to_99": reached(relative),
+        "area": area(relative),
+        "label_area": area(accuracy),
+        "reviewed_to_99_labels": reached(accuracy),
+        **at,
+    }
+
+
+class Kept:
+    """Labels stay as they came until they are reviewed; the ranking is made again after each batch, or once (`cleanlab`)."""
+
+    def __init__(self, setup: Setup, method: str) -> None:
+        self.setup, self.method = setup, method
+        self.doubt: NDArray[np.float64] | None = None
+
+    def __call__(self, answers: NDArray[np.int64]) -> Update:
+        labels = np.where(answers >= 0, answers, self.setup.given)
+        if self.doubt is None or self.method not in ("random", "cleanlab"):
+            rank = RANKS["reranked" if self.method == "cleanlab" else self.method]
+            outside = np.empty((len(labels), 0)) if self.method == "random" else self.outside(labels)
+            self.doubt = rank(self.setup, labels, outside)
+        return labels, first(self.doubt, answers), np.zeros(len(labels), dtype=bool)
+
+    def outside(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        from autoannotate.evaluation.rivals.shared import cross_validated
+
+        setup = self.setup
+        everyone = np.ones(len(labels), dtype=bool)
+        return cross_validated(setup.points, labels, everyone, len(setup.class_names), setup.seed)
+
+
+class Updated:
+    """Our correction with the answers so far, and a ranking within it: a strategy of ours, or one of `RANKS`.
+
+    The whole correction is repeated whenever the answers have doubled; in between, labels learn from the new answers
+    (`generalise.py`), which takes a second. The student takes no part.
+    """
+
+    def __init__(self, setup: Setup, method: str) -> None:
+        from autoannotate.generalise import basis
+        from autoannotate.neighbours import compact, nearest
+        from autoannotate.strategies import NEAR
+        from autoannotate.student import near_duplicate_groups
+
+        self.setup = setup
+        self.kind, _, self.name = method.partition("-")
+        self.basis = basis(setup.features, setup.seed)
+        self.near = compact(setup.features)
+        self.neighbours = nearest(self.near, k=NEAR)
+        self.groups = near_duplicate_groups(setup.features)
+        self.corrected: Corrected | None = None
+        self.since = 0
+
+    def __call__(self, answers: NDArray[np.int64]) -> Update:
+        from autoannotate.generalise import generalise, spread_answers
+
+        setup, classes = self.setup, len(self.setup.class_names)
+        known = spread_answers(answers, self.groups) if self.kind == "ours" else answers
+        asked = int((answers >= 0).sum())
+        if self.corrected is None or asked >= 2 * self.since:
+            self.corrected, self.since = self.correct(known), max(asked, 1)
+        outside = self.corrected.queue.out_of_sample
+        learned = generalise(self.basis, setup.given, known, classes, outside)
+        labels, posterior = self.corrected.labels, self.corrected.probabilities
+        if learned is not None:
+            labels, posterior = learned.posterior.argmax(axis=1), learned.posterior
+        labels = np.where(known >= 0, known, labels)
+        if self.kind == "ours":
+            ranking = self.ranked(labels, posterior, known)
+        else:
+            ranking = first(
+                RANKS["reranked" if self.name == "cleanlab" else self.name](setup, labels, posterior), answers
+            )
+        return labels, ranking, (known >= 0) & (answers < 0)
+
+    def correct(self, known: NDArray[np.int64]) -> Corrected:
+        from autoannotate.correction import correct
+
+        setup, classes = self.setup, len(self.setup.class_names)
+        smooth = (1 - SMOOTHING) * np.eye(classes)[setup.given] + SMOOTHING / classes
+        return correct(
+            setup.features, smooth, smooth, setup.class_names, answers=known, image_names=setup.names, seed=setup.seed
+        )
+
+    def ranked(
+        self, labels: NDArray[np.int64], posterior: NDArray[np.float64], known: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
+        """The strategy's order, and then what it leaves out: near-identical images, whose answer is known."""
+        from autoannotate.strategies import Pool, order
+
+        answered = known >= 0
+        doubt = np.where(answered, 0.0, 1.0 - posterior[np.arange(len(labels)), labels])
+        pool = Pool(self.near, self.neighbours, labels, posterior[None], doubt, answered, self.groups, self.setup.seed)
+        asked = order(self.name or OUR_STRATEGY, pool)
+        return np.concatenate([asked, np.setdiff1d(np.flatnonzero(~answered), asked), np.flatnonzero(answered)])
+
+
+def first(doubt: NDArray[np.float64], answers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The images that nobody answered, the most doubtful first."""
+    rows = np.flatnonzero(answers < 0)
+    return rows[np.argsort(-doubt[rows], kind="stable")]

@@ -1,0 +1,135 @@
+"""The simulated clinician: what is measured when labels are reviewed from the top of a ranking."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoannotate.errors import InputError, UsageError
+from autoannotate.evaluation.datasets import LabelledSet
+from autoannotate.evaluation.protocols import clinician, find_protocol
+from autoannotate.evaluation.study import Options, Study
+from autoannotate.generalise import FEWEST, Ridge, basis, generalise, spread_answers
+from autoannotate.images import ImageRef
+
+
+def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int = 0, **options: object) -> Study:
+    """Clouds of points as features, one a class; the protocol opens no picture."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(classes), count)
+    features = rng.normal(size=(classes, 12))[labels] * 2 + rng.normal(0, spread, (len(labels), 12))
+    refs = [ImageRef(f"{i}.png", Path(f"{i}.png")) for i in range(len(labels))]
+    data = LabelledSet(refs, labels, [f"class {k}" for k in range(classes)], name="clouds")
+    features = features.astype(np.float32)
+    return Study(
+        data, Options(count=count, **options), features, features, {s: np.arange(len(labels)) for s in range(9)}
+    )
+
+
+def test_every_ranking_ends_with_all_images_reviewed_and_all_labels_right() -> None:
+    study = study_of(25, noise="symmetric:0.4")
+    for method in clinician.RAW:
+        found = clinician.run_once(study, 0, method)
+        assert [point["reviewed"] for point in (found.curve[0], found.curve[-1])] == [0.0, 1.0]
+        assert found.curve[-1]["accuracy"] == 1.0
+        assert found.curve[-1]["relative"] == pytest.approx(1.0)
+        assert 0 <= found.metrics["reviewed_to_99"] <= 1
+
+
+def test_ours_ends_there_too_and_needs_fewer_reviews_than_chance() -> None:
+    study = study_of(30, noise="symmetric:0.4")
+    ours, random = (clinician.run_once(study, 0, name) for name in ("ours", "random"))
+    assert ours.curve[-1]["accuracy"] == 1.0
+    assert ours.metrics["reviewed_to_99"] <= random.metrics["reviewed_to_99"]
+    assert ours.metrics["label_area"] > random.metrics["label_area"]
+
+
+def test_methods_meet_the_same_set_the_same_noise_and_the_same_clinician() -> None:
+    study = study_of(25, noise="symmetric:0.4", error=0.1)
+    setups = [clinician.make_setup(study, 0) for _ in range(2)]
+    assert (setups[0].given == setups[1].given).all()
+    assert (setups[0].says == setups[1].says).all()
+    starts = {clinician.run_once(study, 0, name).curve[0]["accuracy"] for name in clinician.RAW}
+    assert len(starts) == 1
+
+
+def test_a_clinician_who_errs_leaves_that_share_wrong() -> None:
+    study = study_of(100, noise="symmetric:0.4", error=0.1)
+    found = clinician.run_once(study, 0, "random")
+    assert 1 - found.curve[-1]["accuracy"] == pytest.approx(0.1, abs=0.05)
+
+
+def test_fast_stops_once_the_goal_is_reached() -> None:
+    slow, fast = (clinician.run_once(study_of(25, noise="symmetric:0.4", fast=f), 0, "random") for f in (False, True))
+    assert len(fast.curve) <= len(slow.curve)
+    assert fast.metrics["reviewed_to_99"] == slow.metrics["reviewed_to_99"]
+
+
+@given(count=st.integers(3, 3000))
+@settings(max_examples=50, deadline=None)
+def test_batches_review_every_image_once(count: int) -> None:
+    sizes = clinician.batches(count)
+    assert sum(sizes) == count
+    assert min(sizes) >= 1
+
+
+def test_what_was_never_reached_counts_as_the_whole_set() -> None:
+    points = [{"reviewed": r, "accuracy": 0.5, "downstream": 0.5, "relative": 0.5} for r in (0.0, 0.5, 1.0)]
+    found = clinician.summary(points)
+    assert (found["reviewed_to_99"], found["area"], found["label_area"]) == (1.0, 0.5, 0.5)
+
+
+def test_wrong_options_are_said_before_the_first_run() -> None:
+    protocol = find_protocol("clinician")
+    data = study_of(30).data
+    with pytest.raises(UsageError, match="--error"):
+        protocol.check(data, Options(error=1.0))
+    with pytest.raises(UsageError, match="symmetric"):
+        protocol.check(data, Options(noise="salt:0.2"))
+    with pytest.raises(InputError, match="at least 20"):
+        protocol.check(study_of(10).data, Options())
+
+
+def test_answers_teach_what_the_given_labels_hide() -> None:
+    """Half of one class was called the other, all in one corner: labels agree there and are wrong; a few answers tell."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 150)
+    features = rng.normal(size=(300, 8)) + 4 * np.eye(2, 8)[truth]
+    corner = (truth == 1) & (features[:, 2] > 0)
+    labels = np.where(corner, 0, truth)
+    answers = np.full(300, -1)
+    asked = rng.choice(np.flatnonzero(features[:, 2] > 0), 12, replace=False)
+    answers[asked] = truth[asked]
+    learned = generalise(basis(features), labels, answers, 2)
+    assert learned is not None
+    assert (learned.posterior.argmax(1) == truth).mean() > (labels == truth).mean() + 0.1
+    assert (learned.posterior.argmax(1)[asked] == truth[asked]).all()
+    assert learned.posterior.sum(1) == pytest.approx(1.0)
+
+
+def test_too_few_answers_teach_nothing() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 5))
+    answers = np.full(40, -1)
+    answers[: FEWEST - 1] = 0
+    assert generalise(basis(features), np.arange(40) % 2, answers, 2) is None
+
+
+def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:
+    rng = np.random.default_rng(0)
+    points, targets, weights = rng.normal(size=(30, 6)), rng.normal(size=(30, 2)), rng.uniform(0.1, 5, 30)
+    quick = Ridge(points, weights, 2.0).left_out(targets)
+    for i in (0, 7, 29):
+        rest = np.arange(30) != i
+        gram = (points[rest] * weights[rest, None]).T @ points[rest] + 2.0 * np.eye(6)
+        slow = points[i] @ np.linalg.solve(gram, (points[rest] * weights[rest, None]).T @ targets[rest])
+        assert quick[i] == pytest.approx(slow)
+
+
+def test_one_answer_settles_near_identical_images_unless_another_contradicts_it() -> None:
+    groups = np.array([0, 0, 0, 1, 1, 2])
+    assert spread_answers(np.array([2, -1, -1, -1, -1, -1]), groups).tolist() == [2, 2, 2, -1, -1, -1]
+    assert spread_answers(np.array([2, 1, -1, 0, -1, -1]), groups).tolist() == [2, 1, -1, 0, 0, -1]
