@@ -31,6 +31,7 @@ const post = async (path, body) => (await ask(`/api/${path}`, {
 const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 let last = Promise.resolve();
 let waiting = 0;
+let stuck = false;
 
 // One after another, each until the server has it. Gives up only where the server itself refuses.
 function send(path, body, what) {
@@ -39,10 +40,12 @@ function send(path, body, what) {
     for (;;) {
       try {
         const answer = await post(path, body);
+        stuck = false;
         trouble("");
         return answer;
       } catch (error) {
-        if (error instanceof Refused && error.status !== 403) { trouble(""); throw error; }
+        stuck = !(error instanceof Refused) || error.status === 403;
+        if (!stuck) { trouble(""); throw error; }
         trouble(error instanceof Refused
           ? `Not kept yet: ${what}. The server was started again: open the address that it printed last, and answer this one again.`
           : `Not kept yet: ${what}. The server does not answer; this page goes on trying.`);
@@ -58,7 +61,7 @@ function send(path, body, what) {
 export const stroke = (answers, what) => send("answers", { reader, batch: crypto.randomUUID?.() || newId(), answers }, what);
 export const undo = () => send("undo", { reader }, "the undo");
 export const settled = () => last;
-export const isStuck = () => !$("trouble").hidden;
+export const isStuck = () => stuck;
 export const isWaiting = () => waiting > 0;
 
 // Where the page is not on this machine, browsers offer no randomUUID.

@@ -9,9 +9,11 @@ export function make(tag, properties = {}, ...children) {
     else if (name in element && name !== "list") element[name] = value;
     else element.setAttribute(name, value);
   }
-  element.append(...children.filter((child) => child !== null));
+  element.append(...present(...children));
   return element;
 }
+
+export const present = (...children) => children.filter((child) => child !== null && child !== undefined);
 
 export const counted = (n, word, many = `${word}s`) => `${n.toLocaleString("en")} ${n === 1 ? word : many}`;
 export const percent = (share) => `${Math.round(100 * share)}%`;

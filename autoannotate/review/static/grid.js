@@ -1,6 +1,6 @@
 // Forty images that the machine thinks are one class: mark the wrong ones, confirm the rest in one stroke.
 
-import { $, counted, make, say } from "./dom.js";
+import { $, counted, make, present, say } from "./dom.js";
 import * as api from "./api.js";
 import { thumbnailOf } from "./pictures.js";
 import { closer, state } from "./one.js";
@@ -73,7 +73,7 @@ function tile(one) {
   button.setAttribute("aria-label", `Image ${number}, ${grid.label}: ${one.path}`);
   const image = make("img", { src: thumbnailOf(look), alt: "", draggable: false });
   image.onerror = () => { look.state = "unreadable"; button.replaceWith(tile(one)); writeLeft(); };
-  button.append(image, one.members.length ? make("span", { className: "badge" }, `×${one.members.length + 1}`) : null);
+  button.append(...present(image, one.members.length ? make("span", { className: "badge" }, `×${one.members.length + 1}`) : null));
   button.addEventListener("click", () => mark(one, button, grid.marks.has(one.id) ? null : ""));
   return button;
 }

@@ -165,7 +165,8 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
   if (typing) { inField(event); return; }
   if (!$("shortcuts").checked) return;
-  const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  let key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (/^Digit[0-9]$/.test(event.code) && !event.shiftKey && !/^[-+=]$/.test(key)) key = event.code.slice(5);  // on any layout
   const mode = document.body.dataset.mode;
   const button = event.target.closest("button");
   if (mode === "grid" && key === "Enter" && (!button || button.matches(".tile"))) {
@@ -235,7 +236,7 @@ function theme(wanted) {
   keep.set("theme", root.dataset.theme);
 }
 $("theme").addEventListener("click", () => theme());
-theme(keep.get("theme") || (matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark"));
+theme(keep.get("theme") || "dark");  // as in a reading room
 
 function unaided(on) {
   state.unaided = $("unaided").checked = on;

@@ -10,11 +10,16 @@ export const state = {
   session: null, items: [], at: 0, since: 0, shown: null, alone: false, which: "suspects", then: null, unaided: false,
 };
 let turn = 0;
+let typing = false;  // an answer waits until the one before is on the server's disk, so at most one can be lost
 let after = () => {};
 
 export const onProgress = (listener) => { after = listener; };
 export const item = () => state.items[state.at];
 const open = (one) => !one.answer;
+const unseen = (details) => details.state === "gone" || details.state === "unreadable";
+// Nearly identical images that one answer is for: none where a file is no longer what it was when they were compared
+const groupOf = (one, details) => (details.state !== "ok" ? []
+  : details.group.filter((other) => one.members.includes(other.id) && other.state === "ok"));
 export const left = () => state.items.filter(open).length;
 
 export function start(items, which, at = -1, then = null) {
@@ -121,10 +126,10 @@ function beside(one, details) {
   const warning = details.state === "changed" ? details.message : "";
   $("warning").hidden = !warning;
   $("warning").textContent = warning;
-  const group = details.group.filter((other) => one.members.includes(other.id));
+  const group = groupOf(one, details);
   $("same").hidden = !group.length;
   $("sameThumbs").replaceChildren(...group.map((other) => thumb(other, one)));
-  writeGroup(one);
+  writeGroup(one, details);
   $("near").hidden = !details.neighbours.length && details.lookalikes === "none";
   $("nearThumbs").replaceChildren(
     ...(details.neighbours.length ? details.neighbours.map((other) => thumb(other, one))
@@ -133,13 +138,13 @@ function beside(one, details) {
 }
 
 function thumb(other, one) {
-  const visible = other.state !== "gone" && other.state !== "unreadable";
+  const visible = !unseen(other);
   const caption = state.unaided && !other.yours && !one.answer ? "" : `${other.yours ? "✓ " : ""}${other.label}`;
   const button = make("button", {
-    type: "button", className: "thumb", title: `${other.path}: ${other.label}`, onclick: () => closer(other),
+    type: "button", className: "thumb", title: other.path, onclick: () => closer(other),
   }, make("span", { className: "frame" }, visible ? make("img", { src: thumbnailOf(other), alt: "", loading: "eager" }) : null),
   make("span", { className: "caption" }, caption || "\u00a0"));
-  button.setAttribute("aria-label", `${other.label || "image"}${other.yours ? ", your answer" : ""}: ${other.path}. Look closer`);
+  button.setAttribute("aria-label", `${caption ? other.label : "image"}${other.yours ? ", your answer" : ""}: ${other.path}. Look closer`);
   button.classList.toggle("other", Boolean(caption) && other.label !== one.label);
   return button;
 }
@@ -155,24 +160,26 @@ export async function closer(other) {
   frame.replaceChildren(copy || `This image cannot be shown. ${details.message}`);
 }
 
-function writeGroup(one) {
+function writeGroup(one, details) {
+  const alike = groupOf(one, details).length;
   const split = document.querySelector('[data-do="split"]');
   split.setAttribute("aria-pressed", String(state.alone));
   $("sameTitle").textContent = state.alone ? "Nearly identical, answered one by one"
-    : `Nearly identical: your answer is for ${one.members.length === 1 ? "both" : `all ${one.members.length + 1}`}`;
+    : `Nearly identical: your answer is for ${alike === 1 ? "both" : `all ${alike + 1}`}`;
 }
 
 export function split() {
-  if ($("same").hidden || item().answer) return;
+  if ($("same").hidden || item().answer || !state.shown) return;
   state.alone = !state.alone;
-  writeGroup(item());
+  writeGroup(item(), state.shown.details);
   say($("sameTitle").textContent);
 }
 
 function spoken(one, details) {
   const where = `Image ${state.at + 1} of ${state.items.length}.`;
-  if (details.state === "gone" || details.state === "unreadable") return `${where} It cannot be shown. ${details.message}`;
-  const group = one.members.length ? ` Your answer is for ${one.members.length + 1} nearly identical images.` : "";
+  if (unseen(details)) return `${where} It cannot be shown. ${details.message}`;
+  const alike = groupOf(one, details).length;
+  const group = alike ? ` Your answer is for ${alike + 1} nearly identical images.` : "";
   const warned = details.state === "changed" ? ` Careful: ${details.message}` : "";
   if (one.answer) return `${where} You answered ${inWords(one.answer)}.${warned}`;
   return hides() ? where + group + warned
@@ -180,24 +187,27 @@ function spoken(one, details) {
 }
 
 function lock(locked) {
-  const details = state.shown?.details;
-  const unseen = details && (details.state === "gone" || details.state === "unreadable");
+  const blind = state.shown && unseen(state.shown.details);
   for (const button of document.querySelectorAll("#classes button, #accept, [data-verdict]")) {
     const needsSight = !["unsure", "discard"].includes(button.dataset.verdict);
-    button.disabled = locked || (unseen && needsSight);
+    button.disabled = locked || (blind && needsSight);
   }
 }
 
 export async function answer(verdict, label = null) {
   const one = item(), shown = state.shown;
-  if (!one || !shown || document.body.dataset.mode !== "one") return;
+  if (!one || document.body.dataset.mode !== "one" || typing) return;
+  if (!shown) { say("The image is still loading."); return; }
   if (api.isStuck()) { say($("trouble").textContent); return; }
   const details = shown.details;
-  const unseen = details.state === "gone" || details.state === "unreadable";
-  if (unseen && !["unsure", "discard"].includes(verdict)) { say("This image cannot be shown, so it can't be given a class."); return; }
+  if (unseen(details) && !["unsure", "discard"].includes(verdict)) { say("This image cannot be shown, so it can't be given a class."); return; }
+  typing = true;
+  await api.settled();
+  typing = false;
+  if (state.shown !== shown || item() !== one) return;
   const note = $("note").value.trim();
   const seconds = Math.min((performance.now() - state.since) / 1000, 3600);
-  const members = state.alone ? [] : details.group.filter((other) => one.members.includes(other.id));
+  const members = state.alone ? [] : groupOf(one, details);
   const answers = [one, ...members].map((each) => ({
     path: each.path, verdict, label, note, seconds, fingerprint: each === one ? details.fingerprint : each.fingerprint,
   }));
