@@ -97,13 +97,14 @@ class Annotations:
 
     def image(self, path: str) -> ImageRef:
         """Where the picture behind a row is. Raises `UnreadableImageError` where it is gone."""
-        ref = self._refs.get(path)
+        ref = self.refs.get(path)
         if ref is None:
             raise UnreadableImageError(f"{path} is no longer where the run found it.")
         return ref
 
     @cached_property
-    def _refs(self) -> Mapping[str, ImageRef]:
+    def refs(self) -> Mapping[str, ImageRef]:
+        """Where the pictures are, by path; those that are gone are missing."""
         from autoannotate.images import find_images
 
         images = self.images
@@ -181,6 +182,23 @@ class Annotations:
         from autoannotate import exports
 
         return exports.export(self, format, Path(path), what, overwrite, link, track)
+
+    def apply(
+        self,
+        file: str | Path,
+        format: str | None = None,
+        reader: str | None = None,
+        skip_problems: bool = False,
+        all_checked: bool = False,
+    ) -> Annotations:
+        """Keep the answers in a file of another tool in the run's folder; the labels with them, saved as a new round.
+
+        Reads Label Studio's JSON, CVAT's XML or zip, and CSV: see `autoannotate.apply.apply`, which also tells what became
+        of each answer. Raises `NothingAppliedError`, whose `report` has a row for each answer, where some do not fit.
+        """
+        from autoannotate.apply import apply
+
+        return apply(self, file, format, reader, skip_problems, all_checked).annotations
 
 
 def ensure_writable(folder: Path, overwrite: bool = False) -> None:

@@ -310,6 +310,100 @@ def certify(
     print_progress(progress, run)
 
 
+@app.command(epilog="Example: autoannotate update autoannotate-run")
+@plainly("Stopped. The run is as it was: run the same command to begin again.")
+def update(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to ask next: doubtful, informative, representative or mixture; else by what the labels are worth.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+) -> None:
+    """Let the clinicians' answers improve the other labels, and choose what to ask next."""
+    from autoannotate.strategies import find_strategy
+
+    if strategy is not None:
+        find_strategy(strategy)
+    before = Annotations.load(run)
+
+    from autoannotate.annotator import Annotator
+    from autoannotate.progress import on_stderr
+    from autoannotate.summary import print_summary
+    from autoannotate.timeline import print_update
+
+    after = Annotator.from_run(before, device=device).update(before, track=on_stderr, strategy=strategy)
+    print_update(run, new_round=after is not before)
+    print_summary(after, run)
+
+
+@app.command(epilog="Example: autoannotate history autoannotate-run --round 1")
+@plainly()
+def history(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    number: Annotated[
+        int | None, typer.Option("--round", metavar="N", min=0, help="Who answered what, and what changed why.")
+    ] = None,
+    restore: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Make the labels of round N the current ones; answers stay.")
+    ] = None,
+) -> None:
+    """Tell the rounds of a run, or go back to one."""
+    from autoannotate import history as past
+    from autoannotate.timeline import print_history, print_round
+
+    if restore is not None and number is not None:
+        raise UsageError("--round shows a round and --restore goes back to one: give one of them.")
+    past.settle(run)
+    if restore is not None:
+        made = past.restore(run, restore)
+        typer.echo(
+            f"The labels are those of round {restore} again, as round {made.number}. All answers are still there: "
+            "the next update uses them."
+        )
+    elif number is not None:
+        print_round(run, past.find_round(run, number))
+    else:
+        print_history(run)
+
+
+@app.command("apply", epilog="Example: autoannotate apply autoannotate-run label-studio-export.json")
+@plainly()
+def apply_answers(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    answers: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANSWERS", help="Label Studio's JSON or CSV, CVAT's XML or zip, or our CSV.", show_default=False
+        ),
+    ],
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="label-studio, cvat or csv; else it is found out.")
+    ] = None,
+    reader: Annotated[str | None, typer.Option(metavar="NAME", help="Whose answers they are.")] = None,
+    skip_problems: Annotated[
+        bool, typer.Option("--skip-problems", help="Apply the answers that fit, where others do not.")
+    ] = False,
+    all_checked: Annotated[
+        bool, typer.Option("--all-checked", help="A person looked at every image: labels left as they were count too.")
+    ] = False,
+) -> None:
+    """Take in the answers that clinicians gave in another tool."""
+    from autoannotate.applied import print_applied, print_problems
+    from autoannotate.apply import NothingAppliedError, apply
+
+    before = Annotations.load(run)
+    try:
+        applied = apply(before, answers, format, reader, skip_problems, all_checked)
+    except NothingAppliedError as error:
+        print_problems(error.report)
+        raise
+    print_applied(before, applied, run)
+
+
 @app.command(epilog="Example: autoannotate prompts normal,pneumonia --modality CT")
 @plainly()
 def prompts(

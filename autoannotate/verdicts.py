@@ -42,4 +42,4 @@ def understand(text: str, classes: Sequence[str]) -> tuple[str, str | None]:
         return verdict, None
     near = difflib.get_close_matches(word.casefold(), folded, n=1)
     hint = f": did you mean {folded[near[0]]}?" if near else f": they are {', '.join(classes)}."
-    raise InputError(f"{word!r} is not a class of the run{hint}")
+    raise InputError(f"no class of the run is called {word!r}{hint}")

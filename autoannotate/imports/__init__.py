@@ -1,0 +1,135 @@
+"""Answers from other programs: one module a format, found by its name (`label_studio.py` is `label-studio`).
+
+A format's module says in the first line of its docstring what it reads, and has `recognises(head)`, which tells the
+format by the first bytes of a file, `read(file)`, which yields a `Given` for each answer in it, and `HINT`, which says
+what to do where a file holds no answers. Adding a format is adding such a file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol, cast
+
+from autoannotate.errors import AutoannotateError, InputError, UsageError
+
+HEAD_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Given:
+    """One answer as a file gives it, not yet checked against a run.
+
+    where: which part of the file says so, in words. image: the picture as the file names it. word: the answer as it was
+    typed or chosen. machine: the label that the file says the machine gave. reader: who answered, where the file knows.
+    answered_at: UTC, ISO 8601, or "". seconds: from seeing to answering. by_person: False where a machine's label was left
+    as it was, so that nobody can tell whether a person looked at it.
+    """
+
+    where: str
+    image: str
+    word: str
+    machine: str = ""
+    reader: str = ""
+    note: str = ""
+    answered_at: str = ""
+    seconds: float | None = None
+    by_person: bool = True
+
+
+class Format(Protocol):
+    """What a module in this folder offers."""
+
+    HINT: str
+
+    def recognises(self, head: bytes) -> bool: ...
+
+    def read(self, file: Path) -> Iterator[Given]: ...
+
+
+def formats() -> list[str]:
+    """The names of the formats.
+
+    >>> formats()
+    ['csv', 'cvat', 'label-studio']
+    """
+    names = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
+
+
+def find_format(name: str) -> Format:
+    """The format of that name. Raises `UsageError` with the names there are, and the nearest one."""
+    known = formats()
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"Answers are not read from {name!r}: choose one of {', '.join(known)}.{hint}")
+    return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+
+
+def recognise(file: Path) -> str:
+    """The name of the format that the file is in, by its content. Raises `InputError` where it is none."""
+    try:
+        with file.open("rb") as stream:
+            head = stream.read(HEAD_BYTES)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {file}: check its name.") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({(error.strerror or str(error)).lower()}).") from None
+    if not head.strip():
+        raise InputError(f"{file} is empty.")
+    for name in formats():
+        if find_format(name).recognises(head):
+            return name
+    if head.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
+        raise InputError(f"{file} is no export of CVAT; if it is a workbook, save it as CSV first.")
+    raise InputError(
+        f"{file} holds no answers that are known: give Label Studio's JSON, CVAT's XML or zip (CVAT for images 1.1), or a "
+        "CSV with the columns path and answer. --format says which it is meant to be."
+    )
+
+
+def read(file: Path, format: str | None = None) -> tuple[str, list[Given]]:
+    """The format of the file and the answers in it. Raises `InputError` where it cannot be read."""
+    name = format or recognise(file)
+    module = find_format(name)
+    try:
+        return name, list(module.read(file))
+    except AutoannotateError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"There is no file {file}: check its name.") from None
+    except Exception as error:  # files by other programs, or damaged ones, go wrong in ways of their own
+        said = " ".join(str(error).split())[:200]
+        raise InputError(f"{file} cannot be read as {name} ({said or type(error).__name__}).") from error
+
+
+def utc(text: object) -> str:
+    """A time as the answers keep it, or "" where it is none.
+
+    >>> utc("2026-01-02T03:04:05.678901Z"), utc("yesterday")
+    ('2026-01-02T03:04:05.678+00:00', '')
+    """
+    try:
+        time = datetime.fromisoformat(str(text).strip())
+    except ValueError:
+        return ""
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC).isoformat(timespec="milliseconds")
+
+
+def seconds(value: object) -> float | None:
+    """A duration, or None where it is none.
+
+    >>> seconds("3.5"), seconds(""), seconds(-1)
+    (3.5, None, None)
+    """
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e6 else None
