@@ -153,11 +153,11 @@ class Annotator:
             )  # fmt: skip
         return self.annotations(images, encoded, clip, corrected, clock.seconds)
 
-    def update(self, annotations: Annotations, track: Track = silent) -> Annotations:
-        """Let the clinicians' answers improve the other labels, see `autoannotate.update`."""
+    def update(self, annotations: Annotations, track: Track = silent, strategy: str | None = None) -> Annotations:
+        """Let the clinicians' answers improve the other labels, and keep that as a new round: see `autoannotate.update`."""
         from autoannotate.update import update
 
-        return update(self, annotations, track)
+        return update(self, annotations, track, strategy)
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""

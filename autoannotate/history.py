@@ -63,6 +63,12 @@ def rounds(folder: str | Path) -> list[Round]:
     return kept or [_first(folder)]
 
 
+def find_round(folder: str | Path, number: int) -> Round:
+    """What happened in a round. Raises `UsageError` where there is no such round."""
+    load_round(folder, number)
+    return rounds(folder)[number]
+
+
 def load_round(folder: str | Path, number: int) -> Annotations:
     """The labels as the round left them. Raises `UsageError` where there is no such round."""
     folder = Path(folder)
