@@ -46,7 +46,7 @@ def cross_validated(
     """As `fit_predict`, but no chosen image's label has a part in its own row: five folds, stratified."""
     from autoannotate.probe import folds
 
-    probabilities = fit_predict(points, labels, chosen, k)
+    probabilities = np.zeros((len(points), k)) if chosen.all() else fit_predict(points, labels, chosen, k)
     rows = np.flatnonzero(chosen)
     for fold in folds(labels[rows], seed):
         others = chosen.copy()
