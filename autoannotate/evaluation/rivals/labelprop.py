@@ -1,7 +1,7 @@
 """Label propagation over the k-NN graph, with the given labels as seeds.
 
-Zhou et al. 2004, "Learning with Local and Global Consistency", section 2: F ← αSF + (1−α)Y. Their α = 0.99 lost 10 points
-against 0.95 on frozen features where classes are no clusters, and won nothing but 2 on chest against breast.
+Zhou et al. 2004, "Learning with Local and Global Consistency", section 2: F ← αSF + (1−α)Y. Their α = 0.99 was about 13
+points worse than 0.95 on frozen features, on average over the nine cells of the noise protocol in `eval/`.
 """
 
 from __future__ import annotations
