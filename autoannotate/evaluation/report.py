@@ -261,13 +261,14 @@ def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, by
     return {
         **summary,
         "title": " ".join(first.split()).rstrip("."),
-        "worse": {name: -1 if HIGHER_IS_BETTER.get(name, True) else 1 for name in names},
+        "worse": {name: 1 if less_is_better(evaluation.protocol, name) else -1 for name in names},
         "about": " ".join(rest.split()),
         "metrics": names,
         "headline": [name for name in module.HEADLINE if name in names],
         "others": [name for name in names if name not in module.HEADLINE],
         "table": method_rows(summary, names, module.BASELINE),
-        "best": {name: _best(summary, name) for name in names},
+        "best": {name: best_of(summary, name) for name in names},
+        "less": [name for name in names if less_is_better(evaluation.protocol, name)],
         "words": METHODS_IN_WORDS,
         "story": story(evaluation, summary),
         "pictures": [(name, base64.b64encode(data).decode()) for name, data in pictures.items()],
@@ -292,11 +293,21 @@ def method_rows(summary: dict[str, Any], names: list[str], baseline: str) -> lis
     ]
 
 
-def _best(summary: dict[str, Any], name: str) -> float | None:
-    means = [metrics[name]["mean"] for metrics in summary["methods"].values() if name in metrics]
+def less_is_better(protocol: str, metric: str) -> bool:
+    """Whether a smaller number is the better one: by the metric's own account, or by the protocol's LOWER.
+
+    >>> less_is_better("noise", "ece"), less_is_better("noise", "accuracy")
+    (True, False)
+    """
+    return metric in getattr(find_protocol(protocol), "LOWER", ()) or not HIGHER_IS_BETTER.get(metric, True)
+
+
+def best_of(summary: dict[str, Any], metric: str) -> float | None:
+    """The best mean of all methods, None where none has one."""
+    means = [found[metric]["mean"] for found in summary["methods"].values() if metric in found]
     if not means:
         return None
-    return max(means) if HIGHER_IS_BETTER.get(name, True) else min(means)
+    return min(means) if less_is_better(summary["protocol"], metric) else max(means)
 
 
 def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
@@ -307,11 +318,12 @@ def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
     if not means:
         return "No run gave a number: see the failures below."
     parts = []
-    subject = OURS if OURS in means else max(means, key=lambda m: means[m]["mean"])
+    sign = -1 if less_is_better(evaluation.protocol, metric) else 1
+    subject = OURS if OURS in means else max(means, key=lambda m: sign * means[m]["mean"])
     own = means[subject]
     parts.append(
         f"{capital(in_words(metric))} of “{subject}”: {points(own['mean'])}% on average over {own['n']} "
-        f"run{'s' * (own['n'] != 1)}, {points(own['min'])}% in the worst."
+        f"run{'s' * (own['n'] != 1)}, {points(own['max' if sign < 0 else 'min'])}% in the worst."
     )
     difference = summary["differences"].get(module.BASELINE, {}).get(subject, {}).get(metric)
     if difference:
@@ -323,7 +335,7 @@ def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
         )
     rivals = {m: found["mean"] for m, found in means.items() if m not in (subject, module.BASELINE)}
     if rivals:
-        best = max(rivals, key=lambda m: rivals[m])
+        best = max(rivals, key=lambda m: sign * rivals[m])
         gap = own["mean"] - rivals[best]
         verdict = f"{points(abs(gap))} points {'above' if gap >= 0 else 'below'}"
         parts.append(f"It is {verdict} the best of the others, “{best}” ({points(rivals[best])}%).")

@@ -15,9 +15,11 @@ A protocol's module says in the first line of its docstring what it measures, an
 `run_once` is called for each run and method, in any process: it must draw everything from `seed` (`study.rng(seed, SPLIT)`,
 salts in `study.py`; run r has seed S + r), so that methods meet the same sample, split and noise, and so that `--jobs` and a
 resumed evaluation give the same numbers. What it shares between the methods of a run goes through
-`study.once("problem", seed, make)`. It may raise: the runner makes a row `failed` of it with the sentence. A metric that does
-not apply is NaN. Metrics are shares (0 to 1) unless their name says otherwise. An option of its own is a field in
-`study.Options` and an option in `commands.py`. `protocols/noise.py` is the example to copy.
+`study.once("problem", seed, make)`. It may raise: the runner makes a row `failed` of it with the sentence.
+
+A metric that does not apply is NaN. Metrics are shares (0 to 1); those of which less is better are named in an optional
+`LOWER = frozenset({…})`. An option of its own is a field in `study.Options` and an option in `commands.py`.
+`protocols/noise.py` is the example to copy.
 """
 
 from __future__ import annotations
