@@ -363,7 +363,7 @@ def test_a_replaced_or_vanished_image_is_shown_as_such_and_never_labelled_unseen
     (images / "0004.png").unlink()
     page.keyboard.press("1")
     page.get_by_role("alert").get_by_text("changed while you looked").wait_for()
-    page.get_by_text("The file changed since it was labelled").wait_for()
+    page.locator("#warning").get_by_text("The file changed since it was labelled").wait_for()
     assert said(run) == {}
     shown(page, 1)
     page.keyboard.press("3")  # now it was seen
