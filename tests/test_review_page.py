@@ -448,7 +448,9 @@ def test_what_a_screen_reader_needs_is_there(page: Any, run: Path, serve: Callab
     assert said(run) == {"scans/0000.png": "chest", "scans/0001.png": "chest"}
     for theme in ("dark", "light"):
         assert page.evaluate(CONTRASTS) == [], theme
+        assert page.locator("html").get_attribute("data-theme") == theme
         page.keyboard.press("t")
+        page.wait_for_timeout(400)  # colours take a moment to change
 
 
 def test_answers_given_elsewhere_under_another_name_do_not_show(
@@ -460,12 +462,13 @@ def test_answers_given_elsewhere_under_another_name_do_not_show(
     assert page.get_by_text("6 left").is_visible()
 
 
-STOPWATCH = """(alt) => new Promise((done) => {
+STOPWATCH = """(alt) => new Promise((done, fail) => {
+  setTimeout(() => fail(new Error(`no ${alt} within 20 s`)), 20000);
   const start = performance.now();
-  const watch = () => document.querySelector(`#layer > [alt^="${alt}"]`)
-    ? requestAnimationFrame(() => done(performance.now() - start)) : requestAnimationFrame(watch);
-  document.dispatchEvent(new KeyboardEvent("keydown", { key: "1", code: "Digit1", bubbles: true }));
-  watch();
+  new MutationObserver(() => {
+    if (document.querySelector(`#layer > [alt^="${alt}"]`)) requestAnimationFrame(() => done(performance.now() - start));
+  }).observe(document.querySelector("#layer"), { childList: true });
+  document.querySelector("#viewer").dispatchEvent(new KeyboardEvent("keydown", { key: "1", code: "Digit1", bubbles: true }));
 })"""
 
 CONTRASTS = """() => {

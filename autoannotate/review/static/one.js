@@ -56,10 +56,15 @@ export async function showAt(index) {
   state.since = performance.now();
   viewer.show(shown, `Image ${index + 1} of ${state.items.length}: ${one.path}`);
   document.body.dataset.shown = one.path;
-  beside(one, shown.details);
+  warn(one, shown.details);
   lock(false);
-  say(spoken(one, shown.details));
-  ahead();
+  // The picture first: all else waits until it is drawn
+  requestAnimationFrame(() => setTimeout(() => {
+    if (mine !== turn) return;
+    beside(one, shown.details);
+    say(spoken(one, shown.details));
+    ahead();
+  }, 0));
 }
 
 function ahead() {  // what comes next is loaded while this one is looked at
@@ -99,7 +104,6 @@ function write(one) {
   $("dispute").hidden = state.which !== "disputes";
   $("said").textContent = "";
   $("same").hidden = true;
-  $("nearThumbs").replaceChildren();
   $("warning").hidden = true;
   writeProgress();
 }
@@ -122,14 +126,17 @@ export function gain(session) {
   return parts.join(" · ");
 }
 
-function beside(one, details) {
+function warn(one, details) {  // what one must know before answering
   const warning = details.state === "changed" ? details.message : "";
   $("warning").hidden = !warning;
   $("warning").textContent = warning;
   const group = groupOf(one, details);
   $("same").hidden = !group.length;
-  $("sameThumbs").replaceChildren(...group.map((other) => thumb(other, one)));
   writeGroup(one, details);
+}
+
+function beside(one, details) {
+  $("sameThumbs").replaceChildren(...groupOf(one, details).map((other) => thumb(other, one)));
   $("near").hidden = !details.neighbours.length && details.lookalikes === "none";
   $("nearThumbs").replaceChildren(
     ...(details.neighbours.length ? details.neighbours.map((other) => thumb(other, one))
