@@ -32,12 +32,14 @@ def choose(
     groups: NDArray[np.integer] | None = None,
     meaningful: bool = True,
     strategy: str | None = None,
+    view: NDArray[np.floating] | None = None,
     seed: int = 0,
 ) -> Queue:
     """Choose what to ask.
 
     features: (N, F). answered: (N,) bool, settled. unsure: (N,) bool, a reader could not tell: at the end, for another one.
-    groups: (N,) near duplicates, of which one is asked. strategy: a name in `strategies.STRATEGIES`.
+    groups: (N,) near duplicates, of which one is asked. strategy: a name in `strategies.STRATEGIES`. view: (N, K), an opinion
+    heard beside those of the correction.
 
     As many as labels are estimated to be wrong, in the strategy's order, then the suspects that are not among them. Where
     the labels are guesses, so are all doubts about them: then the queue has the representatives, `EACH_CLASS` times the
@@ -46,7 +48,7 @@ def choose(
     count = len(corrected.labels)
     answered = np.zeros(count, dtype=bool) if answered is None else answered
     unsure = np.zeros(count, dtype=bool) if unsure is None else unsure & ~answered
-    pool = pool_of(features, corrected, answered=answered | unsure, groups=groups, seed=seed)
+    pool = pool_of(features, corrected, answered=answered | unsure, groups=groups, view=view, seed=seed)
     name = strategy or (DEFAULT if meaningful else "representative")
     ranked = order(name, pool)
     if meaningful:

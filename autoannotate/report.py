@@ -38,6 +38,8 @@ SIDE = 160
 PICTURE_BYTES = 3_400_000
 """What all pictures together may weigh, so that the page stays under 5 MB for any run."""
 BINS = 20
+MOST_CHANGES = 12
+"""How many changed labels are shown as pictures after an update."""
 LEVELS = (("good", 0.85), ("fair", 0.7), ("poor", 0.0))
 """From how much trust on CLIP's labels are called what."""
 
@@ -115,6 +117,7 @@ def view(annotations: Annotations) -> dict[str, Any]:
         "story": story(annotations),
         "trust": trust(run),
         "tiles": tiles(annotations),
+        "update": before_and_after(run, pictures),
         "counts": counts[:MOST_CLASSES],
         "counts_left": len(counts) - len(shown),
         "histograms": [histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()],
@@ -220,6 +223,43 @@ def trust(run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, Any] | None:
+    """What the last update changed: numbers before and after, some of the labels that changed, and calibration."""
+    found = run.get("update")
+    if not found:
+        return None
+    before, after = found["before"], found["after"]
+    rows = [
+        (words, *(f"{side[name]:,}" for side in (before, after)))
+        for words, name in (("labels given by clinicians", "answered"), ("images in the queue", "suspects"))
+    ]
+    for words, name in (("labels estimated wrong", "estimated_error_rate"), ("mean confidence", "mean_confidence")):
+        rows.append(
+            (words, *("unknown" if side.get(name) is None else percent(side[name]) for side in (before, after)))
+        )
+    classes = {**before["per_class"], **after["per_class"]}
+    rows += [(f"images of {name}", *(f"{side['per_class'].get(name, 0):,}" for side in (before, after)))
+             for name in sorted(classes, key=lambda name: -classes[name])[:MOST_CLASSES]]  # fmt: skip
+    changed = sorted(found["changed"], key=lambda change: change["why"].endswith("answered"))
+    said = [f"{name} {counted(n, 'answer')}" for name, n in found["readers"].items()]
+    quality = {name: value for name, value in found["reader_quality"].items() if value is not None}
+    return {
+        "round": run.get("round"),
+        "readers": listed(said),
+        "new": found["new_answers"],
+        "quality": listed(f"{name} {percent(value)}" for name, value in quality.items()),
+        "kappa": found.get("kappa"),
+        "disagreements": found["disagreements"],
+        "twins": found["settled_by_a_near_duplicate"],
+        "replaced": found["pictures_replaced_since_the_answer"],
+        "rows": rows,
+        "changed": len(changed),
+        "beyond": sum(not change["why"].endswith("answered") for change in changed),
+        "shown": [{**change, "picture": pictures(change["path"])} for change in changed[:MOST_CHANGES]],
+        "calibration": found["calibration"],
+    }
+
+
 def tiles(annotations: Annotations) -> list[dict[str, str]]:
     """The four numbers to read first."""
     n, doubted = len(annotations.table), len(annotations.suspects)
@@ -263,7 +303,9 @@ def story(annotations: Annotations) -> str:
     parts.append(f"In all, {ended} with another class than CLIP alone would give.")
     people = int(by.get("clinician", 0))
     parts.append(
-        f"Clinicians gave {counted(people, 'label')}; the others are the machine's."
+        f"Clinicians gave {counted(people, 'label')}; the others are the machine's, which learned from them."
+        if run.get("update")
+        else f"Clinicians gave {counted(people, 'label')}; the others are the machine's."
         if people
         else "No person has checked these labels yet."
     )

@@ -76,13 +76,19 @@ def pool_of(
     *,
     answered: NDArray[np.bool_],
     groups: NDArray[np.integer] | None = None,
+    view: NDArray[np.floating] | None = None,
     seed: int = 0,
 ) -> Pool:
-    """The pool after a correction. features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given."""
+    """The pool after a correction.
+
+    features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given. view: (N, K), one more opinion.
+    """
     from autoannotate.student import near_duplicate_groups
 
     points = compact(features)
     views = [corrected.probabilities]
+    if view is not None:
+        views.append(np.asarray(view, dtype=np.float64))
     if corrected.student.reliable:
         views.append(corrected.student.probabilities)
     return Pool(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autoannotate.annotator import Annotator, ZeroShot
     from autoannotate.correction import Corrected
 
-PASSES = 3000  # of the student: half of what labelling takes, so that a clinician need not wait
+PASSES = 2000  # of the student: a third of what labelling takes, so that a clinician need not wait
 TWIN = 0.95  # confidence in a label taken over from a picture that is nearly the same; about so often it is right
 
 
@@ -76,19 +76,23 @@ def update(
         groups = near_duplicate_groups(features)
         answered = about_images(together, names, annotator.classes, groups)
     with clock("pseudo-labels"):
-        clip, given = _given(annotator, clip, features, answered)
-        meaningful = clip.reliability.meaningful
+        start = _start(annotator, clip, features, answered.truth)
+        clip, meaningful = start.clip, start.clip.reliability.meaningful
     with clock("correction"):
         corrected = correct(
-            features, given, clip.probabilities, annotator.classes, answers=answered.truth, left_out=answered.left_out,
-            images=lambda i: read_image(refs[i]), student=annotator.student, passes=PASSES, encoder=encoder,
-            image_names=names, meaningful=meaningful, seed=annotator.seed, device=annotator.device, track=track,
+            features, start.probabilities, clip.probabilities, annotator.classes, answers=answered.truth,
+            left_out=answered.left_out, images=lambda i: read_image(refs[i]), student=annotator.student, passes=PASSES,
+            encoder=encoder, image_names=names, meaningful=meaningful, seed=annotator.seed, device=annotator.device,
+            track=track,
         )  # fmt: skip
     with clock("queue"):
         settled = (answered.truth >= 0) | answered.left_out
+        if start.from_answers:  # cleanlab cannot see errors that a model made itself; what it was wrong about aside can
+            expected = float(np.where(settled, 0.0, 1.0 - corrected.confidence).mean())
+            corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
         queue = choose(
             features, corrected, annotator.classes, answered=settled, unsure=answered.unsure, groups=groups,
-            meaningful=meaningful, strategy=strategy, seed=annotator.seed,
+            meaningful=meaningful, strategy=strategy, seed=annotator.seed, view=start.probabilities,
         )  # fmt: skip
         corrected = replace(
             corrected, queue=replace(corrected.queue, flagged=np.isin(np.arange(len(refs)), queue.rows))
@@ -147,30 +151,41 @@ def _found(previous: Annotations) -> tuple[list[ImageRef], list[str]]:
     return found, [path for path in previous.table["path"] if path not in there]
 
 
-def _given(
-    annotator: Annotator, clip: ZeroShot, features: np.ndarray, answered: Answered
-) -> tuple[ZeroShot, np.ndarray]:
-    """What the labels start from, (N, K): refined zero-shot, or the answers themselves where zero-shot guesses."""
+@dataclass(frozen=True)
+class Start:
+    """What the labels start from: probabilities (N, K), what zero-shot is worth by now, and whether the probabilities were
+    learned from answers alone and are calibrated on them."""
+
+    probabilities: np.ndarray
+    clip: ZeroShot
+    from_answers: bool
+
+
+def _start(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth: np.ndarray) -> Start:
+    """Refined zero-shot, with what the answers say of it; or labels learned from the answers, where zero-shot guesses."""
+    from autoannotate.generalise import basis, generalise
     from autoannotate.pseudolabels import refine
 
+    seed, classes = annotator.seed, len(annotator.classes)
     if clip.reliability.meaningful:
         trust = clip.reliability.trust
-        return clip, refine(features, clip.probabilities, trust=trust, prior=annotator.prior, seed=annotator.seed)
-    if not fewshot.enough(answered.truth, len(annotator.classes)):
-        return clip, clip.probabilities
-    learned = fewshot.learn(features, clip.probabilities, answered.truth, seed=annotator.seed)
-    if not learned.told:
-        return clip, learned.probabilities
-    many = int((answered.truth >= 0).sum())
+        refined = refine(features, clip.probabilities, trust=trust, prior=annotator.prior, seed=seed)
+        learned = generalise(basis(features, seed), refined.argmax(axis=1), truth, classes)
+        return Start(refined if learned is None else learned.posterior, clip, False)
+    if not fewshot.enough(truth, classes):
+        return Start(clip.probabilities, clip, False)
+    few = fewshot.learn(features, clip.probabilities, truth, seed=seed)
+    if not few.told:
+        return Start(few.probabilities, clip, False)
     reliability = replace(
         clip.reliability,
-        trust=round(max(0.0, min(1.0, learned.kappa)), 4),
+        trust=round(max(0.0, min(1.0, few.kappa)), 4),
         meaningful=True,
-        verdict=f"CLIP could not tell these classes; the labels were learned from {many} answers.",
+        verdict=f"CLIP could not tell these classes; the labels were learned from {(truth >= 0).sum()} answers.",
         advice="With answers kept aside, the labels learned from the others agreed beyond chance by "
-        f"{learned.kappa:.2f} (Cohen's kappa). More answers make them better.",
+        f"{few.kappa:.2f} (Cohen's kappa). More answers make them better.",
     )
-    return replace(clip, reliability=reliability), learned.probabilities
+    return Start(few.probabilities, replace(clip, reliability=reliability), True)
 
 
 def _table(table: pd.DataFrame, answered: Answered) -> pd.DataFrame:
