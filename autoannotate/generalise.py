@@ -20,6 +20,7 @@ ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
 WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01)
 STRENGTHS = (1.0, 4.0, 16.0)  # of the ridge
 SHARPNESS = (2.0, 4.0, 8.0, 16.0)  # what the regression's scores are multiplied with before a softmax
+HEARSAY = 1.0 / ANSWER  # what foretelling another label counts when weights are chosen, beside foretelling an answer
 FEWEST = 8  # answers, below which nothing is learned
 LANDMARKS = 300
 USUAL = 0.8  # the share of right labels that the noise matrix leans towards, as in student.explain
@@ -60,12 +61,11 @@ def generalise(
     labels: NDArray[np.integer],
     answers: NDArray[np.integer],
     classes: int,
-    view: NDArray[np.float64] | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
     basis: (N, D), see `basis`. labels: (N,), those given before anyone answered. answers: (N,) class numbers, -1 where there is
-    none. view: another out-of-sample opinion, (N, K), heard beside the regression as far as the answers bear it out.
+    none.
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)
@@ -85,11 +85,6 @@ def generalise(
                 target = heard.posterior.copy()
             found.append((heard, weight))
     heard, weight = max(found, key=lambda each: each[0].foretold)
-    if view is not None:
-        other = np.log(np.clip(view, 1e-4, 1.0))
-        logs = np.log(np.clip(heard.belief, 1e-4, 1.0))
-        mixed = [_heard(m * logs + (1 - m) * s * other, labels, rows, truth) for m in (0.5, 0.0) for s in (1.0, 2.0)]
-        heard = max([heard, *mixed], key=lambda each: each.foretold)
     posterior = heard.posterior.copy()
     posterior[rows] = one_hot[truth]
     return Generalised(heard.belief, posterior, heard.noise, weight)
@@ -131,8 +126,9 @@ class Ridge:
 
 @dataclass(frozen=True)
 class _Heard:
-    """likelihood: of labels and answers, its logarithm. foretold: the mean logarithm of what each answer was given by all
-    else; bounded, since one surprise should not decide."""
+    """likelihood: of labels and answers, its logarithm. foretold: the logarithm of what each answer was given by all else,
+    bounded, since one surprise should not decide; and that of other labels, of which ANSWER count for one answer: answers are
+    not drawn at random, and without this a few of one class would make it everyone's."""
 
     belief: NDArray[np.float64]
     posterior: NDArray[np.float64]
@@ -165,5 +161,7 @@ def _heard(
         noise /= noise.sum(axis=1, keepdims=True)
     likelihood = joint.sum(axis=1)
     likelihood[rows] = joint[rows, truth]
-    foretold = float(np.log(posterior[rows, truth] + 1e-3).mean()) if len(rows) else 0.0
-    return _Heard(belief, posterior, noise, float(np.log(np.maximum(likelihood, 1e-9)).sum()), foretold)
+    logs = np.log(np.maximum(likelihood, 1e-9))
+    others = np.delete(logs, rows).sum() * HEARSAY
+    foretold = float(np.log(posterior[rows, truth] + 1e-3).sum() + others)
+    return _Heard(belief, posterior, noise, float(logs.sum()), foretold)

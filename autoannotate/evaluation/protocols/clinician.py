@@ -261,8 +261,7 @@ class Updated:
         asked = int((answers >= 0).sum())
         if self.corrected is None or asked >= 2 * self.since:
             self.corrected, self.since = self.correct(known), max(asked, 1)
-        outside = self.corrected.queue.out_of_sample
-        learned = generalise(self.basis, setup.given, known, classes, outside)
+        learned = generalise(self.basis, setup.given, known, classes)
         labels, posterior = self.corrected.labels, self.corrected.probabilities
         if learned is not None:
             labels, posterior = learned.posterior.argmax(axis=1), learned.posterior
