@@ -1,0 +1,102 @@
+"""What to ask next."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoannotate.errors import UsageError
+from autoannotate.neighbours import compact, nearest
+from autoannotate.strategies import DEFAULT, NEAR, STRATEGIES, Pool, order
+
+
+def make_pool(
+    n: int = 60, k: int = 3, seed: int = 0, answered: float = 0.0, blobs: int = 6, spread: float = 0.1, groups: int = 0
+) -> Pool:
+    """Images in round clusters; where opinions are divided is drawn at random."""
+    rng = np.random.default_rng(seed)
+    points = compact(np.eye(blobs, 8)[np.arange(n) % blobs] + spread * rng.normal(size=(n, 8)))
+    views = rng.dirichlet(np.ones(k), size=(2, n))
+    return Pool(
+        points=points,
+        neighbours=nearest(points, k=NEAR),
+        labels=views.mean(axis=0).argmax(axis=1),
+        views=views,
+        doubt=rng.random(n),
+        answered=rng.random(n) < answered,
+        groups=rng.integers(groups, size=n) if groups else np.arange(n),
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    name=st.sampled_from(sorted(STRATEGIES)),
+    n=st.integers(3, 40),
+    k=st.integers(1, 4),
+    answered=st.sampled_from([0.0, 0.3, 1.0]),
+    groups=st.sampled_from([0, 2, 12]),
+    size=st.integers(0, 50),
+)
+def test_every_strategy_asks_each_open_group_once(
+    name: str, n: int, k: int, answered: float, groups: int, size: int
+) -> None:
+    pool = make_pool(n, k, answered=answered, groups=groups, blobs=3)
+    asked = order(name, pool, size)
+    known = set(pool.groups[pool.answered].tolist())
+    open_groups = set(pool.groups.tolist()) - known
+    assert len(asked) == min(size, len(open_groups))
+    assert len(set(pool.groups[asked].tolist())) == len(asked)
+    assert not pool.answered[asked].any()
+    assert not known & set(pool.groups[asked].tolist())
+    assert np.array_equal(asked, order(name, pool, size))
+
+
+@pytest.mark.parametrize("name", sorted(STRATEGIES))
+def test_without_a_size_everything_is_ranked(name: str) -> None:
+    pool = make_pool(answered=0.2)
+    assert sorted(order(name, pool)) == np.flatnonzero(~pool.answered).tolist()
+
+
+def test_an_unknown_strategy_is_told_with_the_names_there_are() -> None:
+    with pytest.raises(UsageError, match="doubtful, informative, mixture, representative"):
+        order("clever", make_pool())
+    assert DEFAULT in STRATEGIES
+
+
+def test_doubtful_begins_with_the_most_suspicious() -> None:
+    pool = make_pool()
+    assert np.all(np.diff(pool.doubt[order("doubtful", pool)]) <= 0)
+
+
+def test_informative_begins_where_opinion_is_divided() -> None:
+    pool = make_pool()
+    views = np.broadcast_to([0.98, 0.01, 0.01], pool.views.shape).copy()
+    views[:, 7] = [0.49, 0.48, 0.03]  # between two classes
+    views[0, 11], views[1, 11] = [0.97, 0.02, 0.01], [0.02, 0.97, 0.01]  # each view is sure, of another class
+    pool = Pool(pool.points, pool.neighbours, pool.labels, views, pool.doubt, pool.answered, pool.groups)
+    assert order("informative", pool, 2).tolist() == [11, 7]
+
+
+def test_representative_asks_one_of_each_cluster_first() -> None:
+    pool = make_pool(n=90, blobs=6)
+    assert sorted(order("representative", pool, 6) % 6) == [0, 1, 2, 3, 4, 5]
+
+
+def test_representative_turns_to_clusters_without_an_answer() -> None:
+    pool = make_pool(n=90, blobs=6)
+    answered = np.isin(np.arange(90), [0, 1, 2, 6, 7, 8])
+    pool = Pool(pool.points, pool.neighbours, pool.labels, pool.views, pool.doubt, answered, pool.groups)
+    assert set(order("representative", pool, 3) % 6) <= {3, 4, 5}
+
+
+def test_a_mixture_is_mostly_uncertain_partly_suspicious_and_spread_out() -> None:
+    pool = make_pool(n=300, blobs=30)
+    asked = order("mixture", pool, 24).tolist()
+    uncertain = set(order("informative", pool, 60).tolist())
+    suspicious = set(order("doubtful", pool, 60).tolist())
+    assert len(uncertain & set(asked)) >= 14
+    assert len(suspicious & set(asked)) >= 5
+    near = pool.neighbours.index[:, :3]
+    assert not any(other in asked for row in asked for other in near[row])
