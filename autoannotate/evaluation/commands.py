@@ -143,11 +143,12 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from autoannotate.evaluation.report import in_words, points, signed
+    from autoannotate.evaluation.report import in_words, less_is_better, points, signed
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("method", no_wrap=True)
     first = headline[0]
+    worst = "max" if less_is_better(summary["protocol"], first) else "min"
     for name in (
         f"{in_words(first)} %",
         "least",
@@ -159,7 +160,7 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
     against = summary["differences"].get(summary["baseline"], {})
     for method, metrics in summary["methods"].items():
         found, difference = metrics.get(first), against.get(method, {}).get(first)
-        cells = [points(found["mean"]), points(found["min"])] if found else ["–", "–"]
+        cells = [points(found["mean"]), points(found[worst])] if found else ["–", "–"]
         cells.append(signed(difference["mean"]) if difference else "")
         cells += [points(metrics[name]["mean"]) if name in metrics else "–" for name in headline[1:]]
         table.add_row(method, *cells, str(summary["failed"][method] or ""))
