@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 BASELINE = "random"
 HEADLINE = ("reviewed_to_99", "area", "label_area")
+LOWER = frozenset({"reviewed_to_99", "reviewed_to_99_labels"})
 OPTIONS = frozenset({"count", "noise", "test", "pixels", "model", "fast", "error"})
 CURVE = Curve("reviewed", "accuracy", "share of the set reviewed", "labels that are right")
 LEAST = 20  # images of a class: enough for both sides of the split
