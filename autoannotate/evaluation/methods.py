@@ -56,8 +56,7 @@ def cnn(problem: Problem) -> Solution:
     from autoannotate.probe import standardised
     from autoannotate.student import train_student
 
-    points, k = standardised(problem.features), len(problem.class_names)
-    outside = cleanlab.cross_validated(points, problem.given, problem.train, k, problem.seed)
+    outside = cleanlab.out_of_sample(problem, standardised(problem.features))
     student = train_student(
         problem.images,
         problem.features,
