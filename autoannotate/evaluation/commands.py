@@ -151,7 +151,7 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
     worst = "max" if less_is_better(summary["protocol"], first) else "min"
     for name in (
         f"{in_words(first)} %",
-        "least",
+        "worst",
         f"to {summary['baseline']}",
         *(f"{in_words(n)} %" for n in headline[1:]),
     ):

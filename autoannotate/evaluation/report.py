@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+import re
 from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from autoannotate import tables
 from autoannotate.evaluation import plots
+from autoannotate.evaluation.methods import METHODS
 from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
 from autoannotate.evaluation.protocols import find_protocol
 from autoannotate.evaluation.runner import Evaluation
@@ -216,11 +218,10 @@ def drawn(evaluation: Evaluation) -> dict[str, bytes]:
 def in_words(metric: str) -> str:
     """A metric's name for people.
 
-    >>> in_words("recall_at_5"), in_words("macro_f1")
-    ('recall at 5%', 'macro F1')
+    >>> in_words("recall_at_5"), in_words("reviewed_to_99_labels"), in_words("macro_f1")
+    ('recall at 5%', 'reviewed to 99% labels', 'macro F1')
     """
-    words = NAMES.get(metric, metric.replace("_", " "))
-    return f"{words}%" if words.startswith("recall at ") and words[-1].isdigit() else words
+    return NAMES.get(metric) or re.sub(r" (at|to) (\d+)", r" \1 \2%", metric.replace("_", " "))
 
 
 def capital(words: str) -> str:
@@ -269,7 +270,7 @@ def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, by
         "table": method_rows(summary, names, module.BASELINE),
         "best": {name: best_of(summary, name) for name in names},
         "less": [name for name in names if less_is_better(evaluation.protocol, name)],
-        "words": METHODS_IN_WORDS,
+        "words": METHODS_IN_WORDS if set(module.methods()) <= set(METHODS) else {},
         "story": story(evaluation, summary),
         "pictures": [(name, base64.b64encode(data).decode()) for name, data in pictures.items()],
         "few": next(
