@@ -333,7 +333,7 @@ def test_nearly_identical_images_are_answered_once_unless_asked_for_one_by_one(
     features[4] = features[3] + 1e-4
     keep_features(tmp_path, run, features)
     open_page(page, serve(run, "--reader", "Ana"), of=4)  # 0 with 2 (and 20, no suspect), 1, 3 with 4, 5
-    page.get_by_text("Nearly identical: your answer is for all 3").wait_for()
+    page.get_by_text("Nearly identical: one answer for all 3").wait_for()
     page.keyboard.press("1")
     shown(page, 2, of=4)
     eventually(lambda: said(run) == dict.fromkeys(["scans/0000.png", "scans/0002.png", "scans/0020.png"], "chest"))

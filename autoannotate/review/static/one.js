@@ -172,7 +172,7 @@ function writeGroup(one, details) {
   const split = document.querySelector('[data-do="split"]');
   split.setAttribute("aria-pressed", String(state.alone));
   $("sameTitle").textContent = state.alone ? "Nearly identical, answered one by one"
-    : `Nearly identical: your answer is for ${alike === 1 ? "both" : `all ${alike + 1}`}`;
+    : `Nearly identical: one answer for ${alike === 1 ? "both" : `all ${alike + 1}`}`;
 }
 
 export function split() {
@@ -295,7 +295,7 @@ export async function said() {
 
 export function buildClasses(names, choose) {
   const box = $("classes");
-  box.className = `classes${names.length > 4 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
+  box.className = `classes${names.length > 3 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
   box.replaceChildren(...names.map((name, i) => {
     const button = make("button", { type: "button", onclick: () => choose(name) });
     button.dataset.label = name;
