@@ -93,7 +93,7 @@ def queue_of(folder: Path, n: int = 6, suspects: int | None = None, draw: bool =
     """A run whose first images are suspects, suggested breast, with features in a cache of its own."""
     paths = [f"scans/{i:04d}.png" for i in range(n)]
     run = make_run(folder / "images", paths, CLASSES, draw=draw)
-    table = run.table.assign(suspect=[int(i < (suspects or n)) for i in range(n)])
+    table = run.table.assign(suspect=[int(i < (n if suspects is None else suspects)) for i in range(n)])
     doubted = table[table["suspect"] == 1]
     queue = type(table)(
         {
@@ -197,6 +197,19 @@ def test_undo_goes_back_any_number_of_times_and_over_a_restart(
     page.keyboard.press("3")
     shown(page, 2)
     eventually(lambda: said(run) == {"scans/0000.png": "brain"})
+
+
+def test_where_nothing_is_in_doubt_the_others_come_most_doubtful_first(
+    page: Any, tmp_path: Path, serve: Callable[..., Server]
+) -> None:
+    run = queue_of(tmp_path, 3, suspects=0)
+    open_page(page, serve(run, "--reader", "Ana"), of=3)
+    assert "scans/0000.png" in page.locator("#path").text_content(), "its score is the highest"
+    for number in (1, 2, 3):
+        shown(page, number, of=3)
+        page.keyboard.press("Enter")
+    page.get_by_role("heading", name="All answered").wait_for()
+    assert list(said(run).values()) == ["chest", "breast", "brain"]
 
 
 def test_a_key_held_down_is_one_answer(page: Any, run: Path, serve: Callable[..., Server]) -> None:

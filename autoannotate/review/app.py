@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field
 from autoannotate.errors import AutoannotateError, OutputError, UnreadableImageError
 from autoannotate.images import ImageRef
 from autoannotate.review import pictures
-from autoannotate.review.desk import ChangedError, Desk, check_reader
+from autoannotate.review.desk import Desk, check_reader
+from autoannotate.review.files import ChangedError
 
 STATUS = {ChangedError: 409, UnreadableImageError: 410, OutputError: 507}
 
@@ -89,7 +90,7 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
     @app.get("/api/looks")
     def looks(number: Annotated[list[int], Query(max_length=100)]) -> list[dict[str, Any]]:
         rows = [desk.row(one) for one in number]
-        return [{"id": row.id, "path": row.path, **desk.look(row.path).__dict__} for row in rows]
+        return [{"id": row.id, "path": row.path, **desk.files.look(row.path).__dict__} for row in rows]
 
     @app.get("/api/items/{number}/said")
     def said(number: int, reader: str) -> list[str]:
@@ -112,13 +113,14 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
         return _picture(number, v, "application/octet-stream", pictures.values)
 
     def _picture(number: int, version: str, kind: str, make: Any) -> Response:
-        ref: ImageRef = desk.ref(number, version)
+        files, path = desk.files, desk.row(number).path
+        ref: ImageRef = files.ref(path, version)
         try:
             content = make(ref)
         except UnreadableImageError as error:
-            desk.cannot_read(version, str(error))
+            files.cannot_read(version, str(error))
             raise
-        desk.ref(number, version)  # once more: what was read is what was asked for
+        files.ref(path, version)  # once more: what was read is what was asked for
         return Response(content, media_type=kind)
 
     @app.post("/api/answers")

@@ -15,23 +15,16 @@ from typing import Any
 from autoannotate import tables
 from autoannotate.annotations import Annotations
 from autoannotate.answers import Answer, AnswerStore
-from autoannotate.errors import AutoannotateError, InputError, UnreadableImageError
-from autoannotate.images import ImageRef, fingerprint, stamp
+from autoannotate.errors import InputError
+from autoannotate.images import ImageRef
 from autoannotate.progress import Track, silent
+from autoannotate.review.agreement import agreement, disputed, said
+from autoannotate.review.files import ChangedError, Files
 from autoannotate.review.lookalikes import LookAlikes
 
 LONGEST_NAME = 60
 LONGEST_NOTE = 4000
 MOST_AT_ONCE = 500
-COPIED = 0.5  # when more of the files than this bear another date, the folder was copied and not each picture replaced
-
-
-class ChangedError(AutoannotateError):
-    """The answer is about a picture that is no longer the one in the file."""
-
-    def __init__(self, paths: Sequence[str]) -> None:
-        self.paths = list(paths)
-        super().__init__("The file changed while you looked at it: nothing was kept. Look at it again, then answer.")
 
 
 @dataclass(frozen=True)
@@ -51,15 +44,6 @@ class Row:
     reason: str
 
 
-@dataclass(frozen=True)
-class Look:
-    """How an image's file is now: ok, changed since the run, gone or unreadable; and what it is known by."""
-
-    state: str
-    fingerprint: str
-    message: str = ""
-
-
 class Desk:
     """A run and its answers, for any number of readers at once."""
 
@@ -67,7 +51,6 @@ class Desk:
         self.folder, self.store, self._track = folder, store, track
         self.refs = {ref.path: ref for ref in images}
         self._lock = threading.Lock()
-        self._unreadable: dict[str, str] = {}
         self._load()
 
     def _load(self) -> None:
@@ -94,7 +77,7 @@ class Desk:
         ]
         self.by_path = {row.path: row for row in self.rows}
         self.suspects = list(queue)
-        self._stamps, self.copied = self._known_stamps()
+        self.files = Files(list(self.by_path), self.refs, annotations.run.get("stamps"))
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
 
     def _version(self) -> tuple[int, int]:
@@ -110,18 +93,6 @@ class Desk:
             if self._version() != self._loaded:
                 self._load()
 
-    def _known_stamps(self) -> tuple[dict[str, str], bool]:
-        """How each file was when it was labelled, and whether the folder looks copied since; as it is now if not known."""
-        now = {row.path: stamp(self.refs[row.path]) if row.path in self.refs else "" for row in self.rows}
-        text = self.annotations.run.get("stamps")
-        if not isinstance(text, str) or len(text) != 8 * len(self.rows):
-            return now, False
-        known = {row.path: text[8 * i : 8 * i + 8] for i, row in enumerate(self.rows)}
-        here = [path for path, mark in now.items() if mark]
-        differ = sum(now[path] != known[path] for path in here)
-        copied = len(here) > 1 and differ > COPIED * len(here)
-        return (now, True) if copied else (known, False)
-
     # What a reader sees
 
     def session(self, reader: str) -> dict[str, Any]:
@@ -135,7 +106,7 @@ class Desk:
             "readers": self.store.readers(),
             "lookalikes": self.lookalikes.state,
             "note": self.lookalikes.note,
-            "copied": self.copied,
+            "copied": self.files.copied,
             "meaningful": bool((self.annotations.run.get("reliability") or {}).get("meaningful", True)),
             "labels": {name: sum(row.label == name for row in self.rows) for name in self.classes},
             **self.progress(reader),
@@ -176,7 +147,9 @@ class Desk:
             rows = [row for row in self.rows if row.path not in queued and row.source != "clinician"]
             return self._items([row.path for row in sorted(rows, key=lambda row: -row.score)], mine)
         if which == "disagreements":
-            return [{**item, "reason": "Other readers disagree, or were not sure."} for item in self._disputed(reader)]
+            found = set(disputed(self._standing(), self.classes, reader))
+            items = self._items([row.path for row in self.rows if row.path in found], mine)
+            return [{**item, "reason": "Other readers disagree, or were not sure."} for item in items]
         raise InputError(f"There is no queue {which!r}.")
 
     def grid(self, reader: str, label: str, order: str = "doubtful", most: int = 400) -> dict[str, Any]:
@@ -239,7 +212,7 @@ class Desk:
         return {
             "id": row.id,
             "path": row.path,
-            **self.look(row.path).__dict__,
+            **self.files.look(row.path).__dict__,
             "neighbours": [self._beside(path, mine) for path in found.neighbours.get(row.path, ())],
             "group": [self._beside(path, mine) for path in found.groups.get(row.path, ()) if path != row.path],
             "lookalikes": self.lookalikes.state,
@@ -248,46 +221,19 @@ class Desk:
     def _beside(self, path: str, mine: Mapping[str, Answer]) -> dict[str, Any]:
         row, answer = self.by_path[path], mine.get(path)
         label = row.label if answer is None else answer.label or answer.verdict
-        return {"id": row.id, "path": path, "label": label, "yours": answer is not None, **self.look(path).__dict__}
+        return {
+            "id": row.id,
+            "path": path,
+            "label": label,
+            "yours": answer is not None,
+            **self.files.look(path).__dict__,
+        }
 
     def row(self, number: int) -> Row:
         """The image of a number. Raises `InputError` where there is none."""
         if not 0 <= number < len(self.rows):
             raise InputError("The run has no such image.")
         return self.rows[number]
-
-    def ref(self, number: int, version: str) -> ImageRef:
-        """Where the picture of a number is, if it is still the one known by `version`.
-
-        Raises `UnreadableImageError` where it is gone and `ChangedError` where it is another.
-        """
-        row = self.row(number)
-        now = self.look(row.path)
-        if now.state == "gone":
-            raise UnreadableImageError(now.message)
-        if version != now.fingerprint:
-            raise ChangedError([row.path])
-        return self.refs[row.path]
-
-    def look(self, path: str) -> Look:
-        """How the file of an image is now."""
-        ref = self.refs.get(path)
-        if ref is None:
-            return Look("gone", "", "The file is not where the run found it.")
-        try:
-            mark = fingerprint(ref)
-        except UnreadableImageError as error:
-            return Look("gone", "", str(error))
-        if mark in self._unreadable:
-            return Look("unreadable", mark, self._unreadable[mark])
-        if stamp(ref) != self._stamps.get(path):
-            said = "The file changed since it was labelled: what the machine says is about the picture it was before."
-            return Look("changed", mark, said)
-        return Look("ok", mark)
-
-    def cannot_read(self, version: str, why: str) -> None:
-        """Remember that a picture cannot be shown, so that nobody can label it unseen."""
-        self._unreadable[version] = why
 
     # What a reader says
 
@@ -307,7 +253,7 @@ class Desk:
                 raise InputError(f"{path} is not an image of this run.")
             if label is not None and label not in self.classes:
                 raise InputError(f"{label!r} is not one of the classes of this run.")
-            now = self.look(path)
+            now = self.files.look(path)
             if now.fingerprint != one["fingerprint"]:
                 changed.append(path)
             if now.state in ("gone", "unreadable") and verdict not in ("unsure", "discard"):
@@ -334,51 +280,12 @@ class Desk:
     # Several readers
 
     def agreement(self, reader: str) -> dict[str, Any]:
-        """How the readers agree: numbers only, so that looking at them leaves everybody blind."""
-        together, answers = self._together()
-        counts = {name: sum(a.reader == name for a in answers) for name in together.readers}
-        paths = {name: {a.path for a in answers if a.reader == name} for name in together.readers}
-        shared = [settled for settled in together.images.values() if len(settled.readers) > 1]
-        return {
-            "readers": [
-                {"name": name, "answered": counts[name], "quality": quality}
-                for name, quality in together.readers.items()
-            ],
-            "pairs": [
-                {"first": a, "second": b, "kappa": kappa, "shared": len(paths[a] & paths[b])}
-                for (a, b), kappa in together.cohen.items()
-            ],
-            "fleiss": together.fleiss,
-            "images": len(together.images),
-            "shared": len(shared),
-            "agreed": sum(settled.agreed for settled in shared),
-            "disagreements": len(together.disagreements),
-            "for_you": sum(not item["answer"] for item in self._disputed(reader)),
-        }
+        """How the readers agree, see `agreement.agreement`."""
+        return agreement(self._standing(), self.classes, reader)
 
     def said(self, number: int, reader: str) -> list[str]:
-        """What other readers said of an image that is in dispute, without their names."""
-        path = self.row(number).path
-        together, answers = self._together()
-        if path not in together.disagreements:
-            return []
-        return sorted(a.label or a.verdict for a in answers if a.path == path and a.reader != reader)
-
-    def _disputed(self, reader: str) -> list[dict[str, Any]]:
-        """The disagreements of others, and those that this reader has answered as a third."""
-        from autoannotate.consensus import consensus
-
-        answers = self._standing()
-        mine = {answer.path: answer for answer in answers if answer.reader == reader}
-        others = consensus([answer for answer in answers if answer.reader != reader], self.classes)
-        disputed = [path for path in others.disagreements if path not in mine or len(others.images[path].readers) > 1]
-        return self._items(sorted(disputed, key=lambda path: self.by_path[path].id), mine)
-
-    def _together(self) -> tuple[Any, list[Answer]]:
-        from autoannotate.consensus import consensus
-
-        answers = self._standing()
-        return consensus(answers, self.classes), answers
+        """What others said of an image that this reader is asked to settle."""
+        return said(self._standing(), self.classes, self.row(number).path, reader)
 
     def _standing(self) -> list[Answer]:
         return [answer for answer in self.store.current() if answer.path in self.by_path]

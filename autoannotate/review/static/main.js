@@ -11,6 +11,7 @@ import { forgetAll } from "./pictures.js";
 const keep = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } },
   set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private window */ } } };
 const state = one.state;
+const { left } = one;
 let queueFor = null;
 
 if (location.search) history.replaceState(null, "", "/");  // the token stays out of sight and out of bookmarks
@@ -51,6 +52,11 @@ async function queue(which, at = -1) {
   if (mine !== way) return;
   queueFor = which;
   view("one");
+  if (which === "suspects" && !found.items.length && state.session.images) {
+    await queue("rest");  // nothing is in doubt: the other labels, the most doubtful first
+    if (mine === way && left()) say("No label is in doubt. These are the others, the most doubtful first.");
+    return;
+  }
   if (one.start(found.items, which, at)) { $("viewer").focus({ preventScroll: true }); watch(found.lookalikes); } else done(which);
 }
 
