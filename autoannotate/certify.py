@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from autoannotate.consensus import Settled
 
 COLUMNS = ("path", "label", "confidence", "source")
-ERRORS = 1  # found in the sample, and the whole set can still be promised: what the default budget allows for
+ERRORS = 3  # found in the sample, and the whole set can still be promised: what the default budget allows for
+FEW_ERRORS = 1  # the same where the run expects so few errors that three would be a surprise
 SALT = 89
 THEOREM = (
     "Exact simultaneous bounds on the errors missed among the j most confident labels, for all j together, under simple "
@@ -136,12 +137,14 @@ def draw_sample(
     budgets: Sequence[int] = (),
     seed: int = 0,
     earlier: int = 0,
+    labels_sha256: str = "",
 ) -> Sample:
     """Draw the images to review, at random among those that no clinician has answered.
 
-    answers: those known by now. budgets: how many to review; else the fewest with which all labels could be promised though
-    `ERRORS` of them is found wrong; several let the sample grow. The same labels, answers and seed give the same order, so
-    that a larger sample holds the smaller one. Raises `UsageError` for shares or counts that cannot be, and `InputError`
+    answers: those known by now. budgets: how many to review; else the fewest with which all labels could be promised
+    though three of them are found wrong (see `expected`); several let the sample grow. The same labels, answers and seed
+    give the same order, so that a larger sample holds the smaller one. earlier: see `Sample`. labels_sha256: the
+    fingerprint of the labels, if it is known. Raises `UsageError` for shares or counts that cannot be, and `InputError`
     where no label is left to draw.
 
     >>> sample = draw_sample(annotations, max_error=0.02)                              # doctest: +SKIP
@@ -154,7 +157,11 @@ def draw_sample(
     if not images:
         raise InputError("Clinicians have answered every image of this run: no label is left to draw a sample from.")
     if not budgets:
-        budgets = [sample_size(images, confidence, allowed(max_error, len(annotations.table)), ERRORS)]
+        budgets = [
+            sample_size(
+                images, confidence, allowed(max_error, len(annotations.table)), expected(annotations, max_error)
+            )
+        ]
     sample = Sample(
         paths=(),
         before=tuple(path for path in annotations.table["path"] if path in before),
@@ -164,7 +171,7 @@ def draw_sample(
         budgets=tuple(sorted({min(budget, images) for budget in budgets})),
         look=0,
         seed=seed,
-        labels_sha256=fingerprint(annotations),
+        labels_sha256=labels_sha256 or fingerprint(annotations),
         earlier=earlier,
     )
     return grown(annotations, sample)
@@ -192,12 +199,17 @@ def missing(annotations: Annotations, sample: Sample, answers: Iterable[Answer])
 
 
 def certify(
-    annotations: Annotations, sample: Sample, answers: Iterable[Answer], max_error: float | None = None
+    annotations: Annotations,
+    sample: Sample,
+    answers: Iterable[Answer],
+    max_error: float | None = None,
+    labels_sha256: str = "",
 ) -> Certificate:
     """The largest set of labels of which at most `max_error` is wrong, with the confidence that the sample was drawn for.
 
-    max_error: another share than the sample was drawn for, if any; the bounds hold for all together. Raises `InputError`
-    where the labels are not those that the sample was drawn for, or where answers are missing.
+    max_error: another share than the sample was drawn for, if any; the bounds hold for all together. labels_sha256: the
+    fingerprint of the labels, if it is known. Raises `InputError` where the labels are not those that the sample was drawn
+    for, or where answers are missing.
 
     >>> certificate = certify(annotations, sample, AnswerStore("run").current())       # doctest: +SKIP
     >>> certificate.statement                                                          # doctest: +SKIP
@@ -205,7 +217,7 @@ def certify(
     """
     max_error = sample.max_error if max_error is None else max_error
     _check(max_error, sample.confidence, sample.budgets)
-    if fingerprint(annotations) != sample.labels_sha256:
+    if (labels_sha256 or fingerprint(annotations)) != sample.labels_sha256:
         raise InputError("The labels have changed since the sample was drawn: draw a new one for the labels of now.")
     settled = _settled(annotations, answers)
     if left := [path for path in sample.paths if path not in settled]:
@@ -213,7 +225,7 @@ def certify(
             f"{len(left):,} of {len(sample.paths):,} images of the sample have no answer, {left[0]} first."
         )
 
-    table = annotations.table.iloc[ranking(annotations.table)].reset_index(drop=True)
+    table = annotations.table.iloc[ranking(annotations.table)]
     paths, labels = table["path"].to_numpy(), table["label"].to_numpy(dtype=object)
     truth = np.array(
         [_truth(settled.get(path), label) for path, label in zip(paths, labels, strict=True)], dtype=object
@@ -221,7 +233,8 @@ def certify(
     answered = np.array([path in settled for path in paths]) | (table["source"] == "clinician").to_numpy()
     of_class = np.array([label is not None for label in truth])
     known, left_out = answered & of_class, answered & ~of_class
-    sampled, before = np.isin(paths, sample.paths), np.isin(paths, sample.before)
+    drawn, earlier = set(sample.paths), set(sample.before)
+    sampled, before = np.array([path in drawn for path in paths]), np.array([path in earlier for path in paths])
     wrong = sampled & (truth != labels)
 
     drawn_from = ~before
@@ -236,7 +249,7 @@ def certify(
         label=np.where(known, truth, labels),
         confidence=np.where(known, 1.0, table["confidence"]),
         source=np.where(known, "clinician", table["source"]),
-    )[members].sort_values("path", key=lambda path: path.map({p: i for i, p in enumerate(annotations.table["path"])}))
+    )[members].sort_index()
     return Certificate(
         table=certified[list(COLUMNS)].reset_index(drop=True),
         sample=sample,
@@ -248,18 +261,28 @@ def certify(
         found=int(wrong.sum()),
         in_set=int((wrong & confident).sum()),
         unsettled=int((sampled & left_out).sum()),
-        least_confidence=float(table["confidence"][unreviewed].min()) if unreviewed.any() else None,
+        least_confidence=float(table["confidence"].to_numpy()[unreviewed].min()) if unreviewed.any() else None,
     )
 
 
 def ranking(table: pd.DataFrame) -> NDArray[np.int64]:
-    """The rows of labels.csv in the order in which sets grow, (N,): no suspects first, then by confidence.
+    """The rows of labels.csv in the order in which sets grow, (N,): by confidence, and by doubt where that is equal.
 
     Any order that was fixed before the answers keeps the promise; one that leaves the wrong labels to the end makes the
     promised set large.
     """
     path = np.arange(len(table))  # rows are in path order
-    return np.lexsort((path, table["suspect_score"], -table["confidence"], table["suspect"])).astype(np.int64)
+    return np.lexsort((path, table["suspect_score"], -table["confidence"])).astype(np.int64)
+
+
+def expected(annotations: Annotations, max_error: float) -> int:
+    """How many errors found the default sample allows for, by the run's own estimate of its error rate.
+
+    The answers have no part in it, so the promise is the same whatever the estimate is worth; only the work is not. With
+    fewer the sample is small, and an unlucky draw leaves nothing promised.
+    """
+    rate = annotations.run.get("estimated_error_rate")
+    return FEW_ERRORS if rate is not None and rate <= max_error / 4 else ERRORS
 
 
 def allowed(max_error: float, labels: int) -> int:

@@ -499,11 +499,12 @@ def test_python_makes_a_certificate_without_files(run: Path) -> None:
     assert certificate.statement.startswith(f"Among the {len(certificate.table)} labels")
 
 
-def test_sets_grow_from_the_most_confident_label_to_the_suspects(run: Path) -> None:
+def test_sets_grow_by_confidence_and_by_doubt_where_that_is_equal(run: Path) -> None:
     table = Annotations.load(run).table.copy()
-    table.loc[:20, "suspect"] = 1
+    table["confidence"] = table["confidence"].round(1)
+    table["suspect_score"] = np.random.default_rng(2).random(400)
     order = ranking(table)
     assert sorted(order) == list(range(400))
     ranked = table.iloc[order]
-    assert ranked["suspect"].is_monotonic_increasing
-    assert all(rows["confidence"].is_monotonic_decreasing for _, rows in ranked.groupby("suspect"))
+    assert ranked["confidence"].is_monotonic_decreasing
+    assert all(rows["suspect_score"].is_monotonic_increasing for _, rows in ranked.groupby("confidence"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from autoannotate.annotations import LABELS, SUSPECTS, UNREADABLE, Annotations
 from autoannotate.answers import Answer
-from autoannotate.certify import certify, draw_sample
+from autoannotate.certify import certify, draw_sample, fingerprint
 from autoannotate.errors import UsageError
 from autoannotate.evaluation.protocols import noise
 from autoannotate.evaluation.study import Outcome
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 BASELINE = "given"
 DEFAULT = ("given", "knn", "ours")
 HEADLINE = ("promise_kept", "certified", "reviewed")
+LOWER = frozenset({"reviewed", "set_error", "error", "found"})
 OPTIONS = frozenset({"count", "noise", "pixels", "model", "fast", "max_error"})
 CURVE = None
 REUSE = 20
@@ -50,10 +51,10 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
     """
     first = min(study.samples)
     labelled = first + (seed - first) // REUSE * REUSE
-    annotations, truth = study.once(f"labels by {method}", labelled, lambda: make_annotations(study, labelled, method))
-    sample = draw_sample(annotations, max_error=study.options.max_error, seed=seed)
+    annotations, truth, name = study.once(method, labelled, lambda: make_annotations(study, labelled, method))
+    sample = draw_sample(annotations, max_error=study.options.max_error, seed=seed, labels_sha256=name)
     answers = [Answer(path, CLINICIAN, "label", truth[path]) for path in sample.paths]
-    certificate = certify(annotations, sample, answers)
+    certificate = certify(annotations, sample, answers, labels_sha256=name)
 
     table = certificate.table
     wrong = int((table["label"] != table["path"].map(truth)).sum())
@@ -70,15 +71,16 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
     )
 
 
-def make_annotations(study: Study, seed: int, method: str) -> tuple[Annotations, dict[str, str]]:
-    """What a method makes of noisy labels, as a run would have it, and the true class of each path."""
+def make_annotations(study: Study, seed: int, method: str) -> tuple[Annotations, dict[str, str], str]:
+    """What a method makes of noisy labels, as a run would have it; the true class of each path; the labels' fingerprint."""
     from autoannotate.evaluation.methods import solve
 
     problem, truth = noise.make_problem(study, seed)
     solution = solve(method, replace(problem, student="none"))
     names = np.array(problem.class_names, dtype=object)
     known = dict(zip(problem.image_names, names[truth], strict=True))
-    return as_annotations(solution, list(problem.image_names), names, problem.given), known
+    annotations = as_annotations(solution, list(problem.image_names), names, problem.given)
+    return annotations, known, fingerprint(annotations)
 
 
 def as_annotations(solution: Solution, paths: list[str], names: np.ndarray, given: np.ndarray) -> Annotations:
