@@ -383,7 +383,7 @@ def test_a_replaced_or_vanished_image_is_shown_as_such_and_never_labelled_unseen
     for number in (2, 3, 4):
         shown(page, number)
         page.keyboard.press("1")
-    page.get_by_text("This image cannot be shown").wait_for()
+    page.get_by_text("This image cannot be shown").wait_for()  # though it was loaded ahead, before it vanished
     page.keyboard.press("1")
     page.keyboard.press("Enter")
     page.wait_for_timeout(300)

@@ -64,7 +64,16 @@ export async function showAt(index) {
     beside(one, shown.details);
     say(spoken(one, shown.details));
     ahead();
+    check(mine, shown);
   }, 0));
+}
+
+async function check(mine, { details, since }) {  // it was loaded ahead: is the file still the same?
+  if (performance.now() - since < 500) return;
+  const [now] = await api.bytes("looks", { number: details.id }).then((answer) => answer.json()).catch(() => [null]);
+  if (!now || mine !== turn || now.fingerprint === details.fingerprint) return;
+  forget(details.id);
+  showAt(state.at);
 }
 
 function ahead() {  // what comes next is loaded while this one is looked at

@@ -6,18 +6,19 @@ const KEPT = 24;
 const loaded = new Map();  // number of the image → promise of { details, image, url }
 
 async function load(id) {
+  const since = performance.now();
   const details = await get(`items/${id}`);
-  if (details.state === "gone" || details.state === "unreadable") return { details, image: null };
+  if (details.state === "gone" || details.state === "unreadable") return { details, image: null, since };
   try {
     const blob = await (await bytes(`items/${id}/view`, { v: details.fingerprint })).blob();
     const image = new Image();
     image.src = URL.createObjectURL(blob);
     await image.decode();
-    return { details, image };
+    return { details, image, since };
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 409) return load(id);  // it changed between the two questions
-    return { details: { ...details, state: "unreadable", message: error.message }, image: null };
+    return { details: { ...details, state: "unreadable", message: error.message }, image: null, since };
   }
 }
 
