@@ -79,11 +79,11 @@ def labelling_config(classes: list[str]) -> str:
     return (
         "<View>\n"
         '  <Header value="$question" size="5"/>\n'
-        f'  <Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true" '
-        'contrastControl="true"/>\n'
         f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="single" showInline="true" required="true">\n'
         f"{''.join(lines)}"
         "  </Choices>\n"
+        f'  <Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true" '
+        'contrastControl="true"/>\n'
         f'  <TextArea name="{NOTE}" toName="{IMAGE}" placeholder="Note" rows="1" maxSubmissions="1"/>\n'
         "</View>\n"
     )
