@@ -654,8 +654,10 @@ def _as_called(context: typer.Context) -> dict[str, Any]:
 def _to_stdout(annotations: Annotations, format: str, what: Literal["suspects", "all"]) -> None:
     import tempfile
 
+    from autoannotate.exports import find_format
+
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "export"
+        path = Path(folder) / f"export{find_format(format).SUFFIX}"
         annotations.export(format, path, what)
         if path.is_dir():
             raise UsageError(f"The format {format} is a folder of files, not a stream: give a path with --out.")

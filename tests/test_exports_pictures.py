@@ -155,6 +155,14 @@ def test_label_studio_tasks_hold_picture_doubt_and_prediction(run: Annotations, 
             assert np.array_equal(np.asarray(image.convert("RGB")), np.asarray(run.read_image(path)))
 
 
+def test_a_label_studio_folder_has_all_that_belongs_together(run: Annotations, tmp_path: Path) -> None:
+    assert run.export("label-studio", tmp_path / "out", link="copy") == [tmp_path / "out"]
+    names = [path.relative_to(tmp_path / "out").as_posix() for path in made(tmp_path / "out")]
+    assert names == ["tasks-images/a.png", "tasks.config.xml", "tasks.json"]
+    (task,) = json.loads((tmp_path / "out" / "tasks.json").read_text())
+    assert task["data"]["image"] == "/data/local-files/?d=tasks-images/a.png"
+
+
 def test_the_labelling_config_offers_the_classes_and_the_other_verdicts(tmp_path: Path) -> None:
     run = make_run(tmp_path / "scans", classes=('a "quoted" & <odd> one', "breast"))
     run.export("label-studio", tmp_path / "tasks.json")

@@ -1,5 +1,6 @@
 """Label Studio: tasks with the machine's labels as predictions (tasks.json) and the labelling config (tasks.config.xml).
 
+A name that ends in `.json` is the file of tasks, and the rest lies beside it; any other name is a folder with all of it.
 By default the pictures are inside tasks.json as data URIs, so that a project needs this file and the config and nothing
 else. With --link copy or hard they lie in tasks-images/, which Label Studio must be allowed to serve (`next_step`). Tasks
 come in the order of the queue. Written by hand: label-studio-sdk, which only wraps the same JSON, caps NumPy.
@@ -34,6 +35,7 @@ _SHOWN = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
 
 def next_step(path: Path, what: What, link: str) -> str:
     """What to do with the files."""
+    path = _tasks_file(path)
     steps = [
         "In Label Studio",
         "1. Create a project.",
@@ -55,19 +57,21 @@ def write(order: Order) -> None:
 
     Raises `InputError` where the tasks would be larger than Label Studio takes.
     """
+    file = _tasks_file(order.path)
+    file.parent.mkdir(exist_ok=True)
     size = 0
-    with order.path.open("w", encoding="utf-8", newline="\n") as file:
-        for number, task in enumerate(_tasks(order)):
+    with file.open("w", encoding="utf-8", newline="\n") as stream:
+        for number, task in enumerate(_tasks(order, file)):
             text = json.dumps(task)
             size += len(text)
             if size > MOST_BYTES:
                 raise InputError(
-                    f"With the pictures inside, {order.path.name} would be over 250 MB, which Label Studio does not take: "
+                    f"With the pictures inside, {file.name} would be over 250 MB, which Label Studio does not take: "
                     "write them as files with --link copy or --link hard."
                 )
-            file.write(("[\n" if number == 0 else ",\n") + text)
-        file.write("\n]\n" if size else "[]\n")
-    _config(order.path).write_text(labelling_config(order.annotations.classes), encoding="utf-8")
+            stream.write(("[\n" if number == 0 else ",\n") + text)
+        stream.write("\n]\n" if size else "[]\n")
+    _config(file).write_text(labelling_config(order.annotations.classes), encoding="utf-8")
 
 
 def labelling_config(classes: list[str]) -> str:
@@ -89,14 +93,14 @@ def labelling_config(classes: list[str]) -> str:
     )
 
 
-def _tasks(order: Order) -> Iterator[dict[str, Any]]:
+def _tasks(order: Order, file: Path) -> Iterator[dict[str, Any]]:
     version = f"autoannotate {order.annotations.run.get('version', '')}".strip()
     for record, picture in pictures(order, BROWSERS):
         choice = {"choices": [record["label"]]}
         result = [{"id": CHOICE, "from_name": CHOICE, "to_name": IMAGE, "type": "choices", "value": choice}]
         yield {
             "data": {
-                "image": _address(order, picture),
+                "image": _address(order, picture, file),
                 "question": _question(record),
                 **{name: record[name] for name in _SHOWN if name in record},
             },
@@ -113,13 +117,17 @@ def _question(record: dict[str, Any]) -> str:
     return f"{said}{perhaps}: {record['reason']}"
 
 
-def _address(order: Order, picture: Picture) -> str:
+def _address(order: Order, picture: Picture, file: Path) -> str:
     if order.link != "embed":
-        folder = _folder(order.path)
+        folder = _folder(file)
         picture.put(folder, order.link)
         return f"/data/local-files/?d={quote(f'{folder.name}/{picture.name}')}"
     kind = "png" if picture.suffix.lower() == ".png" else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(picture.content()).decode()}"
+
+
+def _tasks_file(path: Path) -> Path:
+    return path if path.suffix.lower() == ".json" else path / "tasks.json"
 
 
 def _config(path: Path) -> Path:
