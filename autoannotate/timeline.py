@@ -27,20 +27,22 @@ def answers_by_id(folder: Path) -> dict[int, Answer]:
 
 
 def print_history(folder: Path, console: Console | None = None) -> None:
-    """One line a round: when, what, whose answers, how many labels changed, and what is left in doubt."""
+    """One line a round: when, how many labels changed, how many are clinicians', what is left to ask, the share estimated to be
+    wrong, and whose answers made it."""
     console = console or Console(highlight=False)
     answers, told = answers_by_id(folder), rounds(folder)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    for name in ("round", "when (UTC)", "what"):
-        table.add_column(name, justify="right" if name == "round" else "left", overflow="fold")
-    for name in ("changed", "clinicians'", "suspects", "est. wrong"):
-        table.add_column(name, justify="right")
+    table.add_column("round", justify="right")
+    table.add_column("when (UTC)", no_wrap=True)
+    for name in ("changed", "answered", "queue", "wrong?"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("what", overflow="fold")
     for one in told:
         rate = one.after.get("estimated_error_rate")
         table.add_row(
-            str(one.number), one.made_at[:16].replace("T", " "), Text(what(one, answers)),
-            f"{len(one.changes):,}" if one.number else "", f"{one.after.get('answered', 0):,}",
-            f"{one.after.get('suspects', 0):,}", "" if rate is None else percent(rate),
+            str(one.number), one.made_at[:16].replace("T", " "), f"{len(one.changes):,}" if one.number else "",
+            f"{one.after.get('answered', 0):,}", f"{one.after.get('suspects', 0):,}",
+            "" if rate is None else percent(rate), Text(what(one, answers)),
         )  # fmt: skip
     console.print(table)
     console.print()
@@ -90,7 +92,7 @@ def what(one: Round, answers: Mapping[int, Answer]) -> str:
         return f"round {one.restored} restored"
     by = Counter(answers[i].reader for i in one.new if i in answers)
     said = [f"{name} {n:,}" for name, n in sorted(by.items())]
-    words = f"answers: {listed(said)}" if said else "nothing new was answered"
+    words = f"{'applied' if one.what == 'apply' else 'answers'}: {listed(said)}" if said else "no new answers"
     return words + (f"; {len(one.taken_back):,} taken back" if one.taken_back else "")
 
 

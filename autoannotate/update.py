@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autoannotate import fewshot, history
+from autoannotate import history
 from autoannotate.annotations import UNREADABLE, Annotations
 from autoannotate.answers import Answer
 from autoannotate.calibration import reliability_diagram
@@ -30,7 +30,7 @@ from autoannotate.strategies import find_strategy
 from autoannotate.truth import LABEL_OF, Answered, about_images, standing_answers
 
 if TYPE_CHECKING:
-    from autoannotate.annotator import Annotator, ZeroShot
+    from autoannotate.annotator import Annotator
     from autoannotate.correction import Corrected
 
 PASSES = 2000  # of the student: a third of what labelling takes, so that a clinician need not wait
@@ -49,6 +49,7 @@ def update(
     from autoannotate.annotator import Clock
     from autoannotate.correction import correct
     from autoannotate.queue import choose
+    from autoannotate.start import start_from
     from autoannotate.student import near_duplicate_groups
 
     folder = annotations.folder
@@ -76,7 +77,7 @@ def update(
         groups = near_duplicate_groups(features)
         answered = about_images(together, names, annotator.classes, groups)
     with clock("pseudo-labels"):
-        start = _start(annotator, clip, features, answered.truth)
+        start = start_from(annotator, clip, features, answered.truth)
         clip, meaningful = start.clip, start.clip.reliability.meaningful
     with clock("correction"):
         corrected = correct(
@@ -149,43 +150,6 @@ def _found(previous: Annotations) -> tuple[list[ImageRef], list[str]]:
     found = [ref for ref in find_images(Path(source)) if ref.path in known]
     there = {ref.path for ref in found}
     return found, [path for path in previous.table["path"] if path not in there]
-
-
-@dataclass(frozen=True)
-class Start:
-    """What the labels start from: probabilities (N, K), what zero-shot is worth by now, and whether the probabilities were
-    learned from answers alone and are calibrated on them."""
-
-    probabilities: np.ndarray
-    clip: ZeroShot
-    from_answers: bool
-
-
-def _start(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth: np.ndarray) -> Start:
-    """Refined zero-shot, with what the answers say of it; or labels learned from the answers, where zero-shot guesses."""
-    from autoannotate.generalise import basis, generalise
-    from autoannotate.pseudolabels import refine
-
-    seed, classes = annotator.seed, len(annotator.classes)
-    if clip.reliability.meaningful:
-        trust = clip.reliability.trust
-        refined = refine(features, clip.probabilities, trust=trust, prior=annotator.prior, seed=seed)
-        learned = generalise(basis(features, seed), refined.argmax(axis=1), truth, classes)
-        return Start(refined if learned is None else learned.posterior, clip, False)
-    if not fewshot.enough(truth, classes):
-        return Start(clip.probabilities, clip, False)
-    few = fewshot.learn(features, clip.probabilities, truth, seed=seed)
-    if not few.told:
-        return Start(few.probabilities, clip, False)
-    reliability = replace(
-        clip.reliability,
-        trust=round(max(0.0, min(1.0, few.kappa)), 4),
-        meaningful=True,
-        verdict=f"CLIP could not tell these classes; the labels were learned from {(truth >= 0).sum()} answers.",
-        advice="With answers kept aside, the labels learned from the others agreed beyond chance by "
-        f"{few.kappa:.2f} (Cohen's kappa). More answers make them better.",
-    )
-    return Start(few.probabilities, replace(clip, reliability=reliability), True)
 
 
 def _table(table: pd.DataFrame, answered: Answered) -> pd.DataFrame:

@@ -1,0 +1,52 @@
+"""What labels start from once clinicians answered: zero-shot labels and answers taken together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoannotate import fewshot
+from autoannotate.generalise import basis, generalise
+from autoannotate.pseudolabels import refine
+
+if TYPE_CHECKING:
+    from autoannotate.annotator import Annotator, ZeroShot
+
+
+@dataclass(frozen=True)
+class Start:
+    """What the labels start from: probabilities (N, K), what zero-shot is worth by now, and whether the probabilities were
+    learned from answers alone and are calibrated on them."""
+
+    probabilities: np.ndarray
+    clip: ZeroShot
+    from_answers: bool
+
+
+def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth: np.ndarray) -> Start:
+    """Refined zero-shot with what the answers say of it; or labels learned from the answers, where zero-shot guesses.
+
+    features: (N, F). truth: (N,) class numbers, -1 where nobody answered.
+    """
+    seed, classes = annotator.seed, len(annotator.classes)
+    if clip.reliability.meaningful:
+        trust = clip.reliability.trust
+        refined = refine(features, clip.probabilities, trust=trust, prior=annotator.prior, seed=seed)
+        learned = generalise(basis(features, seed), refined.argmax(axis=1), truth, classes)
+        return Start(refined if learned is None else learned.posterior, clip, False)
+    if not fewshot.enough(truth, classes):
+        return Start(clip.probabilities, clip, False)
+    few = fewshot.learn(features, clip.probabilities, truth, seed=seed)
+    if not few.told:
+        return Start(few.probabilities, clip, False)
+    reliability = replace(
+        clip.reliability,
+        trust=round(max(0.0, min(1.0, few.kappa)), 4),
+        meaningful=True,
+        verdict=f"CLIP could not tell these classes; the labels were learned from {(truth >= 0).sum()} answers.",
+        advice="With answers kept aside, the labels learned from the others agreed beyond chance by "
+        f"{few.kappa:.2f} (Cohen's kappa). More answers make them better.",
+    )
+    return Start(few.probabilities, replace(clip, reliability=reliability), True)
