@@ -26,10 +26,6 @@ PYTHON
 fi
 [ -f "$out/pairs.csv" ] || python "$here/captions.py" --pretrain "$pretrain" --out "$out/pairs.csv"
 [ -f "$out/start/phrases.txt" ] || HF_HUB_OFFLINE=1 python "$here/distil.py" --pairs "$out/pairs.csv" --weights "$out/weights" --out "$out/start"
-train() {
-  autoannotate pretrain clip --images "$pretrain" --pairs "$out/pairs.csv" --anchor-texts "$out/start/phrases.txt" "$@"
-}
-train --init "$out/start" --out "$out/first" --epochs 7 --lr 4e-4 --text-lr 1e-4
-train --init "$out/first" --out "$out/second" --epochs 1.5 --lr 2e-4 --text-lr 5e-5
-python "$here/average.py" "$out/first" "$out/second" "$out/checkpoint"
+autoannotate pretrain clip --images "$pretrain" --pairs "$out/pairs.csv" --anchor-texts "$out/start/phrases.txt" \
+  --init "$out/start" --out "$out/checkpoint" --epochs 7 --lr 4e-4 --text-lr 1e-4
 python "$here/zero_shot.py" --data "$evaluation" --model "$out/checkpoint" --json "$out/zero_shot.json"
