@@ -20,6 +20,8 @@ from typing import Any
 import readers
 import yaml
 
+from autoannotate.evaluation.report import best_of, less_is_better
+
 HERE = Path(__file__).parent
 KEPT = ("summary.json", "accuracy_difference.png", "macro_f1_difference.png", "curves.png")
 SETTINGS = ("noise", "prompts", "pixels", "count", "students", "error", "max_error", "fast")
@@ -71,8 +73,9 @@ def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: 
         lines += [f"### {metric.replace('_', ' ')}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         for name, summary in summaries.items():
             found = {m: summary["methods"][m].get(metric) for m in methods}
-            best = max((f["mean"] for f in found.values() if f), default=None)
-            cells = [shown(f, best, summary["failed"][m]) for m, f in found.items()]
+            best = best_of(summary, metric)
+            worst = "max" if less_is_better(summary["protocol"], metric) else "min"
+            cells = [shown(f, best, worst, summary["failed"][m]) for m, f in found.items()]
             cells += [f"{100 * reach[name]:.1f}" if reach.get(name) else ""] if goal else []
             lines.append(
                 f"| [{name}]({config['name']}/{name}/summary.json) | {summary['runs']} | {' | '.join(cells)} |"
@@ -81,10 +84,10 @@ def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: 
     return "\n".join(lines)
 
 
-def shown(found: dict[str, Any] | None, best: float | None, failed: int) -> str:
+def shown(found: dict[str, Any] | None, best: float | None, worst: str, failed: int) -> str:
     if found is None:
         return f"failed ({failed})" if failed else "–"
-    text = f"{100 * found['mean']:.1f} ({100 * found['min']:.1f})"
+    text = f"{100 * found['mean']:.1f} ({100 * found[worst]:.1f})"
     return (f"**{text}**" if found["mean"] == best else text) + (f", {failed} failed" if failed else "")
 
 
