@@ -114,7 +114,8 @@ def apply(
 def checked(given: Sequence[Given], annotations: Annotations, source: str) -> list[Row]:
     """What each answer means for the run, or what is wrong with it; in the order given."""
     images = _Images(annotations)
-    rows = [_understood(one, images, annotations.classes, source) for one in given]
+    classes = annotations.classes
+    rows = [_understood(one, images, classes, source) for one in given]
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if row.answer is not None:
@@ -138,20 +139,19 @@ def merge(annotations: Annotations, answers: Iterable[Answer]) -> Annotations:
     from autoannotate.consensus import consensus
     from autoannotate.truth import LABEL_OF
 
-    together = consensus(answers, annotations.classes)
+    said = {
+        path: (one.label or LABEL_OF[one.verdict], 1.0 if one.agreed or one.quality is None else one.quality)
+        for path, one in consensus(answers, annotations.classes).images.items()
+        if one.verdict != "unsure"
+    }
     table, queue = annotations.table.copy(), annotations.suspects
-    row_of = {path: i for i, path in enumerate(table["path"])}
-    settled = set()
-    for path, one in together.images.items():
-        if one.verdict == "unsure" or path not in row_of:
-            continue
-        settled.add(path)
-        i = row_of[path]
-        table.loc[i, "label"] = one.label if one.label is not None else LABEL_OF[one.verdict]
-        table.loc[i, "confidence"] = 1.0 if one.agreed or one.quality is None else one.quality
-        table.loc[i, "source"] = "clinician"
-        table.loc[i, ["suspect", "suspect_score"]] = 0
-    queue = queue[~queue["path"].isin(settled)].sort_values("rank", kind="stable")
+    settled = table["path"].isin(list(said))
+    paths = table.loc[settled, "path"]
+    table.loc[settled, "label"] = [said[path][0] for path in paths]
+    table.loc[settled, "confidence"] = [said[path][1] for path in paths]
+    table.loc[settled, "source"] = "clinician"
+    table.loc[settled, ["suspect", "suspect_score"]] = 0
+    queue = queue[~queue["path"].isin(list(said))].sort_values("rank", kind="stable")
     queue = queue.assign(rank=range(1, len(queue) + 1))
     return replace(annotations, table=table, suspects=queue)
 

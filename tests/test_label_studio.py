@@ -47,7 +47,7 @@ class Server:
         except urllib.error.HTTPError as error:
             raise AssertionError(f"{method} {path}: {error.code} {error.read()[:2000]!r}") from error
 
-    def post(self, path: str, **body: Any) -> Any:
+    def post(self, path: str, /, **body: Any) -> Any:
         return json.loads(self.call("POST", path, json.dumps(body).encode()))
 
     def project(self, tasks: Path) -> int:
