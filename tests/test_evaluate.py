@@ -132,6 +132,14 @@ def test_more_runs_and_methods_are_added_to_what_is_there(organs: LabelledSet, c
     assert len(after) == 1 + 4
 
 
+def test_runs_of_an_older_code_are_kept_and_said(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    measure(organs, tmp_path, cache, runs=1)
+    first, _, rest = (tmp_path / RECORDS).read_text().partition("\n")
+    (tmp_path / RECORDS).write_text(json.dumps(json.loads(first) | {"code": "older"}) + "\n" + rest)
+    assert measure(organs, tmp_path, cache, runs=1)["notes"] == []  # nothing was added
+    assert "Some runs were made before the code" in measure(organs, tmp_path, cache, runs=2)["notes"][0]
+
+
 def test_an_evaluation_with_other_settings_is_not_mixed_in(measured: Path, organs: LabelledSet, cache: Path) -> None:
     with pytest.raises(InputError, match=r"noise 'symmetric:0\.25', not 'symmetric:0\.1'.*--overwrite"):
         measure(organs, measured, cache, options={"noise": "symmetric:0.1"})

@@ -9,6 +9,7 @@ processes: sums then have one order, and a table made on two cores can be made a
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import multiprocessing
 import os
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,7 @@ from autoannotate.progress import Track, silent
 from autoannotate.tables import plain_errors, write_files
 
 RECORDS = "runs.jsonl"
+MIXED = "Some runs were made before the code of autoannotate changed: for one table of one code, repeat it with --overwrite."
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,7 @@ def evaluate(
     todo = [(run, name) for run, name in wanted if log.is_missing(run, seed + run, name)]
     if todo:
         study, notes = prepare(data, options, [seed + run for run in range(runs)], out, device, cache, track)
-        log.keep_notes(notes)
+        log.begin(notes)
         for record in track(_work(protocol, study, todo, seed, jobs), f"evaluating {protocol}", len(todo)):
             log.add(record)
     records = [log.records[run, seed + run, name] for run, name in wanted]
@@ -169,6 +172,7 @@ class Log:
         self.file = folder / RECORDS
         self.settings = settings
         self.notes: tuple[str, ...] = ()
+        self.code: str | None = code()
         self.records: dict[tuple[int, int, str], Record] = {}
         with plain_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -176,15 +180,23 @@ class Log:
         if lines:
             self._refuse_others(lines[0].get("settings"), settings)
             self.notes = tuple(lines[0].get("notes", ()))
+            self.code = lines[0].get("code")
             for line in lines[1:]:
                 record = Record(**line)
                 self.records[record.run, record.seed, record.method] = record
-        self.keep_notes(self.notes)
+        self._rewrite()
 
-    def keep_notes(self, notes: tuple[str, ...]) -> None:
-        """Keep what is to be said of the images, and write the file anew."""
-        self.notes = notes
-        lines = [{"settings": self.settings, "notes": notes}, *(asdict(record) for record in self.records.values())]
+    def begin(self, notes: tuple[str, ...]) -> None:
+        """Say what there is to say of the images, and of records made by other code, before records are added."""
+        mixed = MIXED in self.notes or (bool(self.records) and self.code != code())
+        self.notes, self.code = (*notes, *([MIXED] if mixed else [])), code()
+        self._rewrite()
+
+    def _rewrite(self) -> None:
+        lines = [
+            {"settings": self.settings, "notes": self.notes, "code": self.code},
+            *map(asdict, self.records.values()),
+        ]
         write_files({self.file: "".join(_line(line) for line in lines).encode()})
 
     def _lines(self) -> list[dict[str, Any]]:
@@ -231,6 +243,18 @@ class Log:
             handle.write(_line(asdict(record)))
             handle.flush()
             os.fsync(handle.fileno())
+
+
+@cache
+def code() -> str:
+    """A name for the source that this program runs; it changes when any of its modules does."""
+    import autoannotate
+
+    folder = Path(autoannotate.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(folder.rglob("*.py")):
+        digest.update(file.relative_to(folder).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _line(record: dict[str, Any]) -> str:
