@@ -325,7 +325,7 @@ def next_steps(annotations: Annotations) -> list[dict[str, str]]:
         "Do not use these labels as they are. Label about 20 images of each class by hand, or try an encoder "
         "that has seen more of medicine:"
     )
-    check = "Check the suspects, worst first. To have them as a table for a spreadsheet:"
+    check = "Check the suspects, worst first, in a page of your browser; then let the other labels learn from your answers:"
     look = (
         "Look along the sample of each class. Where it shows something else than you meant, say it in other "
         "words: here are the sentences that CLIP was given, and --prompts takes yours."
@@ -333,7 +333,7 @@ def next_steps(annotations: Annotations) -> list[dict[str, str]]:
     use = "Use labels.csv: its path joins with your files, and source says who gave each label."
     steps = [
         (level == "poor", poor, again),
-        (len(annotations.suspects) > 0, check, f"autoannotate export {out} --format csv --out to-check.csv"),
+        (len(annotations.suspects) > 0, check, f"autoannotate review {out} && autoannotate update {out}"),
         (True, look, f"autoannotate prompts {classes}"),
         (level != "poor", use, ""),
     ]

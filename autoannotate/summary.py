@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,5 +78,5 @@ def next_step(annotations: Annotations, folder: Path) -> str:
     if trust(annotations.run)["level"] == "poor":
         return "do not use these labels as they are; the report says what helps."
     if len(annotations.suspects):
-        return f"look at the suspects in the report, worst first; {folder / 'suspects.csv'} is the list."
+        return f"check the suspects, worst first: autoannotate review {shlex.quote(str(folder))}"
     return "look along the samples of each class in the report."
