@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoannotate import __version__, tables
-from autoannotate.annotations import Annotations
+from autoannotate import __version__, certificate_text, tables
+from autoannotate.annotations import LABELS, Annotations
 from autoannotate.answers import Answer, AnswerStore
-from autoannotate.certify import THEOREM, Certificate, Sample, certify, draw_sample, fingerprint, grown, missing, share
+from autoannotate.certify import Certificate, Sample, certify, draw_sample, fingerprint, grown, missing, share
 from autoannotate.errors import InputError, UsageError
 
 FOLDER = "certify"
-SAMPLE = ("sample.csv", "sample.json")
+SAMPLE = ("sample.csv", "sample.json", "labels.csv")
+OF_THE_MACHINE = ["path", "label", "confidence", "source", "suspect_score"]
 CERTIFICATE = ("certified.csv", "certificate.json", "certificate.txt")
 
 
@@ -61,32 +62,34 @@ def certify_run(
     folder = Path(folder)
     annotations = Annotations.load(folder)
     standing, ever = _answers(folder)
-    sample = read_sample(folder)
+    sample, drawn = read_sample(folder), annotations
     voided, earlier = "", 0
-    if sample is not None and sample.labels_sha256 != fingerprint(annotations):
-        earlier = sample.earlier + _touched(sample, ever)
-        voided = void(folder, "the labels have changed since its sample was drawn")
-        sample = None
+    if sample is not None:
+        drawn = _as_drawn(folder, sample, annotations)
+        if not _still(drawn, annotations):
+            earlier = sample.earlier + _touched(sample, ever)
+            voided = void(folder, "the labels have changed since its sample was drawn")
+            sample, drawn = None, annotations
     if sample is None:
         wishes = _given(max_error=max_error, confidence=confidence, budgets=budgets, seed=seed)
-        now = draw_sample(annotations, standing, earlier=earlier, **wishes)
+        now = draw_sample(drawn, standing, earlier=earlier, **wishes)
     else:
-        now = _as_wished(annotations, standing, sample, _touched(sample, ever), max_error, confidence, budgets, seed)
+        now = _as_wished(drawn, standing, sample, _touched(sample, ever), max_error, confidence, budgets, seed)
     if grow and sample is not None:
-        if open_yet := missing(annotations, now, standing):
+        if open_yet := missing(drawn, now, standing):
             raise UsageError(
                 f"{len(open_yet):,} images of the sample have no answer yet: it grows once all are answered."
             )
-        now = grown(annotations, now)
+        now = grown(drawn, now)
     if now != sample:
-        _write_sample(folder, now)
-    left = tuple(missing(annotations, now, standing))
+        _write_sample(folder, now, drawn)
+    left = tuple(missing(drawn, now, standing))
     if left:
         if now == sample and not _promised_before(folder, now):
             voided = voided or void(folder, "answers of its sample were taken back", CERTIFICATE)
         return Progress(now, left, None, now != sample, voided)
-    certificate = certify(annotations, now, standing, max_error)
-    _write_certificate(folder, certificate)
+    certificate = certify(drawn, now, standing, max_error)
+    _write_certificate(folder, certificate, fingerprint(annotations))
     return Progress(now, (), certificate, now != sample, voided)
 
 
@@ -117,36 +120,6 @@ def void(folder: str | Path, why: str, names: Sequence[str] | None = None) -> st
             file.replace(aside / file.name)
     what = "certificate" if any(file.name in CERTIFICATE for file in there) else "sample"
     return f"The earlier {what} no longer holds, because {why}; it is kept in {aside}."
-
-
-def print_progress(progress: Progress, folder: Path) -> None:
-    """What stands on stdout, and what to do next; what no longer holds goes to stderr."""
-    import typer
-
-    sample, certificate = progress.sample, progress.certificate
-    if progress.voided:
-        typer.echo(progress.voided, err=True)
-    if certificate is None:
-        list_ = folder / FOLDER / "sample.csv"
-        total, left = len(sample.paths), len(progress.left)
-        if progress.drawn:
-            typer.echo(f"{total:,} of {sample.images:,} labels are drawn at random for review: {list_}")
-            if total < (least := sample.least):
-                typer.echo(
-                    f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {least:,}."
-                )
-        typer.echo(f"{left:,} of the {total:,} images have no answer yet.")
-        typer.echo(f"Next: autoannotate review {folder} --queue certify, then autoannotate certify {folder}")
-        return
-    typer.echo(certificate.statement)
-    typer.echo(f"Of the {len(sample.paths):,} labels drawn, {certificate.found:,} were found wrong.")
-    if certificate.unreviewed:
-        typer.echo(
-            f"Nobody reviewed {certificate.unreviewed:,} of the labels; at most {certificate.wrong_at_most:,} of these are "
-            f"wrong. Left out: {certificate.images - len(certificate.table):,} of {certificate.images:,}."
-        )
-    typer.echo(f"Labels       {folder / 'certified.csv'}")
-    typer.echo(f"Certificate  {folder / 'certificate.txt'}")
 
 
 def _as_wished(
@@ -191,6 +164,23 @@ def _as_wished(
     return sample
 
 
+def _as_drawn(folder: Path, sample: Sample, annotations: Annotations) -> Annotations:
+    """The run with the labels that the sample was drawn for."""
+    file = folder / FOLDER / "labels.csv"
+    drawn = replace(annotations, table=tables.read(file, LABELS), suspects=annotations.suspects.iloc[:0])
+    if fingerprint(drawn) != sample.labels_sha256:
+        raise InputError(f"{file} is not as it was when the sample was drawn: put a copy of it back, or move it away.")
+    return drawn
+
+
+def _still(drawn: Annotations, annotations: Annotations) -> bool:
+    """Whether the machine's labels are those of the draw; a clinician's answer in the place of one changes nothing."""
+    before, now = drawn.table[OF_THE_MACHINE], annotations.table[OF_THE_MACHINE]
+    if not before["path"].equals(now["path"]):
+        return False
+    return bool(((before == now).all(axis=1) | (now["source"] == "clinician")).all())
+
+
 def _given(**wishes: Any) -> dict[str, Any]:
     return {name: wish for name, wish in wishes.items() if wish is not None}
 
@@ -216,7 +206,7 @@ def _promised_before(folder: Path, sample: Sample) -> bool:
         return False
 
 
-def _write_sample(folder: Path, sample: Sample) -> None:
+def _write_sample(folder: Path, sample: Sample, drawn: Annotations) -> None:
     import pandas as pd
 
     here = folder / FOLDER
@@ -224,24 +214,23 @@ def _write_sample(folder: Path, sample: Sample) -> None:
         here.mkdir(parents=True, exist_ok=True)
     if (here / "sample.csv").exists() and _filled_in(here / "sample.csv"):
         void(folder, "", ["sample.csv"])  # what somebody typed is never written over
-    table = pd.DataFrame({"path": sample.paths, "label": [""] * len(sample.paths)}, dtype=object)
+    table = pd.DataFrame({"path": sample.paths, "answer": [""] * len(sample.paths)}, dtype=object)
     facts = {**asdict(sample), "drawn_at": _now(), "version": __version__}
-    tables.write_files(
-        {here / "sample.csv": tables.to_csv(table), here / "sample.json": (json.dumps(facts, indent=2) + "\n").encode()}
-    )
+    contents = (tables.to_csv(table), (json.dumps(facts, indent=2) + "\n").encode(), tables.to_csv(drawn.table))
+    tables.write_files({here / name: content for name, content in zip(SAMPLE, contents, strict=True)})
 
 
 def _filled_in(file: Path) -> bool:
     try:
-        return bool((tables.read(file, ("path", "label"))["label"] != "").any())
+        return bool((tables.read(file, ("path", "answer"))["answer"] != "").any())
     except InputError:
         return True  # it is no longer as it was written
 
 
-def _write_certificate(folder: Path, certificate: Certificate) -> None:
+def _write_certificate(folder: Path, certificate: Certificate, labels_sha256: str) -> None:
     """All three files, or none; left as they are where they say the same already."""
     table = tables.to_csv(certificate.table)
-    facts = _facts(certificate, hashlib.sha256(table).hexdigest())
+    facts = certificate_text.facts(certificate, labels_sha256, hashlib.sha256(table).hexdigest(), _now())
     try:
         kept = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
         same = {**kept, "date": ""} == json.loads(json.dumps({**facts, "date": ""}))
@@ -249,7 +238,7 @@ def _write_certificate(folder: Path, certificate: Certificate) -> None:
             return
     except (OSError, ValueError, TypeError):
         pass
-    text = _text(certificate, facts)
+    text = certificate_text.text(certificate, facts)
     tables.write_files(
         {
             folder / "certified.csv": table,
@@ -257,82 +246,6 @@ def _write_certificate(folder: Path, certificate: Certificate) -> None:
             folder / "certificate.json": (json.dumps(facts, indent=2) + "\n").encode(),
         }
     )
-
-
-def _facts(certificate: Certificate, certified_sha256: str) -> dict[str, Any]:
-    sample, bounds = certificate.sample, certificate.sample.bounds
-    return {
-        "statement": certificate.statement,
-        "max_error": certificate.max_error,
-        "confidence": certificate.confidence,
-        "date": _now(),
-        "labels": {
-            "certified": len(certificate.table),
-            "of_images": certificate.images,
-            "by_clinicians": len(certificate.table) - certificate.unreviewed,
-            "unreviewed": certificate.unreviewed,
-            "wrong_at_most": certificate.wrong_at_most,
-            "least_confidence": certificate.least_confidence,
-        },
-        "sample": {
-            "size": len(sample.paths),
-            "drawn_from": sample.images,
-            "answered_before": len(sample.before),
-            "errors_found": certificate.found,
-            "errors_found_among_as_confident": certificate.in_set,
-            "unsettled": certificate.unsettled,
-            "seed": sample.seed,
-            "look": sample.look,
-            "looks": len(sample.budgets),
-            "earlier_samples": sample.earlier,
-        },
-        "bounds": {
-            "errors_missed_at_most_by_errors_found": bounds.missed.tolist(),
-            "chance_that_any_bound_fails": bounds.risk,
-        },
-        "theorem": THEOREM,
-        "labels_sha256": sample.labels_sha256,
-        "certified_sha256": certified_sha256,
-        "version": __version__,
-    }
-
-
-def _text(certificate: Certificate, facts: Mapping[str, Any]) -> str:
-    labels, sample = facts["labels"], facts["sample"]
-    missed = (
-        f"{labels['unreviewed']:,} by nobody: at most {labels['wrong_at_most']:,} of these are wrong"
-        if labels["unreviewed"]
-        else "none is unreviewed"
-    )
-    lines = [
-        certificate.statement,
-        "",
-        f"Labels    {labels['certified']:,} of the {labels['of_images']:,} of the run: {labels['by_clinicians']:,} were "
-        f"given by clinicians, which is taken for the truth, and {missed}.",
-        f"Sample    {sample['size']:,} labels, drawn at random without replacement from {sample['drawn_from']:,} that nobody "
-        f"had answered (seed {sample['seed']}). Wrong: {sample['errors_found']:,}, of which {sample['unsettled']:,} could not "
-        f"be settled or are of no class; {sample['errors_found_among_as_confident']:,} of the wrong were among labels as "
-        "confident as those kept. Wrong labels found are corrected in certified.csv, or left out.",
-    ]
-    if sample["looks"] > 1:
-        lines.append(
-            f"Looks     {sample['look']} of {sample['looks']} that were planned; the confidence holds for all together."
-        )
-    if sample["earlier_samples"]:
-        lines.append(
-            f"Before    {sample['earlier_samples'] + 1} samples were answered in this run, of labels that changed in between: "
-            f"each certificate has its {share(certificate.confidence)} by itself, not all together."
-        )
-    lines += [
-        f"Theorem   {THEOREM}",
-        f"Valid for labels.csv with SHA-256 {facts['labels_sha256']}",
-        f"          certified.csv with SHA-256 {facts['certified_sha256']}",
-        "          If labels.csv changes, this certificate is void: `autoannotate certify` says so and puts it aside.",
-        f"Date      {facts['date']}, autoannotate {facts['version']}",
-        "",
-        "Not covered: answers that are wrong themselves, images that the run could not read, and other images than these.",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 def _now() -> str:

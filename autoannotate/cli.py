@@ -301,7 +301,8 @@ def certify(
     draw of the sample, and DIR/certificate.txt, which says so and why. Of 2,000 labels, 140 reviewed and found right
     promise 2% at 95%; 235 do with one found wrong, 373 with three. Where more are found wrong, the set is smaller.
     """
-    from autoannotate.certificate import certify_run, print_progress
+    from autoannotate.certificate import certify_run
+    from autoannotate.certificate_text import print_progress
 
     try:
         budgets = [int(number) for number in budget.split(",")] if budget is not None else None

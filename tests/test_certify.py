@@ -16,6 +16,7 @@ from made_runs import make_run
 from typer.testing import CliRunner
 
 from autoannotate import bounds as bounds_module
+from autoannotate import tables
 from autoannotate.annotations import Annotations
 from autoannotate.answers import Answer, AnswerStore
 from autoannotate.bounds import Bounds, crossing, largest_set, sample_size, simultaneous_bounds
@@ -223,8 +224,8 @@ def test_a_first_call_draws_a_sample_and_a_second_makes_the_certificate(run: Pat
     sample = pd.read_csv(run / "certify" / "sample.csv", keep_default_na=False)
     assert code == 0
     assert f"{len(sample)} of 400 labels are drawn" in said
-    assert list(sample.columns) == ["path", "label"]
-    assert set(sample["label"]) == {""}
+    assert list(sample.columns) == ["path", "answer"]
+    assert set(sample["answer"]) == {""}
     assert not (run / "certified.csv").exists()
 
     answer(run, most=30)
@@ -259,8 +260,37 @@ def test_the_certificate_says_what_it_rests_on(run: Path) -> None:
     assert facts["certified_sha256"] == hashlib.sha256((run / "certified.csv").read_bytes()).hexdigest()
     assert facts["sample"]["drawn_from"] == 400
     assert facts["bounds"]["chance_that_any_bound_fails"] <= 0.05
-    for said in ("2110.01052", "without replacement", facts["labels_sha256"], facts["date"], "If labels.csv changes"):
+    for said in (
+        "2110.01052",
+        "without replacement",
+        facts["labels_sha256"],
+        facts["date"],
+        "If the machine's labels change",
+    ):
         assert said in " ".join(text.split())
+
+
+def test_answers_typed_into_the_sample_and_applied_leave_it_the_sample(run: Path) -> None:
+    """`apply` puts the answers into labels.csv; the labels that were judged are those of the draw."""
+    progress = certify_run(run)
+    file = run / "certify" / "sample.csv"
+    truth = truth_of(Annotations.load(run))
+    labels_then = (run / "labels.csv").read_bytes()
+    wrong = sum(
+        Annotations.load(run).table.set_index("path").loc[path, "label"] != truth[path] for path in progress.left
+    )
+    rows = [f"{path},{truth[path]}" for path in progress.left]
+    file.write_text("\n".join(["path,answer", *rows]) + "\n")
+    applied = CliRunner().invoke(app, ["apply", str(run), str(file), "--reader", "Ana"])
+    assert applied.exit_code == 0, applied.stderr
+    assert (run / "labels.csv").read_bytes() != labels_then
+    done = certify_run(run)
+    assert (done.voided, done.drawn, done.left) == ("", False, ())
+    assert done.certificate is not None
+    assert done.certificate.found == wrong > 0
+    facts = json.loads((run / "certificate.json").read_text())
+    assert facts["labels_sha256"] == hashlib.sha256((run / "labels.csv").read_bytes()).hexdigest()
+    assert facts["sample"]["labels_sha256"] == hashlib.sha256(labels_then).hexdigest()
 
 
 def test_a_certificate_is_void_once_the_labels_change(run: Path) -> None:
@@ -268,12 +298,9 @@ def test_a_certificate_is_void_once_the_labels_change(run: Path) -> None:
     answer(run)
     certify_run(run)
     annotations = Annotations.load(run)
-    annotations.table.loc[3, "label"] = OTHER[annotations.table.loc[3, "label"]]
-    (run / "labels.csv").unlink()
-    changed = make_run(run.parent / "images", list(annotations.table["path"]), draw=False)
-    changed.table["confidence"] = annotations.table["confidence"]
-    changed.save(run.parent / "other")
-    (run.parent / "other" / "labels.csv").rename(run / "labels.csv")
+    table = annotations.table.copy()
+    table.loc[3, "label"] = OTHER[table.loc[3, "label"]]
+    (run / "labels.csv").write_bytes(tables.to_csv(table))
 
     code, _, warned = command(run)
     assert code == 0
