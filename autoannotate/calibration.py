@@ -7,33 +7,32 @@ from typing import Any
 
 import numpy as np
 
-EDGES = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
+MOST_BINS = 5
+FEWEST = 12  # answers a bin
 
 
-def reliability_diagram(
-    confidences: Sequence[float], right: Sequence[bool], edges: Sequence[float] = EDGES
-) -> dict[str, Any]:
+def reliability_diagram(confidences: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
     """Counts of right labels by how sure they were.
 
-    confidences: (A,) in [0, 1]. right: (A,) bool. Each bin that is not empty has its edges, the count, the mean confidence, the
-    share that was right and its exact 95 % interval (Clopper and Pearson 1934). `expected_error`: Σ n_b |right_b − sure_b| / A
-    (ECE, Guo et al. 2017, eq. 3), which few answers make look worse than it is; None without answers.
+    confidences: (A,) in [0, 1]. right: (A,) bool. Bins hold equal numbers (Nixon et al. 2019, arXiv 1904.01685), and with few
+    answers there are few. Each has its ends, the count, the mean confidence, the share that was right and its exact 95 %
+    interval (Clopper and Pearson 1934). `expected_error`: Σ n_b |right_b − sure_b| / A (ECE, Guo et al. 2017, eq. 3), which few
+    answers make look worse than it is; None without answers.
 
-    >>> found = reliability_diagram([0.9, 0.92, 0.55], [True, True, False])
-    >>> [(one["n"], one["right"]) for one in found["bins"]]
-    [(1, 0.0), (2, 1.0)]
+    >>> found = reliability_diagram([0.9] * 12 + [0.5] * 12, [True] * 12 + [False] * 12)
+    >>> [(one["n"], one["confidence"], one["right"]) for one in found["bins"]]
+    [(12, 0.5, 0.0), (12, 0.9, 1.0)]
     """
     sure, truth = np.asarray(confidences, dtype=np.float64), np.asarray(right, dtype=bool)
     bins = []
-    which = np.clip(np.searchsorted(edges, sure, side="right") - 1, 0, len(edges) - 2)
-    for b in np.unique(which):
-        inside = which == b
-        n, hits = int(inside.sum()), int(truth[inside].sum())
+    order = np.argsort(sure, kind="stable")
+    for inside in np.array_split(order, min(MOST_BINS, max(1, len(sure) // FEWEST))) if len(sure) else ():
+        n, hits = len(inside), int(truth[inside].sum())
         low, high = interval(hits, n)
         bins.append(
             {
-                "from": float(edges[b]),
-                "to": float(edges[b + 1]),
+                "from": round(float(sure[inside].min()), 6),
+                "to": round(float(sure[inside].max()), 6),
                 "n": n,
                 "confidence": round(float(sure[inside].mean()), 6),
                 "right": round(hits / n, 6),

@@ -237,11 +237,13 @@ def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, An
         rows.append(
             (words, *("unknown" if side.get(name) is None else percent(side[name]) for side in (before, after)))
         )
+    if before.get("meaningful") is False:  # what cleanlab makes of guesses is no estimate
+        rows[2] = (rows[2][0], "unknown", rows[2][2] if after.get("meaningful") else "unknown")
     classes = {**before["per_class"], **after["per_class"]}
     rows += [(f"images of {name}", *(f"{side['per_class'].get(name, 0):,}" for side in (before, after)))
              for name in sorted(classes, key=lambda name: -classes[name])[:MOST_CLASSES]]  # fmt: skip
     changed = sorted(found["changed"], key=lambda change: change["why"].endswith("answered"))
-    said = [f"{name} {counted(n, 'answer')}" for name, n in found["readers"].items()]
+    said = [f"{counted(n, 'answer')} by {name}" for name, n in found["readers"].items()]
     quality = {name: value for name, value in found["reader_quality"].items() if value is not None}
     return {
         "round": run.get("round"),
@@ -270,7 +272,11 @@ def tiles(annotations: Annotations) -> list[dict[str, str]]:
         f"{unread:,} could not be read" if unread else "all could be read",
         "each was found" if used == classes else f"{used} of them found",
         f"{percent(doubted / n)} of the images" if n else "no images",
-        "means little where CLIP guesses" if guesses else "before a person has looked",
+        "means little where CLIP guesses"
+        if guesses
+        else "with what was answered"
+        if annotations.run.get("update")
+        else "before a person has looked",
     )
     values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", percent(rate) if rate is not None else "unknown")
     names = ("images labelled", "classes", "suspects", "labels estimated wrong")
@@ -325,7 +331,9 @@ def next_steps(annotations: Annotations) -> list[dict[str, str]]:
         "Do not use these labels as they are. Label about 20 images of each class by hand, or try an encoder "
         "that has seen more of medicine:"
     )
-    check = "Check the suspects, worst first, in a page of your browser; then let the other labels learn from your answers:"
+    check = (
+        "Check the suspects, worst first, in a page of your browser; then let the other labels learn from your answers:"
+    )
     look = (
         "Look along the sample of each class. Where it shows something else than you meant, say it in other "
         "words: here are the sentences that CLIP was given, and --prompts takes yours."
