@@ -1,0 +1,79 @@
+"""Labels learned from a few answers, and whether labels were as sure as they were right."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autoannotate import fewshot
+from autoannotate.calibration import interval, reliability_diagram
+
+
+def blobs(n: int = 120, k: int = 4, noise: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(n) % k
+    return 3.0 * np.eye(k, 24)[truth] + noise * rng.normal(size=(n, 24)), truth
+
+
+def some(truth: np.ndarray, each: int) -> np.ndarray:
+    answers = np.full(len(truth), -1)
+    for k in np.unique(truth):
+        answers[np.flatnonzero(truth == k)[:each]] = k
+    return answers
+
+
+def test_a_few_answers_teach_the_other_labels_whatever_zero_shot_says() -> None:
+    features, truth = blobs()
+    answers = some(truth, 6)
+    for zero_shot in (np.full((120, 4), 0.25), np.eye(4)[(truth + 1) % 4] * 0.9 + 0.025):
+        found = fewshot.learn(features, zero_shot, answers)
+        assert (found.probabilities.argmax(axis=1) == truth).mean() >= 0.97
+        assert found.told
+        assert np.allclose(found.probabilities.sum(axis=1), 1.0)
+
+
+def test_where_nothing_can_be_told_it_says_so() -> None:
+    rng = np.random.default_rng(3)
+    features, truth = rng.normal(size=(150, 24)), rng.integers(3, size=150)
+    found = fewshot.learn(features, np.full((150, 3), 1 / 3), some(truth, 15))
+    assert not found.told
+    assert found.kappa < 0.4
+
+
+def test_good_zero_shot_is_kept() -> None:
+    rng = np.random.default_rng(4)
+    features, truth = rng.normal(size=(150, 24)), rng.integers(3, size=150)
+    zero_shot = np.eye(3)[truth] * 0.8 + 0.2 / 3
+    found = fewshot.learn(features, zero_shot, some(truth, 15))
+    assert (found.probabilities.argmax(axis=1) == truth).mean() >= 0.95
+
+
+def test_a_class_without_answers_is_not_learned() -> None:
+    assert not fewshot.enough(np.array([0, 0, 0, 1, 1, -1]), 2)
+    assert fewshot.enough(np.array([0, 0, 0, 1, 1, 1]), 2)
+    assert not fewshot.enough(np.full(5, -1), 2)
+
+
+def test_the_same_seed_learns_the_same() -> None:
+    features, truth = blobs()
+    flat = np.full((120, 4), 0.25)
+    first, again = (fewshot.learn(features, flat, some(truth, 5), seed=7) for _ in range(2))
+    assert np.array_equal(first.probabilities, again.probabilities)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.booleans()), max_size=120))
+def test_a_diagram_counts_every_answer_once(answers: list[tuple[float, bool]]) -> None:
+    sure, right = [c for c, _ in answers], [r for _, r in answers]
+    found = reliability_diagram(sure, right)
+    assert sum(one["n"] for one in found["bins"]) == found["answers"] == len(answers)
+    for one in found["bins"]:
+        assert one["from"] - 1e-6 <= one["confidence"] <= one["to"] + 1e-6
+        assert 0.0 <= one["low"] <= one["right"] <= one["high"] <= 1.0
+
+
+def test_few_answers_give_wide_intervals() -> None:
+    assert interval(0, 0) == (0.0, 1.0)
+    narrow, wide = interval(90, 100), interval(9, 10)
+    assert narrow[1] - narrow[0] < wide[1] - wide[0]
+    assert len(reliability_diagram([0.5] * 11, [True] * 11)["bins"]) == 1
