@@ -1,7 +1,8 @@
 """Correction: labels that may be wrong in, better labels and a queue of doubts out.
 
-Suspects are found, a student learns from the rest and overrules where it is surely better, and what is left in doubt
-becomes the queue. What a clinician answered is truth: it is learned from, never changed, and never asked again.
+Opinions that never saw a label are weighed against it (`belief.py`). A student learns from the labels that this leaves, and
+is one more opinion; where it moved labels, it learns once more from the better ones. What is left in doubt becomes the
+queue. What a clinician answered is truth: it is learned from, never changed, and never asked again.
 """
 
 from __future__ import annotations
@@ -13,15 +14,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.belief import Belief, Twins
+from autoannotate.neighbours import Neighbours, compact, nearest
 from autoannotate.progress import Track, silent
-from autoannotate.student import StudentResult, overrule, train_student
-from autoannotate.suspects import Suspects, find_suspects
+from autoannotate.student import StudentResult, near_duplicate_groups, train_student
+from autoannotate.suspects import Suspects, ask, find_suspects
 
 if TYPE_CHECKING:
     from PIL import Image
 
 UNANSWERED = -1
 ANSWER_WEIGHT = 3.0  # a clinician's answer counts for this many labels when the student learns
+PASSES = 20000  # images that a student trains on in all; about 10 ms each on two cores
+FAST_PASSES = 6000
+MOVED = 0.01  # a student that moved at least this share of the labels learns once more, from the better ones
+HEARD = 10  # answers that differ from the opinions or from the label, below which they decide nothing
 
 
 @dataclass(frozen=True)
@@ -29,8 +36,9 @@ class Corrected:
     """Corrected labels of N images.
 
     labels: (N,) class numbers. probabilities: (N, K), rows sum to one; what is believed about the true class.
-    confidence: (N,) in [0, 1], that the label is right. by_student: (N,) bool, the student changed the label.
-    queue: what is still doubtful, never an answered image. student: the student's own account.
+    confidence: (N,) in [0, 1], that the label is right. by_student: (N,) bool, the label was changed by what was learned from
+    the others, the student's opinion among it. queue: what is still doubtful, never an answered image. student: the student's
+    own account. doubt: (N,) in [0, 1], that the label that came in was wrong.
     """
 
     labels: NDArray[np.int64]
@@ -39,6 +47,7 @@ class Corrected:
     by_student: NDArray[np.bool_]
     queue: Suspects
     student: StudentResult
+    doubt: NDArray[np.float64]
 
 
 def correct(
@@ -59,6 +68,7 @@ def correct(
     seed: int = 0,
     device: str = "auto",
     track: Track = silent,
+    fast: bool = False,
 ) -> Corrected:
     """Correct the labels `probabilities.argmax(1)`.
 
@@ -67,48 +77,74 @@ def correct(
     images of none of the classes: not learned from, not asked about, their label stays. images: gives image i to the
     student; without it there is none. passes: the student's budget, see `train_student`. groups: (N,) images of one
     patient or lesion share a number. meaningful: False where the labels are guesses that no student should learn.
+    fast: one short student, where time goes before quality.
     """
     count = len(features)
     given = np.asarray(probabilities, dtype=np.float64)
-    zero_shot = np.asarray(zero_shot, dtype=np.float64)
+    clip: NDArray[np.float64] = np.asarray(zero_shot, dtype=np.float64)
     truth = np.full(count, UNANSWERED) if answers is None else np.asarray(answers, dtype=np.int64)
     names = [str(i) for i in range(count)] if image_names is None else list(image_names)
     if left_out is not None and left_out.any():
         rows = np.flatnonzero(~np.asarray(left_out, dtype=bool))
         inside = correct(
-            np.asarray(features)[rows], given[rows], zero_shot[rows], class_names, answers=truth[rows],
+            np.asarray(features)[rows], given[rows], clip[rows], class_names, answers=truth[rows],
             images=None if images is None else lambda i: images(int(rows[i])), student=student, passes=passes,
             groups=None if groups is None else groups[rows], encoder=encoder, image_names=[names[i] for i in rows],
-            meaningful=meaningful, seed=seed, device=device, track=track,
+            meaningful=meaningful, seed=seed, device=device, track=track, fast=fast,
         )  # fmt: skip
         return _among(inside, rows, given)
 
+    features = np.asarray(features)
     answered = truth != UNANSWERED
+    came = given.argmax(axis=1)
     given = np.where(answered[:, None], np.eye(given.shape[1])[np.maximum(truth, 0)], given)
     labels = given.argmax(axis=1)
-    doubts = find_suspects(features, labels, zero_shot, class_names, seed=seed, track=track, image_names=names)
-    suspect = doubts.flagged & ~answered
-    judged = train_student(
-        images or [],
-        features,
-        labels,
-        np.where(answered, ANSWER_WEIGHT, ~suspect),
-        baseline=doubts.out_of_sample,
-        kind=student if meaningful and images is not None else "none",
-        encoder=encoder,
-        groups=groups,
-        seed=seed,
-        device=device,
-        track=track,
-        **({} if passes is None else {"passes": passes}),
-    )
+    if count < 2:
+        queue = find_suspects(features, labels, clip, class_names, image_names=names)
+        none = train_student([], features, labels, answered, baseline=given, kind="none")
+        return Corrected(labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score)
+
+    near = nearest(compact(features))
+    asked = ask(features, labels, clip, near, seed=seed, track=track)
+    belief = _borne_out(asked.belief(), came, truth)
+    kind = student if meaningful and images is not None else "none"
+    judged = train_student([], features, labels, answered, baseline=belief.predicted, kind="none")
+    for lesson in range(1 if fast or kind == "none" else 2):
+        before = belief.better(labels)
+        taught = train_student(
+            images or [],
+            features,
+            before,
+            _weights(belief, before, answered, features, clip, class_names, near),
+            baseline=belief.predicted,
+            kind=kind,
+            encoder=encoder,
+            groups=near_duplicate_groups(features, near) if groups is None else groups,
+            passes=passes or (FAST_PASSES if fast else PASSES),
+            seed=seed + 1000 * lesson,
+            device=device,
+            track=track,
+        )
+        if taught.held_out_accuracy is None:
+            judged = taught if lesson == 0 else judged
+            break
+        judged = taught if lesson == 0 else _together(judged, taught)
+        twins = Twins(taught.probabilities, taught.seen, first_only=True)
+        belief = _borne_out(asked.belief((judged.probabilities, twins)), came, truth)
+        if (belief.better(labels) != before).mean() < MOVED:
+            break
     if not meaningful:
         judged = replace(judged, note="No student was trained: the labels it would learn are close to guesses.")
-    final, confidence, changed = overrule(labels, given, judged, suspect, doubts.out_of_sample)
-    final = np.where(answered, truth, final)
-    confidence = np.where(answered, 1.0, confidence)
+    elif judged.held_out_accuracy is not None:
+        judged = replace(
+            judged, note=f"{judged.note} {_verdict(belief)}", reliable=judged.reliable or belief.may_change
+        )
+
+    final = np.where(answered, truth, belief.better(labels)) if meaningful else labels
+    rows = np.arange(count)
+    sure = belief.posterior[rows, final] if belief.may_change and meaningful else given[rows, final]
     queue = find_suspects(
-        features, final, zero_shot, class_names, seed=seed, track=track, image_names=names,
+        features, final, clip, class_names, seed=seed, track=track, image_names=names, neighbours=near, belief=belief,
         student=judged.probabilities if judged.reliable else None,
     )  # fmt: skip
     queue = replace(
@@ -118,8 +154,67 @@ def correct(
         suggested=np.where(answered, final, queue.suggested),
         reasons=tuple("" if seen else why for seen, why in zip(answered, queue.reasons, strict=True)),
     )
-    belief = np.where(answered[:, None], given, queue.out_of_sample)
-    return Corrected(final, belief, confidence, changed & ~answered, queue, judged)
+    return Corrected(
+        labels=final,
+        probabilities=np.where(answered[:, None], given, belief.posterior),
+        confidence=np.where(answered, 1.0, np.clip(sure, 0.0, 1.0)),
+        by_student=(final != labels) & ~answered,
+        queue=queue,
+        student=judged,
+        doubt=1.0 - (belief.predicted[rows, came] + belief.posterior[rows, came]) / 2,
+    )
+
+
+def _weights(
+    belief: Belief,
+    labels: NDArray[np.int64],
+    answered: NDArray[np.bool_],
+    features: NDArray[np.floating],
+    zero_shot: NDArray[np.float64],
+    class_names: Sequence[str],
+    near: Neighbours,
+) -> NDArray[np.float64]:
+    """How much each label counts, (N,), when the student learns: what is believed of it, or nothing for a suspect."""
+    if belief.may_change:
+        weights = belief.posterior[np.arange(len(labels)), labels]
+        weights = np.where(weights < 0.3, 0.0, weights)
+    else:
+        doubts = find_suspects(features, labels, zero_shot, class_names, neighbours=near, belief=belief)
+        weights = (~doubts.flagged).astype(np.float64)
+    return np.where(answered, ANSWER_WEIGHT, weights)
+
+
+def _together(first: StudentResult, second: StudentResult) -> StudentResult:
+    """Two lessons' opinions, averaged."""
+    return replace(
+        second,
+        probabilities=(first.probabilities + second.probabilities) / 2,
+        seen=(first.seen + second.seen) / 2,
+        held_out_accuracy=first.held_out_accuracy,
+        baseline_accuracy=first.baseline_accuracy,
+        reliable=first.reliable,
+        note=first.note,
+        image_passes=first.image_passes + second.image_passes,
+    )
+
+
+def _borne_out(belief: Belief, came: NDArray[np.int64], truth: NDArray[np.int64]) -> Belief:
+    """The belief, kept from changing labels where a clinician's answers mostly took the label's side against it.
+
+    Answers to a queue are no random sample, but they are to the images in dispute.
+    """
+    seen = belief.predicted.argmax(axis=1)
+    disputed = (truth != UNANSWERED) & (seen != came) & ((truth == seen) | (truth == came))
+    if disputed.sum() >= HEARD and (truth == seen)[disputed].mean() < 0.5:
+        return replace(belief, sure=2.0)
+    return belief
+
+
+def _verdict(belief: Belief) -> str:
+    wrong = (
+        f"An estimated {belief.error_rate:.0%} of the labels and {belief.opinion_error:.0%} of the opinions are wrong"
+    )
+    return f"{wrong}, so {'sure opinions change labels' if belief.may_change else 'no label changes'}."
 
 
 def _among(inside: Corrected, rows: NDArray[np.int64], given: NDArray[np.float64]) -> Corrected:
@@ -147,5 +242,10 @@ def _among(inside: Corrected, rows: NDArray[np.int64], given: NDArray[np.float64
             out_of_sample=spread(inside.queue.out_of_sample, given),
             error_rate=inside.queue.error_rate,
         ),
-        student=replace(inside.student, probabilities=spread(inside.student.probabilities, given)),
+        student=replace(
+            inside.student,
+            probabilities=spread(inside.student.probabilities, given),
+            seen=spread(inside.student.seen, given),
+        ),
+        doubt=spread(inside.doubt, 0.0),
     )

@@ -1,7 +1,7 @@
 """Out-of-sample class probabilities: what the other images, and their labels, say about each image.
 
 No view of the data wins everywhere (regularised probes where classes overlap, the graph where they are clusters), so
-four views that never see the label they judge are calibrated and averaged.
+five views that never see the label they judge are calibrated, for `belief.py` to weigh.
 """
 
 from __future__ import annotations
@@ -21,25 +21,36 @@ if TYPE_CHECKING:
 
 FOLDS = 5
 DIMENSIONS = 256
-STRENGTHS = (
-    1e-3,
-    1e-2,
-)  # inverse regularisation of the logistic probes: much noise wants the first, many classes the second
-CLUSTERED = (0.5, 0.8)  # between these separations of the graph its vote grows from one view among four to all of it
+# inverse regularisation of the logistic probes: much noise wants the first, many classes the second
+STRENGTHS = (1e-3, 1e-2)
+# of the twins: how far their discriminants are shrunk, and how many images they learn from per dimension. Stiffer ones, or ones
+# taught more, quarrel too little: what overlapping classes leave open they answer alike.
+TWIN_SHRINK, TAUGHT = 0.2, 2
+# classes are clusters where spreading labels cuts the graph more cleanly by at least this share, at most that share of a
+# cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
+CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.85
+BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
 
 
 @dataclass(frozen=True)
 class OutOfSample:
-    """probabilities: (N, K), rows sum to one. clustered: the classes are clusters, and so they are mostly the graph's."""
+    """What models that never saw an image's label say of it.
 
-    probabilities: NDArray[np.float64]
-    clustered: bool
+    opinions: (V, N, K), calibrated, rows sum to one, the graph's last. twins: (2, N, K), two models taught by different halves
+    of the other images. seen: (N, K) bool, classes that the models of an image had other images of. error: where classes
+    are clusters, the share of images for which the graph errs; else None.
+    """
+
+    opinions: NDArray[np.float64]
+    twins: NDArray[np.float64]
+    seen: NDArray[np.bool_]
+    error: float | None
 
 
 def out_of_sample(
     features: NDArray[np.floating],
     labels: NDArray[np.integer],
-    fallback: NDArray[np.floating],
+    classes: int,
     neighbours: Neighbours,
     graph: csr_array,
     *,
@@ -48,14 +59,15 @@ def out_of_sample(
 ) -> OutOfSample:
     """Class probabilities of each image from models that saw the other images' labels only.
 
-    features: (N, F). labels: (N,) in 0 … K-1, where classes may be missing or have one member. fallback: (N, K)
-    probabilities for classes that a fold knows no image of. neighbours, graph: of the same images.
+    features: (N, F). labels: (N,) in 0 … K-1, where classes may be missing or have one member. neighbours, graph: of the same
+    images.
     """
-    n, k = np.shape(fallback)
+    n, k = len(labels), classes
     points = standardised(features)
-    votes = {name: np.zeros((n, k)) for name in (*map(str, STRENGTHS), "discriminant", "graph")}
+    votes = {name: np.zeros((n, k)) for name in ("nearest", *map(str, STRENGTHS), "discriminant", "graph")}
+    twins = np.zeros((2, n, k))
     seen = np.zeros((n, k), dtype=bool)
-    for fold in track(list(folds(labels, seed)), "cross-validating", None):
+    for number, fold in enumerate(track(list(folds(labels, seed)), "cross-validating", None)):
         rest = np.setdiff1d(np.arange(n), fold)
         present = np.unique(labels[rest])
         seen[np.ix_(fold, present)] = True
@@ -70,27 +82,45 @@ def out_of_sample(
         seeds = np.zeros((n, k))
         seeds[rest, labels[rest]] = 1.0
         votes["graph"][columns] = propagate(graph, seeds)[columns]
+        both = halves(rest, labels, TAUGHT * points.shape[1], np.random.default_rng([seed, 9, number]))
+        for twin, half in zip(twins, both, strict=True):
+            twin[np.ix_(fold, np.unique(labels[half]))] = _discriminant(
+                points[half], labels[half], points[fold], TWIN_SHRINK
+            )
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
 
-    alone = _how_clustered(graph, labels, votes["graph"].argmax(axis=1), k)
-    calibrated = {name: _calibrated(view, labels, seen) for name, view in votes.items()}
-    together = np.mean(list(calibrated.values()), axis=0)
-    mixed = (1.0 - alone) * together + alone * calibrated["graph"]
-    unseen = np.where(seen, 0.0, fallback)  # a class with no other member: zero-shot is all there is to ask
-    mixed = mixed * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
-    return OutOfSample(mixed / mixed.sum(axis=1, keepdims=True), clustered=alone >= 0.5)
+    opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
+    error = _error_of_clusters(graph, labels, votes["graph"].argmax(axis=1), k)
+    return OutOfSample(opinions, twins, seen, error)
 
 
-def _how_clustered(graph: csr_array, labels: NDArray[np.integer], spread: NDArray[np.integer], k: int) -> float:
-    """How far to follow the graph alone, 0 to 1: its labels cut it much more cleanly than the given ones, and it disagrees
-    with those more often than images lie on the borders of its clusters, where it may itself be wrong."""
+def halves(
+    rows: NDArray[np.int64], labels: NDArray[np.integer], most: int, rng: np.random.Generator
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """`rows` dealt into two halves, every class as evenly as it allows, of `most` rows or fewer."""
+    shuffled = rng.permutation(rows)
+    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    both = []
+    for half in (dealt[::2], dealt[1::2]):
+        both.append(np.sort(half[np.unique(np.linspace(0, len(half) - 1, min(most, len(half))).astype(int))]))
+    return both[0], both[1]
+
+
+def _error_of_clusters(
+    graph: csr_array, labels: NDArray[np.integer], spread: NDArray[np.integer], k: int
+) -> float | None:
+    """How often the labels spread over the graph are wrong where classes are clusters; None where they are not.
+
+    Labels thrown wrongly into clean clusters at rate d make 2 d (1 − d) of the edges join unlike labels; images that
+    belong together but not to their cluster's class make far fewer, and there the graph is wrong and the labels are right.
+    """
     if len(np.unique(labels)) < 2:
-        return 0.0
-    border = conductance(graph, spread, k).mean()
-    if (spread != labels).mean() <= 2.0 * border:
-        return 0.0
-    low, high = CLUSTERED
-    return float(np.clip((separation(graph, labels, spread, k) - low) / (high - low), 0.0, 1.0))
+        return None
+    moved = float((spread != labels).mean())
+    border, was = (float(conductance(graph, each, k).mean()) for each in (spread, labels))
+    clusters = separation(graph, labels, spread, k) >= CLUSTERED and border <= ISLAND
+    scattered = was >= SCATTERED * 2.0 * moved * (1.0 - moved)
+    return BORDER * border if clusters and scattered and moved > 2.0 * BORDER * border else None
 
 
 def folds(labels: NDArray[np.integer], seed: int) -> Iterator[NDArray[np.int64]]:
@@ -109,34 +139,6 @@ def standardised(features: NDArray[np.floating], dimensions: int = DIMENSIONS) -
     points = points / np.maximum(points.std(axis=0), 1e-6 + 1e-3 * points.std())
     points = points @ principal_axes(points, dimensions)
     return points / max(float(np.sqrt(np.mean(points**2))), 1e-12)
-
-
-def sharpened(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Probabilities of the *true* class, (N, K), from those of the given one, and the noise, T[true, given] (K, K).
-
-    Model: P(given | x) = Σ_t T[t, given] softmax(γ log p(x))_t, the forward correction of Patrini et al. 2017 (arXiv
-    1609.03683, eq. 6); T by EM under a Dirichlet prior, γ from a short list, both by likelihood of the given labels.
-    """
-    from scipy.special import softmax
-
-    k = probabilities.shape[1]
-    given = np.eye(k)[labels]
-    logs = np.log(np.clip(probabilities, 1e-4, 1.0))
-    best = (-np.inf, np.asarray(probabilities, dtype=np.float64), np.eye(k))
-    for gamma in (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0):
-        clean = softmax(gamma * logs, axis=1)
-        noise = np.full((k, k), 0.1 / max(k - 1, 1)) + (0.9 - 0.1 / max(k - 1, 1)) * np.eye(k)
-        for _ in range(30):
-            posterior = clean * noise[:, labels].T
-            posterior /= posterior.sum(axis=1, keepdims=True)
-            noise = posterior.T @ given + 0.5 / k + 2.0 * np.eye(k)
-            noise /= noise.sum(axis=1, keepdims=True)
-        likelihood = float(np.log((clean * noise[:, labels].T).sum(axis=1)).sum())
-        if likelihood > best[0] + 1e-6:
-            best = (likelihood, clean, noise)
-    return best[1], best[2]
 
 
 def _logistic(
@@ -171,11 +173,15 @@ def _nearest(neighbours: Neighbours, labels: NDArray[np.integer], k: int) -> NDA
     return votes / votes.sum(axis=1, keepdims=True)
 
 
-def _calibrated(view: NDArray[np.float64], labels: NDArray[np.integer], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Temperature scaling (Guo et al. 2017, arXiv 1706.04599, eq. 9) on the given labels, within the classes seen."""
+def calibrated(
+    view: NDArray[np.floating], labels: NDArray[np.integer], seen: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Probabilities (N, K) after temperature scaling (Guo et al. 2017, arXiv 1706.04599, eq. 9) on the given labels, (N,),
+    within the classes seen, (N, K) bool, by default all."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
+    seen = np.ones(view.shape, dtype=bool) if seen is None else seen
     logs = np.where(seen, np.log(np.clip(view, 1e-4, None)), -np.inf)
     rows = np.flatnonzero(seen[np.arange(len(labels)), labels] & (seen.sum(axis=1) > 1))
     if len(rows) == 0:

@@ -1,15 +1,14 @@
 """The student: a CNN trained on the cleaned set, that sees pixels where the earlier stages see frozen features.
 
-Two students are trained, each on one half of the images whose labels are not in doubt, and each image is judged
-only by students that never saw its label (cross-fitting). So every row of `StudentResult.probabilities` is
-evidence about its image, none is memory, and the student can be compared with the cross-validated probe on equal
-terms. `overrule` turns that evidence into labels; it is array in, array out.
+Two students are trained, each on one half of the images whose labels are not in doubt, and each image is judged by the
+one that never saw its label (cross-fitting). So every row of `StudentResult.probabilities` is evidence about its image,
+none is memory; what the other student makes of the image tells how often one of them errs (see `belief.py`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -18,38 +17,40 @@ import numpy as np
 from scipy.special import softmax
 
 from autoannotate.errors import UsageError
+from autoannotate.probe import calibrated
 from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
     from PIL import Image
 
+    from autoannotate.neighbours import Neighbours
+
 FOLDS = 2
 MIN_IMAGES = 40
 MIN_CLEAN_PER_CLASS = 5
-SUSPECT_SURE = 0.6  # a suspect changes when the new class is more probable than this
-OTHER_SURE = 0.9  # a label that nobody doubted, than this
+NOT_WORSE = 0.01  # a student is heard of where it agrees with the labels at most this much less often than the probe
 
 
 @dataclass(frozen=True)
 class StudentResult:
-    """What the student thinks, and whether it may be listened to.
+    """What the student thinks.
 
     probabilities : (N, K) rows sum to 1, calibrated; from students that did not see the image's label.
-    reliable : held-out agreement with the given labels is, with 95 % confidence, not below the baseline's.
-    better : it is, with 95 % confidence, above the baseline's; only then may it contradict the baseline.
+    seen : (N, K) of the students that did, or could have.
+    reliable : it may be listened to: as a start, that its held-out agreement with the given labels is, with 95 %
+        confidence, not below the baseline's.
     held_out_accuracy, baseline_accuracy : agreement with the given labels on the same images, seen by neither in
         training nor for early stopping, averaged over images; None when no student was trained.
     note : one plain sentence for the summary.
-    temperature : what the logits were divided by; image_passes : images trained on, times epochs.
+    image_passes : images trained on, times epochs.
     """
 
     probabilities: np.ndarray
+    seen: np.ndarray
     reliable: bool
     held_out_accuracy: float | None
     baseline_accuracy: float | None
     note: str
-    better: bool = False
-    temperature: float = 1.0
     image_passes: int = 0
 
 
@@ -63,7 +64,7 @@ def train_student(
     kind: str = "embedded",
     encoder: Any = None,
     groups: np.ndarray | None = None,
-    passes: int = 6000,
+    passes: int = 20000,
     max_training_images: int = 2000,
     seed: int = 0,
     device: str = "auto",
@@ -80,7 +81,7 @@ def train_student(
     groups : (N,) ids; images of one group (near duplicates, one patient) stay on one side of the split, so a
         student never judges an image whose twin it was taught.
     passes : the budget, in image passes of training over both students; sets the number of epochs (1 to 12), and
-        takes about 6 ms a pass on two cores.
+        takes about 10 ms a pass on two cores.
     max_training_images : the cleaned set is sampled down to this many, balanced over classes; memory stays at
         50 kB for each of them, since all other images are read, judged and let go.
     """
@@ -150,185 +151,57 @@ def train_student(
         stopped_by.append(held_out)
     next(steps, None)  # lets the bar close
 
-    may_judge = np.stack([~np.isin(groups, groups[sample]) for sample in samples], axis=1)
+    did_not_see = np.stack([~np.isin(groups, groups[sample]) for sample in samples], axis=1)
     logits = np.zeros((count, FOLDS, classes), dtype=np.float32)
     watched = iter(track(range(count), "student: judging", total=count))
     while chunk := list(islice(watched, 4 * cnn.PREDICT_BATCH)):
-        index = np.array(chunk)
+        pixels = pictures[np.array(chunk)]
         for k, student in enumerate(students):
-            rows = index[may_judge[index, k]]
-            if len(rows):
-                logits[rows, k] = cnn.predict(student, pictures[rows], where)
+            logits[chunk, k] = cnn.predict(student, pixels, where)
         pictures.drop(chunk)
     counted = _stand_in(np.concatenate(stopped_by), weights > 0, labels)
-    return judge(logits, may_judge, labels, counted, baseline, image_passes=passed)
+    return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)
 
 
 def judge(
     logits: np.ndarray,
-    may_judge: np.ndarray,
+    did_not_see: np.ndarray,
     labels: np.ndarray,
     counted: np.ndarray,
     baseline: np.ndarray,
     *,
     image_passes: int = 0,
 ) -> StudentResult:
-    """Calibrate the students' logits, average them, and compare them with the baseline.
+    """Average the students' opinions, calibrate them, and compare them with the baseline.
 
-    logits (N, M, K) of M students; may_judge (N, M) bool: which students did not see the image; labels (N,);
+    logits (N, M, K) of M students; did_not_see (N, M) bool: which students did not see the image; labels (N,);
     counted (N,) >= 0: how many images each stands for in the comparison, 0 where it chose when to stop;
     baseline (N, K).
 
     The comparison counts doubtful images too: they were picked *because* the baseline disagrees with their label,
-    so without them the baseline would look better than it is. Only images where one of the two agrees with the
-    given label and the other does not make a difference. Wrong labels vote too, but noise that does not depend on
-    the image favours neither side, and noise that a probe can predict favours the probe: the comparison errs on
-    the side of keeping what is there. `better`: the difference is above 0 with 95 % confidence (one-sided paired
-    z-test), and above 0 averaged over classes. `reliable`: it is above -1 point with 95 % confidence, and above
-    -1 point averaged over classes.
+    so without them the baseline would look better than it is.
     """
-    voting = counted > 0
-    temperature = calibrate(_average(logits, may_judge, 1.0, raw=True), labels, voting)
-    probabilities = _average(logits, may_judge, temperature)
+    opinions = softmax(logits.astype(np.float64), axis=-1)
+    saw = ~did_not_see | did_not_see.all(axis=1, keepdims=True)
+    probabilities, seen = (
+        calibrated(np.einsum("nm,nmk->nk", who / who.sum(axis=1, keepdims=True), opinions), labels)
+        for who in (did_not_see, saw)
+    )
     student_right = probabilities.argmax(axis=1) == labels
     baseline_right = baseline.argmax(axis=1) == labels
     difference = student_right.astype(np.float64) - baseline_right
     mean = float(np.average(difference, weights=counted))
     spread = math.sqrt(float((counted**2 * (difference - mean) ** 2).sum())) / float(counted.sum())
-    balanced = _mean_over_classes(difference, labels, counted)
-    better = mean - 1.645 * spread > 0 and balanced > 0
-    reliable = better or (mean - 1.645 * spread > -0.01 and balanced > -0.01)
+    reliable = mean - 1.645 * spread > -NOT_WORSE and _mean_over_classes(difference, labels, counted) > -NOT_WORSE
     held_out = float(np.average(student_right, weights=counted))
     before = float(np.average(baseline_right, weights=counted))
-    verdict = (
-        "it is better, and may contradict the probe"
-        if better
-        else "it is as good, and changes labels on which both agree"
-        if reliable
-        else "it is not surely as good, so it changes no label"
-    )
     note = (
-        f"On images it had not seen the student agrees with {held_out:.1%} of the labels, the probe with "
-        f"{before:.1%}: {verdict}."
+        f"On images it had not seen the student agrees with {held_out:.1%} of the labels, the probe with {before:.1%}."
     )
-    return StudentResult(probabilities, reliable, held_out, before, note, better, temperature, image_passes)
+    return StudentResult(probabilities, seen, reliable, held_out, before, note, image_passes)
 
 
-@dataclass(frozen=True)
-class Overruled:
-    """Labels after the student was heard: labels (N,), confidences (N,) in [0, 1], changed (N,) bool."""
-
-    labels: np.ndarray
-    confidences: np.ndarray
-    changed: np.ndarray
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        return iter((self.labels, self.confidences, self.changed))
-
-
-def overrule(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    student: StudentResult,
-    flagged: np.ndarray,
-    out_of_sample: np.ndarray,
-) -> Overruled:
-    """Change the labels that the student and the probe together show to be wrong; unpack as labels, confidences, changed.
-
-    labels (N,); probabilities (N, K), what the labels were taken from, the confidence where nothing is known better;
-    flagged (N,) bool, the suspects; out_of_sample (N, K), the probe's cross-validated probabilities.
-
-    Both opinions are pooled (see `pool`) and weighed against the given label by Bayes' rule with the estimated
-    noise: P(true | image, given) ~ P(true | image) P(given | true). Then
-    - a suspect takes the most probable class, when that is more than `SUSPECT_SURE` probable, the student itself
-      prefers it, and the probe, unless the student is better, does not contradict it;
-    - any other label changes when the class is more than `OTHER_SURE` probable, more than half so to the student
-      alone, and the probe prefers it too or the student is better;
-    - nothing changes when the student is not reliable, or when the pooled opinion is by its own account (its mean
-      certainty) right less often than the labels are: then most of its quarrels with them are its own mistakes.
-    """
-    labels = np.asarray(labels, dtype=np.int64)
-    rows = np.arange(len(labels))
-    kept = np.clip(np.asarray(probabilities, dtype=np.float64)[rows, labels], 0.0, 1.0)
-    if not student.reliable:
-        return Overruled(labels.copy(), kept, np.zeros(len(labels), dtype=bool))
-    belief, noise = pool(student.probabilities, out_of_sample, labels)
-    posterior = belief * noise[:, labels].T
-    posterior /= np.maximum(posterior.sum(axis=1, keepdims=True), 1e-12)
-    if belief.max(axis=1).mean() <= posterior[rows, labels].mean():
-        return Overruled(labels.copy(), kept, np.zeros(len(labels), dtype=bool))
-    best = posterior.argmax(axis=1)
-    sure = posterior[rows, best]
-    seen = student.probabilities[rows, best] > student.probabilities[rows, labels]
-    probe_gains = out_of_sample[rows, best] - out_of_sample[rows, labels]
-    suspect = np.asarray(flagged, dtype=bool)
-    change = suspect & (sure > SUSPECT_SURE) & seen & ((probe_gains >= 0) | student.better)
-    convinced = student.probabilities[rows, best] > 0.5
-    change |= ~suspect & (sure > OTHER_SURE) & convinced & seen & ((probe_gains > 0) | student.better)
-    change &= best != labels
-    final = np.where(change, best, labels)
-    return Overruled(final, posterior[rows, final], change)
-
-
-def pool(student: np.ndarray, probe: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """One belief from two, and the noise seen through it: (student**w * probe**(1 - w))**s, both calibrated first.
-
-    student, probe (N, K) out-of-sample probabilities, labels (N,) -> belief (N, K), noise (K, K). w, which lets the
-    worse opinion fade, and s, above 1 where the two err apart, are two numbers for the whole set: those that best
-    explain the given labels (see `explain`).
-    """
-    everyone = np.ones(len(labels), dtype=bool)
-    logs = []
-    for opinion in (student, probe):
-        log = np.log(np.clip(opinion, 1e-6, 1.0))
-        logs.append(np.log(np.clip(softmax(log / calibrate(log, labels, everyone), axis=-1), 1e-4, 1.0)))
-    found = []
-    for weight in (1.0, 0.75, 0.5, 0.25, 0.0):
-        for sharpness in (1.0, 1.5, 2.0):
-            belief = softmax(sharpness * (weight * logs[0] + (1 - weight) * logs[1]), axis=-1)
-            found.append((belief, *explain(belief, labels)))
-    belief, noise, _ = max(found, key=lambda each: each[2])
-    return belief, noise
-
-
-def calibrate(logits: np.ndarray, labels: np.ndarray, chosen: np.ndarray) -> float:
-    """The temperature t at which softmax(logits / t), seen through the noise, makes the chosen labels most likely.
-
-    Temperature scaling (Guo et al., ICML 2017) with the noise in the model: without it, a student that is sure
-    and right looks overconfident wherever a label is wrong. logits (N, K), labels (N,), chosen (N,) bool.
-    """
-    if not chosen.any():
-        return 1.0
-    temperatures = np.geomspace(0.05, 5.0, 24)
-    fits = [explain(softmax(logits[chosen] / t, axis=-1), labels[chosen])[1] for t in temperatures]
-    return float(temperatures[int(np.argmax(fits))])
-
-
-def explain(probabilities: np.ndarray, labels: np.ndarray, *, rounds: int = 20) -> tuple[np.ndarray, float]:
-    """How often a true class (row) was given each label (column), and how well that explains the labels.
-
-    probabilities (N, K): out-of-sample beliefs about the true class; labels (N,) -> noise (K, K), rows sum to 1;
-    mean log-likelihood. EM as in Dawid & Skene (1979) with the beliefs in the place of a common prior. Each row
-    leans towards an annotator right four times in five, with the weight of a fifth of its images, since a belief
-    that knows little cannot tell noise from its own ignorance.
-    """
-    classes = probabilities.shape[1]
-    right = 0.8 if classes > 1 else 1.0
-    usual = np.full((classes, classes), (1 - right) / max(1, classes - 1))
-    np.fill_diagonal(usual, right)
-    given = np.eye(classes)[labels]
-    noise = usual
-    for _ in range(rounds):
-        truth = probabilities * noise[:, labels].T
-        truth /= np.maximum(truth.sum(axis=1, keepdims=True), 1e-12)
-        counts = truth.T @ given
-        noise = counts + (0.2 * counts.sum(axis=1, keepdims=True) + 1.0) * usual
-        noise /= noise.sum(axis=1, keepdims=True)
-    likelihood = (probabilities * noise[:, labels].T).sum(axis=1)
-    return noise, float(np.log(np.maximum(likelihood, 1e-9)).mean())
-
-
-def near_duplicate_groups(features: np.ndarray) -> np.ndarray:
+def near_duplicate_groups(features: np.ndarray, neighbours: Neighbours | None = None) -> np.ndarray:
     """(N,) ids: images linked by being nearly the same picture, by their features (N, F), share one."""
     from scipy.sparse import csr_array
     from scipy.sparse.csgraph import connected_components
@@ -336,14 +209,14 @@ def near_duplicate_groups(features: np.ndarray) -> np.ndarray:
     from autoannotate.neighbours import compact, nearest
     from autoannotate.reasons import near_duplicates
 
-    twin, same = near_duplicates(nearest(compact(features), k=1))
+    twin, same = near_duplicates(nearest(compact(features), k=1) if neighbours is None else neighbours)
     rows = np.flatnonzero(same)
     links = csr_array((np.ones(len(rows)), (rows, twin[rows])), shape=(len(features), len(features)))
     return connected_components(links, directed=False)[1]
 
 
 def _untrained(baseline: np.ndarray, note: str) -> StudentResult:
-    return StudentResult(baseline.copy(), False, None, None, note)
+    return StudentResult(baseline.copy(), baseline.copy(), False, None, None, note)
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -364,13 +237,6 @@ def _balanced_sample(index: np.ndarray, labels: np.ndarray, size: int, rng: np.r
         members = labels[index] == label
         rank[members] = np.arange(members.sum())
     return np.sort(index[np.argsort(rank, kind="stable")[:size]])
-
-
-def _average(logits: np.ndarray, may_judge: np.ndarray, temperature: float, raw: bool = False) -> np.ndarray:
-    """(N, M, K) -> (N, K): the mean over the students that may judge, of probabilities or (raw) of logits."""
-    weight = may_judge / may_judge.sum(axis=1, keepdims=True)
-    values = logits if raw else softmax(logits.astype(np.float64) / temperature, axis=-1)
-    return np.einsum("nm,nmk->nk", weight, values)
 
 
 def _mean_over_classes(values: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

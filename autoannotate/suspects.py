@@ -1,7 +1,8 @@
 """Suspects: which labels to doubt, how much, why, and what they should rather be.
 
-Confident learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068; the cleanlab library) on out-of-sample
-probabilities decides which labels are flagged; other reasons (`reasons.py`) add doubt beside it.
+What is believed about the true classes (`belief.py`) says how much each label is doubted and what it should be; confident
+learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068; the cleanlab library) decides which are flagged; other
+reasons (`reasons.py`) add doubt beside it.
 """
 
 from __future__ import annotations
@@ -12,14 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.neighbours import compact, graph_of, nearest
-from autoannotate.probe import out_of_sample, sharpened
+from autoannotate.belief import Belief, Clusters, Twins, believe
+from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
+from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
 from autoannotate.reasons import REASONS, Doubt, Evidence
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
 MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
-ODDS = 4.0  # evidence is strong when another class is at least this much likelier than the given one
 TOLD = 0.35  # a class can be told by looking when at least this share of its labels is predicted from the others
 FEWEST = 10  # with fewer images confident learning has nothing to count
 
@@ -30,7 +31,7 @@ class Suspects:
 
     flagged: (N,) bool, worth a clinician's look. score: (N,) in [0, 1], higher is more doubtful. suggested: (N,) the class that
     the evidence favours, the given one unless the evidence is strong. reasons: N sentences, "" where there is none.
-    out_of_sample: (N, K). error_rate: the estimated share of wrong labels.
+    out_of_sample: (N, K), what models that did not see a label say of it. error_rate: the estimated share of wrong labels.
     """
 
     flagged: NDArray[np.bool_]
@@ -51,19 +52,21 @@ def find_suspects(
     track: Track = silent,
     image_names: Sequence[str] | None = None,
     student: NDArray[np.floating] | None = None,
+    neighbours: Neighbours | None = None,
+    belief: Belief | None = None,
 ) -> Suspects:
     """Doubt N labels.
 
     features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
-    duplicates by. student: (N, K), a network's opinion, if there is one. The order of the images does not matter.
+    duplicates by. student: (N, K), a network's opinion, if there is one. neighbours: of the images, and belief: about their
+    true classes, where they are known already. The order of the images does not matter.
 
-    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: d = 1 − P(given label | the other images) is cleanlab's
-    self-confidence turned round, s_r in [0, 1] how strongly reason r fires and w_r its weight. It grows with every
-    reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the classes that can be told by
-    looking and hardly more than the estimated number of errors; and near duplicates that contradict each other.
-    Suggested: argmax_t P(t | the other images) T[t, given], Bayes' rule with the estimated noise T[true, given], where
-    the evidence is strong; the cluster's class where classes are clusters. error_rate: the confident joint's, or where
-    classes overlap the noise seen where prediction is easy, if less.
+    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label | the other
+    images), cleanlab's self-confidence, and of P(label is true | the image and the label given), s_r in [0, 1] how
+    strongly reason r fires and w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the
+    confident joint, among the classes that can be told by looking and hardly more than the estimated number of errors;
+    and near duplicates that contradict each other. Suggested: `Belief.better`. error_rate: by belief, where it may change
+    labels; else the confident joint's, or where classes overlap the noise seen where prediction is easy, if less.
     Raises ValueError on shapes that don't fit.
     """
     features = np.asarray(features)
@@ -77,38 +80,75 @@ def find_suspects(
     names = [f"image {i + 1}" for i in range(n)] if image_names is None else list(image_names)
     if n < 2:
         return Suspects(np.zeros(n, bool), np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0)
-
-    order = np.lexsort((given, *features[:, :8].T))  # by content, so that folds don't depend on file names
-    back = np.argsort(order)
-    features, given, zero_shot = features[order], given[order], zero_shot[order]
-    neighbours = nearest(compact(features))
-    judged = out_of_sample(features, given, zero_shot, neighbours, graph_of(neighbours), seed=seed, track=track)
-    outside = judged.probabilities
+    if neighbours is None:
+        neighbours = nearest(compact(features))
+    if belief is None:
+        belief = ask(features, given, zero_shot, neighbours, seed=seed, track=track).belief()
+    outside, rows = belief.predicted, np.arange(n)
     evidence = Evidence(
         labels=given,
         zero_shot=zero_shot,
         out_of_sample=outside,
         neighbours=neighbours,
         class_names=class_names,
-        image_names=[names[i] for i in order],
-        student=None if student is None else np.asarray(student, dtype=np.float64)[order],
+        image_names=names,
+        student=None if student is None else np.asarray(student, dtype=np.float64),
     )
     doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
     flagged, error_rate = _confident_learning(given, outside)
-    told = np.ones(k, dtype=bool)
-    if not judged.clustered:
-        told = _told(given, outside)
+    if belief.may_change:
+        error_rate = float(1.0 - belief.posterior[rows, given].mean())
+    else:
         error_rate = min(error_rate, _noise_among_the_easy(given, outside))
-        flagged = _likeliest(flagged & told[given], outside[np.arange(n), given], (error_rate + MARGIN) * n)
+        flagged &= _told(given, outside)[given]
+    flagged = _likeliest(flagged, outside[rows, given], (error_rate + MARGIN) * n)
     flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
     return Suspects(
-        flagged=flagged[back],
-        score=_score(outside[np.arange(n), given], doubts)[back],
-        suggested=_suggested(given, outside, told, judged.clustered)[back],
-        reasons=tuple(_sentence(i, doubts) for i in back),
-        out_of_sample=outside[back],
+        flagged=flagged,
+        score=_score((outside[rows, given] + belief.posterior[rows, given]) / 2, doubts),
+        suggested=belief.better(given),
+        reasons=tuple(_sentence(i, doubts) for i in range(n)),
+        out_of_sample=outside,
         error_rate=error_rate,
     )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the other images say of N labels: opinions (V, N, K), the graph's last, and what `believe` asks beside them."""
+
+    opinions: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    twins: Twins
+    error: float | None
+
+    def belief(self, *more: tuple[NDArray[np.float64], Twins]) -> Belief:
+        """What is believed of the images, more opinions heard."""
+        opinions = [*self.opinions, *(opinion for opinion, _ in more)]
+        of_graph = tuple(range(len(self.opinions) - 1, len(opinions)))
+        clusters = None if self.error is None else Clusters(of_graph, self.error)
+        return believe(opinions, self.labels, [self.twins, *(twins for _, twins in more)], clusters)
+
+
+def ask(
+    features: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    zero_shot: NDArray[np.float64],
+    neighbours: Neighbours,
+    *,
+    seed: int = 0,
+    track: Track = silent,
+) -> Asked:
+    """Opinions about N labels of models that did not see them; zero-shot's, (N, K), about a class with no other image."""
+    order = np.lexsort((labels, *features[:, :8].T))  # by content, so that folds don't depend on file names
+    back = np.argsort(order)
+    graph = graph_of(neighbours)[order][:, order]
+    sorted_ = Neighbours(back[neighbours.index[order]], neighbours.similarity[order])
+    found = out_of_sample(features[order], labels[order], zero_shot.shape[1], sorted_, graph, seed=seed, track=track)
+    unseen = np.where(found.seen[back], 0.0, zero_shot)
+    opinions = found.opinions[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
+    opinions /= opinions.sum(axis=2, keepdims=True)
+    return Asked(opinions, labels, Twins(*found.twins[:, back]), found.error)
 
 
 def _confident_learning(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:
@@ -147,32 +187,6 @@ def _told(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> NDArray[np
     share = np.bincount(predicted, minlength=k) / len(labels)
     hits = np.bincount(labels[predicted == labels], minlength=k)
     return hits / np.maximum(np.bincount(labels, minlength=k), 1) >= np.maximum(TOLD, share + 0.2)
-
-
-def _suggested(
-    labels: NDArray[np.int64], outside: NDArray[np.float64], told: NDArray[np.bool_], clustered: bool
-) -> NDArray[np.int64]:
-    """A better class, (N,), where there is strong evidence for it; the given one elsewhere.
-
-    Clusters: the class of the cluster. Otherwise Bayes' rule, only between classes that can be told by looking, and for
-    no more labels than the noise seen where prediction is easy. What cannot be predicted may be noise, or a class that
-    these features don't show; keeping it cannot harm.
-    """
-    if len(labels) < FEWEST or len(np.unique(labels)) < 2:
-        return labels.copy()
-    if clustered:
-        return outside.argmax(axis=1)
-    clean, noise = sharpened(outside, labels)
-    evidence = clean * noise[:, labels].T
-    best = evidence.argmax(axis=1)
-    rows = np.arange(len(labels))
-    odds = evidence[rows, best] / np.maximum(evidence[rows, labels], 1e-12)
-    change = np.flatnonzero((odds > ODDS) & told[best] & told[labels])
-    most = int(np.ceil(_noise_among_the_easy(labels, outside) * len(labels)))
-    change = change[np.argsort(-odds[change], kind="stable")][:most]
-    suggested = labels.copy()
-    suggested[change] = best[change]
-    return suggested
 
 
 def _noise_among_the_easy(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> float:

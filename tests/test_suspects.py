@@ -59,7 +59,7 @@ def test_a_tight_group_of_wrong_labels_is_found_by_the_classifier_beside_its_nei
     wrong = np.argsort(features[:, 2] - 100 * (truth == 0))[:10]
     labels[wrong] = 1 - labels[wrong]
     found = find_suspects(features, labels, even(200, 2), NAMES[:2], seed=0)
-    assert np.isin(np.argsort(-found.score)[:10], wrong).mean() >= 0.9
+    assert np.isin(np.argsort(-found.score)[:10], wrong).mean() >= 0.8
 
 
 def test_near_duplicates_with_two_labels_name_each_other_and_the_less_supported_is_flagged() -> None:

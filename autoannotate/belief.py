@@ -1,0 +1,220 @@
+"""Belief: what opinions that never saw an image's label, and that label, together say about its true class.
+
+Opinions that agree with the given labels may have learned their mistakes, so three things are estimated apart, none of
+them with the truth: how to weigh the opinions, how often labels are wrong, and how often the opinions are. Labels may
+only be changed where the opinions are clearly the better of the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SURE = 0.6  # a label changes when another class is at least this probable …
+SURER = 0.7  # … or this, where only blind noise was seen and the opinions are no better than the labels
+LEAD = 0.01  # the opinions must be right more often than the labels by this share of the images …
+BLIND = 6.63  # … or noise that hits every image alike must be seen with 99 % confidence (chi-squared, one degree)
+LEAST = 0.03  # and hit at least this share of the labels
+FEWEST = 10  # with fewer images nothing can be estimated
+FEW = 5  # labels of a class, below which nothing can be said of it
+TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
+USUAL = 0.2  # each row of the noise leans towards noise that is the same for all classes, with this share of its images
+
+
+@dataclass(frozen=True)
+class Twins:
+    """What two learners that were taught different labels say of the same N images, (N, K) each.
+
+    The first never saw the label it judges. first_only: the second saw it.
+    """
+
+    first: NDArray[np.floating]
+    second: NDArray[np.floating]
+    first_only: bool = False
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """Classes are clusters: which opinions, by number, follow them, and how often these are wrong."""
+
+    opinions: tuple[int, ...]
+    error: float
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Beliefs about the true classes of N images.
+
+    predicted: (N, K), what the opinions together say of the given label, unseen. clean: (N, K), what they say of the true
+    class, as sure as they are right. posterior: (N, K), with the given label weighed in. noise: T[true, given], (K, K).
+    error_rate: the share of labels estimated to be wrong; opinion_error: the share of `clean`'s favourites. blind: the share
+    that noise which does not depend on the image has surely made wrong. sure: what a new label's posterior must reach; above 1
+    where no label may change. known: (K,) bool, classes with enough labels to be judged; a label of another is kept.
+    """
+
+    predicted: NDArray[np.float64]
+    clean: NDArray[np.float64]
+    posterior: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    error_rate: float
+    opinion_error: float
+    blind: float
+    sure: float
+    known: NDArray[np.bool_]
+
+    @property
+    def may_change(self) -> bool:
+        """Whether any label may change."""
+        return self.sure <= 1.0
+
+    def better(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
+        """The labels, (N,), changed where another class is surely more probable."""
+        best = self.posterior.argmax(axis=1)
+        change = (self.posterior.max(axis=1) >= self.sure) & self.known[best] & self.known[labels]
+        return np.where(change, best, labels).astype(np.int64)
+
+
+def believe(
+    opinions: Sequence[NDArray[np.floating]],
+    labels: NDArray[np.int64],
+    twins: Sequence[Twins] = (),
+    clusters: Clusters | None = None,
+) -> Belief:
+    """Weigh opinions, (N, K) each, of images whose labels, (N,), they did not see.
+
+    - Pool: softmax(Σ_v w_v log p_v), weights by the likelihood of the labels (a logarithmic opinion pool, Genest and
+      Zidek 1986), once for right labels and once for labels of which a share is wrong whatever the image. Twice the
+      gain in log-likelihood tells blind noise from classes that overlap: where classes overlap, the surest opinions are
+      still right; under blind noise even they are contradicted at a constant rate.
+    - Error of the opinions without truth: two learners taught by different labels quarrel about as often as one of them
+      errs (Jiang et al. 2022, arXiv 2106.13799, theorem 4.1), even where labels are wrong, since the noise that both
+      learned is no quarrel and the noise that neither learned is none. Labels that contradict them more often than they
+      contradict each other are wrong: d = e + r (1 − e K/(K−1)).
+      Where blind noise was seen its rate is r, and where classes are clusters e is known better.
+    - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
+      P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
+    """
+    n, k = np.shape(opinions[0])
+    if n < FEWEST or len(np.unique(labels)) < 2:
+        mean = np.mean(opinions, axis=0)
+        return Belief(mean, mean, mean, np.eye(k), 0.0, 0.0, 0.0, 2.0, np.zeros(k, dtype=bool))
+    logs = np.stack([np.log(np.clip(each, 1e-4, 1.0)) for each in opinions])
+    predicted, _, without = _pool(logs, labels, blind=False)
+    _, blind, with_noise = _pool(logs, labels, blind=True)
+    blind = blind if blind >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+    rate, heard = blind, predicted
+    if clusters is not None and not blind:
+        heard, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
+        rate = _wrong(float((heard.argmax(axis=1) != labels).mean()), clusters.error, k)
+    elif not blind:
+        rate = min((_from_quarrels(pair, labels, k) for pair in twins), default=0.0)
+    against = float((heard.argmax(axis=1) != labels).mean())
+    opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
+    clean = _as_sure_as(heard, 1.0 - opinion_error)
+    noise = _noise(clean, labels, rate)
+    posterior = _weighed(clean, noise, labels)
+    ahead = rate >= opinion_error + LEAD
+    sure = SURE if ahead else SURER if blind else 2.0
+    known = np.bincount(labels, minlength=k) >= FEW
+    return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
+
+
+def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
+    """The share of labels that must be wrong for how often the twins contradict them, and each other."""
+    first, second = pair.first.argmax(axis=1), pair.second.argmax(axis=1)
+    judges = (first,) if pair.first_only else (first, second)
+    against = float(np.mean([judge != labels for judge in judges]))
+    return _wrong(against, float((first != second).mean()), k)
+
+
+def _wrong(against: float, error: float, k: int) -> float:
+    """The share r of labels that must be wrong for an opinion with this error to contradict `against` of them."""
+    beyond_chance = 1.0 - error * k / (k - 1)
+    if beyond_chance < TELLING:
+        return 0.0
+    return float(np.clip((against - error) / beyond_chance, 0.0, 1.0 - 1.0 / k))
+
+
+def _unmixed(against: float, rate: float, k: int) -> float:
+    """The error e of an opinion that contradicts this share of labels, of which `rate` are wrong: d = e + r (1 − e K/(K−1))."""
+    return (against - rate) / max(1.0 - rate * k / (k - 1), 0.05)
+
+
+def _pool(
+    logs: NDArray[np.float64], labels: NDArray[np.int64], *, blind: bool
+) -> tuple[NDArray[np.float64], float, float]:
+    """Pooled probabilities (N, K), the rate of blind noise, and minus the log-likelihood of the labels.
+
+    logs: (V, N, K). P(given | x) = (1 − r) p_given + r (1 − p_given) / (K−1) with p = softmax(Σ_v w_v log p_v); w > 0, and
+    r = 0 unless blind. Weak normal priors on log w keep the fit in one place where labels say little.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import expit, softmax
+
+    views, n, k = logs.shape
+    rows = np.arange(n)
+    usual = np.full(views, np.log(1.5 / views))
+
+    def unpacked(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        weights = np.exp(x[:views])
+        return weights, softmax(np.tensordot(weights, logs, 1), axis=1), 0.9 * float(expit(x[views])) if blind else 0.0
+
+    def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights, p, r = unpacked(x)
+        of_given = p[rows, labels]
+        kept = 1.0 - r - r / (k - 1)
+        chance = np.maximum(kept * of_given + r / (k - 1), 1e-12)
+        pull = kept * of_given / chance
+        slope = pull[:, None] * p
+        slope[rows, labels] -= pull
+        lean = x[:views] - usual
+        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * weights + lean
+        if blind:
+            by_rate = ((of_given * k / (k - 1) - 1.0 / (k - 1)) / chance).sum()
+            gradient = np.append(gradient, by_rate * r * (1.0 - r / 0.9))
+        return float(-np.log(chance).sum() + 0.5 * (lean**2).sum()), gradient
+
+    start = np.append(usual, -3.0) if blind else usual
+    bounds = [(-6.0, 3.0)] * views + [(-8.0, 3.0)] * blind
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 60})
+    _, p, rate = unpacked(found.x)
+    return p, rate, float(found.fun)
+
+
+def _as_sure_as(probabilities: NDArray[np.float64], accuracy: float) -> NDArray[np.float64]:
+    """The power of the probabilities, (N, K), rows summing to one, whose mean certainty is this accuracy."""
+    from scipy.special import softmax
+
+    logs = np.log(np.clip(probabilities, 1e-6, 1.0))
+    low, high = -3.0, 3.0
+    for _ in range(30):
+        middle = (low + high) / 2
+        if softmax(np.exp(middle) * logs, axis=1).max(axis=1).mean() < accuracy:
+            low = middle
+        else:
+            high = middle
+    return softmax(np.exp(low) * logs, axis=1)
+
+
+def _noise(
+    clean: NDArray[np.float64], labels: NDArray[np.int64], rate: float, *, rounds: int = 20
+) -> NDArray[np.float64]:
+    """T[true, given], (K, K), that explains the labels, each row leaning towards noise of this rate that is alike for all."""
+    k = clean.shape[1]
+    alike = np.full((k, k), max(rate, 0.002) / (k - 1))
+    np.fill_diagonal(alike, 1.0 - max(rate, 0.002))
+    lean = alike * (USUAL * clean.sum(axis=0)[:, None] + 5.0)
+    given, noise = np.eye(k)[labels], alike
+    for _ in range(rounds):
+        noise = _weighed(clean, noise, labels).T @ given + lean
+        noise /= noise.sum(axis=1, keepdims=True)
+    return noise
+
+
+def _weighed(clean: NDArray[np.float64], noise: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """P(t | x, given) ~ P(t | x) T[t, given], (N, K)."""
+    posterior = clean * noise[:, labels].T
+    return posterior / np.maximum(posterior.sum(axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,96 @@
+"""Belief: mistakes are told from overlap, and labels only change where the opinions are the better of the two."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoannotate.belief import Belief, Clusters, Twins, believe
+
+K = 4
+N = 1200
+
+
+def opinions(truth: np.ndarray, overlap: float, seed: int = 0) -> tuple[list[np.ndarray], Twins]:
+    """Two calibrated opinions about images whose classes overlap this much, and twins that err as often and apart."""
+    rng = np.random.default_rng(seed)
+
+    def one() -> np.ndarray:
+        margin = rng.normal(size=(len(truth), K)) * overlap + 4.0 * np.eye(K)[truth]
+        sharp = np.exp(4.0 * margin / max(overlap, 0.5) ** 2)
+        return sharp / sharp.sum(axis=1, keepdims=True)
+
+    return [one(), one()], Twins(one(), one())
+
+
+def thrown(truth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
+    """Labels of which this share is wrong, whatever the image."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.permutation(len(truth))[: round(share * len(truth))]
+    labels = truth.copy()
+    labels[wrong] = (labels[wrong] + rng.integers(1, K, len(wrong))) % K
+    return labels
+
+
+TRUTH = np.arange(N) % K
+
+
+@pytest.mark.parametrize("overlap", [1.0, 2.0, 3.0])
+def test_right_labels_are_never_changed_however_much_classes_overlap(overlap: float) -> None:
+    said, twins = opinions(TRUTH, overlap)
+    belief = believe(said, TRUTH, [twins])
+    assert np.array_equal(belief.better(TRUTH), TRUTH)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
+def test_blind_noise_is_found_its_rate_is_told_and_labels_come_out_better(share: float) -> None:
+    said, twins = opinions(TRUTH, 2.0)
+    labels = thrown(TRUTH, share)
+    belief = believe(said, labels, [twins])
+    assert abs(belief.error_rate - share) < 0.05
+    assert abs(belief.blind - share) < 0.05
+    assert (belief.better(labels) == TRUTH).mean() > (labels == TRUTH).mean() + 0.8 * share * 0.8
+
+
+def test_noise_that_both_twins_resist_is_told_from_how_little_they_quarrel() -> None:
+    rng = np.random.default_rng(0)
+    labels = TRUTH.copy()
+    hard = rng.random(N) < 0.5  # errors only among half of the images, always into the next class
+    wrong = hard & (rng.random(N) < 0.5)
+    labels[wrong] = (labels[wrong] + 1) % K
+    said, twins = opinions(TRUTH, 1.5)
+    belief = believe(said, labels, [twins])
+    assert belief.may_change
+    assert (belief.better(labels) == TRUTH).mean() > 0.95
+
+
+def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.where((TRUTH < 2) & (rng.random(N) < 0.4), TRUTH + 2, TRUTH)
+    learned = 0.1 + 0.6 * np.eye(K)[labels]  # an opinion that learned the mistakes
+    follows = 0.01 + 0.96 * np.eye(K)[TRUTH]
+    belief = believe([learned, follows], labels, [], Clusters((1,), 0.01))
+    assert (belief.better(labels) == TRUTH).mean() > 0.99
+
+
+def test_a_class_with_few_labels_is_left_alone() -> None:
+    said, twins = opinions(TRUTH, 1.0)
+    labels = thrown(np.where(TRUTH == 3, 0, TRUTH), 0.2) % 3
+    labels[:4] = 3
+    assert (believe(said, labels, [twins]).better(labels)[:4] == 3).all()
+
+
+@settings(max_examples=30, deadline=None)
+@given(n=st.integers(1, 60), k=st.integers(2, 5), seed=st.integers(0, 999))
+def test_beliefs_are_probabilities_for_any_opinions(n: int, k: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, k, n)
+    said = [rng.dirichlet(np.full(k, 0.3), n) for _ in range(3)]
+    belief = believe(said, labels, [Twins(said[0], said[1]), Twins(said[1], said[2], first_only=True)])
+    assert isinstance(belief, Belief)
+    for each in (belief.predicted, belief.clean, belief.posterior, belief.noise):
+        np.testing.assert_allclose(each.sum(axis=1), 1.0)
+    assert 0.0 <= belief.error_rate <= 1.0
+    assert ((belief.better(labels) >= 0) & (belief.better(labels) < k)).all()

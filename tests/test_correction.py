@@ -1,0 +1,110 @@
+"""Correction: labels come out better or as they were, answers are truth, what is in doubt is asked."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoannotate.correction import Corrected, correct
+
+NAMES = ("chest", "breast", "skin")
+
+
+def images(n: int, distance: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    truth = np.arange(n) % 3
+    return np.random.default_rng(seed).normal(size=(n, 12)) + distance * np.eye(3, 12)[truth], truth
+
+
+def noisy(truth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    wrong = rng.permutation(len(truth))[: round(share * len(truth))]
+    labels = truth.copy()
+    labels[wrong] = (labels[wrong] + rng.integers(1, 3, len(wrong))) % 3
+    return labels
+
+
+def corrected(features: np.ndarray, labels: np.ndarray, **more: object) -> Corrected:
+    smooth = 0.1 / 3 + 0.9 * np.eye(3)[labels]
+    return correct(features, smooth, smooth, NAMES, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("distance", [1.0, 2.5, 6.0])
+def test_right_labels_stay_as_they_are_however_much_classes_overlap(distance: float) -> None:
+    features, truth = images(600, distance)
+    found = corrected(features, truth)
+    assert np.array_equal(found.labels, truth)
+    assert not found.by_student.any()
+
+
+@pytest.mark.parametrize(("distance", "share"), [(3.0, 0.1), (3.0, 0.3), (6.0, 0.2), (6.0, 0.4)])
+def test_wrong_labels_are_put_right_where_the_other_images_know_better(distance: float, share: float) -> None:
+    features, truth = images(600, distance)
+    labels = noisy(truth, share)
+    found = corrected(features, labels)
+    assert (found.labels == truth).mean() > 1.0 - share / 2
+    for k in range(3):
+        assert (found.labels == truth)[truth == k].mean() >= (labels == truth)[truth == k].mean()
+    assert (found.by_student == (found.labels != labels)).all()
+
+
+def test_labels_that_the_images_cannot_explain_are_kept() -> None:
+    labels = np.random.default_rng(3).integers(0, 3, 300)
+    found = corrected(np.random.default_rng(4).normal(size=(300, 12)), labels)
+    assert (found.labels == labels).mean() > 0.98
+
+
+def test_doubt_is_about_the_labels_that_came_in_and_the_queue_about_those_that_go_out() -> None:
+    features, truth = images(600, 6.0)
+    labels = noisy(truth, 0.2)
+    found = corrected(features, labels)
+    wrong = labels != truth
+    assert wrong[np.argsort(-found.doubt)[: wrong.sum()]].mean() > 0.95
+    assert found.queue.flagged.mean() < 0.1
+    assert found.queue.error_rate < 0.1
+
+
+def test_answers_are_never_changed_or_asked_again_and_those_left_out_stay() -> None:
+    features, truth = images(300, 4.0)
+    labels = noisy(truth, 0.2)
+    answers = np.full(300, -1)
+    answers[:30] = (truth[:30] + 1) % 3  # whatever a clinician says is true
+    left_out = np.zeros(300, dtype=bool)
+    left_out[290:] = True
+    found = corrected(features, labels, answers=answers, left_out=left_out)
+    assert np.array_equal(found.labels[:30], answers[:30])
+    assert (found.confidence[:30] == 1).all()
+    assert np.array_equal(found.labels[290:], labels[290:])
+    assert not found.queue.flagged[:30].any()
+    assert not found.queue.flagged[290:].any()
+
+
+def test_answers_that_take_the_labels_side_stop_the_correction() -> None:
+    features, truth = images(600, 6.0)
+    labels = noisy(truth, 0.2)
+    disputed = np.flatnonzero(labels != truth)[:20]
+    answers = np.full(600, -1)
+    answers[disputed] = labels[disputed]
+    found = corrected(features, labels, answers=answers)
+    assert np.array_equal(found.labels, labels)
+
+
+def test_guesses_are_left_as_they_are() -> None:
+    features, truth = images(300, 6.0)
+    labels = noisy(truth, 0.3)
+    found = corrected(features, labels, meaningful=False)
+    assert np.array_equal(found.labels, labels)
+    assert "guesses" in found.student.note
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(1, 25), seed=st.integers(0, 99))
+def test_any_few_images_work_and_the_seed_decides_everything(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    features, labels = rng.normal(size=(n, 5)), rng.integers(0, 3, n)
+    first, again = (corrected(features, labels, seed=seed) for _ in range(2))
+    np.testing.assert_allclose(first.probabilities.sum(axis=1), 1.0)
+    assert ((first.confidence >= 0) & (first.confidence <= 1)).all()
+    assert first.labels.tobytes() == again.labels.tobytes()
+    assert first.queue.score.tobytes() == again.queue.score.tobytes()
