@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL import Image
 
+    from autoannotate.history import Round
     from autoannotate.images import ImageRef
 
 LABELS = (
@@ -79,6 +80,15 @@ class Annotations:
         """The classes asked for, in the order given; then any that only appear among the labels."""
         asked = [str(name) for name in self.run.get("classes", [])]
         return asked + sorted(set(self.table["label"]) - {*asked, NONE_OF_THESE, NOT_USABLE})
+
+    @property
+    def history(self) -> list[Round]:
+        """What each round of the run did, the oldest first: who answered, what changed and why. Needs a saved run."""
+        from autoannotate.history import rounds
+
+        if self.folder is None:
+            raise InputError("The run has no folder yet, and so no history: save it first.")
+        return rounds(self.folder)
 
     def rows(self, what: What = "suspects") -> pd.DataFrame:
         """The queue of suspects, or all labels."""
