@@ -8,7 +8,7 @@ is in DIR/apply-report.csv. Applying a file again changes nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,11 +130,12 @@ def checked(given: Sequence[Given], annotations: Annotations, source: str) -> li
     return rows
 
 
-def merge(annotations: Annotations, answers: Iterable[Answer]) -> Annotations:
+def merge(annotations: Annotations, answers: Iterable[Answer], only: Container[str] | None = None) -> Annotations:
     """The labels with the clinicians' answers in their place, and the queue without the images they settled.
 
-    Where several readers answered it is their consensus. An image that nobody could tell keeps its label and its place in
-    the queue. Answers about images that the run does not have are passed over.
+    only: the paths of the images to change; None is all. Where several readers answered it is their consensus. An image that
+    nobody could tell keeps its label and its place in the queue. Answers about images that the run does not have are passed
+    over.
     """
     from autoannotate.consensus import consensus
     from autoannotate.truth import LABEL_OF
@@ -142,7 +143,7 @@ def merge(annotations: Annotations, answers: Iterable[Answer]) -> Annotations:
     said = {
         path: (one.label or LABEL_OF[one.verdict], 1.0 if one.agreed or one.quality is None else one.quality)
         for path, one in consensus(answers, annotations.classes).images.items()
-        if one.verdict != "unsure"
+        if one.verdict != "unsure" and (only is None or path in only)
     }
     table, queue = annotations.table.copy(), annotations.suspects
     settled = table["path"].isin(list(said))
@@ -249,13 +250,14 @@ def _kept(annotations: Annotations, folder: Path) -> Annotations:
     from autoannotate.truth import standing_answers
 
     standing, _ = standing_answers(folder, list(annotations.refs.values()))
-    merged = merge(annotations, standing)
-    changes = _changes(annotations.table, merged.table, standing)
+    last = history.rounds(folder)[-1]
+    used = {answer.id for answer in standing if answer.id is not None}
+    fresh = {answer.path for answer in standing if answer.id not in last.answers}
+    merged = merge(annotations, standing, fresh)
     pairs = (merged.table, annotations.table), (merged.suspects, annotations.suspects)
     if all(tables.to_csv(new) == tables.to_csv(old) for new, old in pairs):
         return annotations
-    last = history.rounds(folder)[-1]
-    used = {answer.id for answer in standing if answer.id is not None}
+    changes = _changes(annotations.table, merged.table, standing)
     number = last.number + 1
     merged = replace(merged, run={**merged.run, "round": number, "counts": _counts(merged)}, folder=folder)
     record = history.Round(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +110,19 @@ def test_two_readers_are_kept_apart_and_agree_on_a_label(run: Annotations, tmp_p
     assert [reader for _, reader, _, _ in kept(tmp_path)] == ["Ana", "Ben", "Cem"]
     with pytest.raises(UsageError, match=r"3 readers .*leave --reader out"):
         run.apply(file, reader="Dan")
+
+
+def test_a_label_that_an_update_made_of_a_tie_stays(run: Annotations, tmp_path: Path) -> None:
+    file = table(tmp_path, "a/1.png,breast,Ana", "a/1.png,chest,Ben", header="path,label,reader")
+    tied = run.apply(file)
+    other = {"breast": "chest", "chest": "breast"}[labels(tied)["a/1.png"][0]]
+    tied.table.loc[tied.table["path"] == "a/1.png", "label"] = other
+    rounds = history.rounds(tmp_path / "run")
+    last = replace(rounds[-1], number=2, what="update")
+    history.keep(tmp_path / "run", replace(tied, run=tied.run | {"round": 2}).contents(), last)
+    again = Annotations.load(tmp_path / "run").apply(file)
+    assert labels(again)["a/1.png"][0] == other
+    assert len(history.rounds(tmp_path / "run")) == 3
 
 
 def test_a_later_answer_of_a_reader_replaces_the_earlier_one(run: Annotations, tmp_path: Path) -> None:
