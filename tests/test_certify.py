@@ -535,3 +535,35 @@ def test_sets_grow_by_confidence_and_by_doubt_where_that_is_equal(run: Path) -> 
     ranked = table.iloc[order]
     assert ranked["confidence"].is_monotonic_decreasing
     assert all(rows["suspect_score"].is_monotonic_increasing for _, rows in ranked.groupby("confidence"))
+
+
+# The evaluation
+
+
+@pytest.mark.slow
+def test_evaluate_certify_counts_how_often_the_promise_was_kept(data_dir: Path, tmp_path: Path) -> None:
+    arguments = [
+        "evaluate",
+        "certify",
+        "--data",
+        str(data_dir / "eval" / "breast_busi"),
+        "--count",
+        "40",
+        "--runs",
+        "25",
+    ]
+    arguments += ["--methods", "given,knn", "--max-error", "0.1", "--out", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.stderr
+    runs = pd.read_csv(tmp_path / "out" / "runs.csv")
+    assert len(runs) == 50
+    assert set(runs["promise_kept"]) <= {0.0, 1.0}
+    for _, of_method in runs.groupby("method"):
+        assert (
+            of_method["promise_kept"].mean() >= 0.8
+        )  # 25 runs of at least 95%: fewer than 20 would be one in a thousand
+        assert (of_method["certified"] >= of_method["reviewed"]).all()
+        assert of_method["error"].nunique() <= 2  # labels are made anew every 20 runs, samples in every run
+        assert of_method["found"].nunique() > 2
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["methods"]["knn"]["promise_kept"]["mean"] == runs.query("method == 'knn'")["promise_kept"].mean()
