@@ -220,7 +220,9 @@ class Annotator:
             },
             "estimated_error_rate": queue.error_rate,
             "timings": dict(timings),
-            "stamps": "".join(stamp(ref).ljust(8, "0") for ref in encoded.refs),  # 8 digits an image, to tell a replaced one
+            "stamps": "".join(
+                stamp(ref).ljust(8, "0") for ref in encoded.refs
+            ),  # 8 digits an image, to tell a replaced one
         }
         unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
         return Annotations(table, self._queue(table, queue), unreadable, run, encoded.refs)
