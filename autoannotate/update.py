@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autoannotate.annotator import Annotator
     from autoannotate.correction import Corrected
 
-PASSES = 2000  # of the student: a third of what labelling takes, so that a clinician need not wait
+PASSES = 2000  # images that the student trains on: a tenth of what labelling takes, so that a clinician need not wait
 TWIN = 0.95  # confidence in a label taken over from a picture that is nearly the same; about so often it is right
 
 
@@ -84,7 +84,7 @@ def update(
             features, start.probabilities, clip.probabilities, annotator.classes, answers=answered.truth,
             left_out=answered.left_out, images=lambda i: read_image(refs[i]), student=annotator.student, passes=PASSES,
             encoder=encoder, image_names=names, meaningful=meaningful, seed=annotator.seed, device=annotator.device,
-            track=track,
+            track=track, fast=True,
         )  # fmt: skip
     with clock("queue"):
         settled = (answered.truth >= 0) | answered.left_out
@@ -208,7 +208,7 @@ def _changes(
         elif path in by_clinician:
             why = "an answer was taken back"
         elif corrected.by_student[i]:
-            why = f"the student, which learned from the answers too, sees it ({corrected.confidence[i]:.0%})"
+            why = f"told by the other images and the answers ({corrected.confidence[i]:.0%} sure)"
         else:
             why = "weighed anew with the answers about images that look like it"
         changes.append(history.Change(path, labels[path], label, why))
