@@ -1,6 +1,6 @@
 """How long an update takes after 50 answers, by stage, with the embeddings cached; and again with nothing answered.
 
-Copies COUNT images of two sets (half each) to a temporary folder, labels them, answers 50 of them by the set they come from, and
+Copies COUNT images of two sets (half each) to a temporary folder, labels them, answers 50 of them by the set each is from, and
 runs the command that users run.
 
     python eval/speed/update.py --first DIR --second DIR --classes chest,breast --count 2000
