@@ -83,19 +83,21 @@ class Annotator:
         seed: int = 0,
         device: str = "auto",
         cache: Path | str | bool = True,
+        fast: bool = False,
     ) -> None:
         """classes: what an image can be, at least two.
 
         model: a CLIP model, see `autoannotate.encoder.load_encoder`. student: the network that learns from the cleaned
         labels (embedded, resnet18) or none. prompts: a YAML file of the user's own words. modality: what all images are
         ("chest X-ray"); else it is found out. prior: how common each class is, where that is known. cache: where encoded
-        images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere.
+        images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere. fast: one short
+        lesson for the student, where time goes before quality.
         Raises UsageError for classes that cannot be told apart by name.
         """
         self.classes = check_classes(classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = Path(prompts) if prompts else None
-        self.modality, self.cache = modality, cache
+        self.modality, self.cache, self.fast = modality, cache, fast
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
 
@@ -105,7 +107,7 @@ class Annotator:
         run = annotations.run
         asked = {
             name: run.get("arguments", {}).get(name)
-            for name in ("student", "prompts", "modality", "prior", "device", "cache")
+            for name in ("student", "prompts", "modality", "prior", "device", "cache", "fast")
         }
         known = {name: value for name, value in asked.items() if value is not None}
         return cls(**{"classes": run["classes"], "model": run["model"]["name"], "seed": run["seed"]} | known | changes)
@@ -149,7 +151,7 @@ class Annotator:
             corrected = correct(
                 features, refined, clip.probabilities, self.classes, images=lambda i: read_image(refs[i]),
                 student=self.student, encoder=encoder, image_names=[ref.path for ref in refs], meaningful=meaningful,
-                seed=self.seed, device=self.device, track=track,
+                seed=self.seed, device=self.device, track=track, fast=self.fast,
             )  # fmt: skip
         return self.annotations(images, encoded, clip, corrected, clock.seconds)
 
@@ -257,6 +259,7 @@ class Annotator:
                 "prompts": None if self.prompts is None else self.prompts.as_posix(),
                 "prior": None if self.prior is None else dict(zip(self.classes, self.prior.tolist(), strict=True)),
                 "device": self.device,
+                "fast": self.fast,
                 "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
             },
             "seed": self.seed,

@@ -133,6 +133,7 @@ def label(
         str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class is, where you know it.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
     model: Annotated[
         str,
         typer.Option(
@@ -189,6 +190,7 @@ def label(
         seed=seed,
         device=device,
         cache=False if no_cache else cache or True,
+        fast=fast,
     )
     annotations = annotator.label(images, track=on_stderr)
     called = _as_called(context)

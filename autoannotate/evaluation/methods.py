@@ -87,13 +87,14 @@ def ours(problem: Problem) -> Solution:
         start,
         problem.probabilities,
         problem.class_names,
-        images=None if problem.fast else problem.images,
+        images=problem.images,
         student=problem.student,
         groups=problem.groups,
         encoder=problem.encoder,
         image_names=problem.image_names,
         meaningful=problem.meaningful,
         seed=problem.seed,
+        fast=problem.fast,
     )
     doubt = np.where(found.labels == problem.given, found.queue.score, found.confidence)
     belief = _sure_of(found.labels, found.confidence, found.probabilities)
