@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 SURE = 0.6  # a label changes when another class is at least this probable …
-SURER = 0.7  # … or this, where only blind noise was seen and the opinions are no better than the labels
+SURER = 0.7  # … or this, where noise was seen but the opinions are not clearly better than the labels
 LEAD = 0.01  # the opinions must be right more often than the labels by this share of the images …
-BLIND = 6.63  # … or noise that hits every image alike must be seen with 99 % confidence (chi-squared, one degree)
-LEAST = 0.03  # and hit at least this share of the labels
+HALF = 0.5  # … or the labels be wrong at least this often for each time that the opinions are, …
+BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
+LEAST = 0.03  # … and hit at least this share of the labels
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
 TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
@@ -117,7 +118,8 @@ def believe(
     noise = _noise(clean, labels, rate)
     posterior = _weighed(clean, noise, labels)
     ahead = rate >= opinion_error + LEAD
-    sure = SURE if ahead else SURER if blind else 2.0
+    behind = rate >= max(LEAST, HALF * opinion_error)
+    sure = SURE if ahead else SURER if blind or behind else 2.0
     known = np.bincount(labels, minlength=k) >= FEW
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
