@@ -449,7 +449,7 @@ def test_what_a_screen_reader_needs_is_there(page: Any, run: Path, serve: Callab
     assert page.locator("[aria-live=polite]").count() >= 1
     page.keyboard.press("1")
     shown(page, 2)
-    page.wait_for_function("document.querySelector('#live').textContent.startsWith('Image 2 of 6')")
+    playwright.expect(page.locator("#live")).to_have_text(re.compile("^Image 2 of 6"))
     for _ in range(40):  # everything can be reached with Tab, the classes among it
         page.keyboard.press("Tab")
         if page.evaluate("document.activeElement.dataset.label") == "chest":
