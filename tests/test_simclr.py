@@ -136,4 +136,6 @@ def test_two_views_of_real_images_find_each_other_ever_better(data_dir: Path, tm
     out = tmp_path / "out"
     pretrain_simclr(tmp_path / "mixed", out, init="resnet18", epochs=12, batch_size=32, held_out=0.25, workers=0)
     losses = np.loadtxt(out / "log.csv", delimiter=",")[:, 1]
-    assert losses[:5].mean() > losses[-5:].mean() + 0.4  # it begins near log(63) = 4.14, where every other view is as near
+    assert (
+        losses[:5].mean() > losses[-5:].mean() + 0.4
+    )  # it begins near log(63) = 4.14, where every other view is as near
