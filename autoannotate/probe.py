@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.neighbours import Neighbours, conductance, principal_axes, propagate, separation
+from autoannotate.neighbours import (
+    Neighbours,
+    conductance,
+    leading_eigenvectors,
+    principal_axes,
+    propagate,
+    separation,
+)
 from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
@@ -30,6 +37,8 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.85
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
+SHORE = 0.02  # of an island's edges at most this share leaves it
+FEWEST_PER_ISLAND = 10  # images
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,12 @@ def out_of_sample(
             )
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
 
-    opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
     error = _error_of_clusters(graph, labels, votes["graph"].argmax(axis=1), k)
+    if (on := islands(graph, labels)) is not None and (
+        by_island := _error_of_clusters(graph, labels, on, k)
+    ) is not None:
+        votes["graph"], error = np.eye(k)[on] * seen, by_island
+    opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
     return OutOfSample(opinions, twins, seen, error)
 
 
@@ -121,6 +134,40 @@ def _error_of_clusters(
     clusters = separation(graph, labels, spread, k) >= CLUSTERED and border <= ISLAND
     scattered = was >= SCATTERED * 2.0 * moved * (1.0 - moved)
     return BORDER * border if clusters and scattered and moved > 2.0 * BORDER * border else None
+
+
+def islands(graph: csr_array, labels: NDArray[np.integer]) -> NDArray[np.int64] | None:
+    """The class of each image's island, (N,), where the images form one island a class, whatever their labels; else None.
+
+    Much noise that depends on the image moves the border to which labels spread; islands have none. They are found without
+    labels, by the normalised cut of the graph into as many parts as there are classes (Ng, Jordan and Weiss 2001), and
+    named by the labels on them. Each must be about as large as its class, and the labels must agree beyond chance.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.sparse.linalg import ArpackError
+    from sklearn.cluster import KMeans
+
+    present, members = np.unique(labels, return_inverse=True)
+    n, k = len(labels), len(present)
+    if k < 2 or n < FEWEST_PER_ISLAND * k:
+        return None
+    try:
+        axes = leading_eigenvectors(graph, k)
+    except ArpackError:  # images that are all the same have no graph, and some graphs no clear cut
+        return None
+    part = KMeans(k, n_init=10, random_state=0).fit_predict(axes)
+    if conductance(graph, part, k).max() > SHORE:
+        return None
+    counts = np.zeros((k, k))
+    np.add.at(counts, (part, members), 1.0)
+    part_of, class_of = linear_sum_assignment(-counts)
+    size, labelled = counts.sum(axis=1)[part_of], counts.sum(axis=0)[class_of]
+    chance = float((size * labelled).sum()) / n**2
+    beyond = counts[part_of, class_of].sum() / n - chance
+    alike = (size >= labelled / 2) & (size <= labelled * 2)
+    if not alike.all() or beyond < 3.0 * np.sqrt(chance * (1.0 - chance) / n):
+        return None
+    return present[class_of[np.argsort(part_of)]][part].astype(np.int64)
 
 
 def folds(labels: NDArray[np.integer], seed: int) -> Iterator[NDArray[np.int64]]:

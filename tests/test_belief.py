@@ -8,6 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoannotate.belief import Belief, Clusters, Twins, believe
+from autoannotate.neighbours import compact, nearest
+from autoannotate.suspects import ask
 
 K = 4
 N = 1200
@@ -94,3 +96,35 @@ def test_beliefs_are_probabilities_for_any_opinions(n: int, k: int, seed: int) -
         np.testing.assert_allclose(each.sum(axis=1), 1.0)
     assert 0.0 <= belief.error_rate <= 1.0
     assert ((belief.better(labels) >= 0) & (belief.better(labels) < k)).all()
+
+
+def test_islands_name_themselves_however_the_noise_moves_the_border() -> None:
+    features, truth = two_islands()
+    labels = truth.copy()
+    often = np.where(features[:, 1] > 0, 0.75, 0.05)  # one side of the first island mostly carries the other's name
+    labels[np.random.default_rng(5).random(len(truth)) < often * (truth == 0)] = 1
+    assert 0.15 < (labels != truth).mean() < 0.25
+    assert np.array_equal(beliefs(features, labels).better(labels), truth)
+
+
+@pytest.mark.parametrize("inside", ["halves of each island", "one island"])
+def test_islands_that_are_not_the_classes_change_no_right_label(inside: str) -> None:
+    features, island = two_islands()
+    truth = (features[:, 1] > 0.1).astype(np.int64)  # cuts across both islands: half of each
+    if inside == "one island":
+        truth = np.where(island == 1, 1, truth)
+    assert (beliefs(features, truth).better(truth) == truth).mean() > 0.98
+
+
+def two_islands(size: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    """Features (N, 8) of two far groups, and which is which, (N,)."""
+    rng = np.random.default_rng(3)
+    which = np.arange(2 * size) % 2
+    points = rng.normal(size=(2 * size, 8))
+    points[:, 0] += np.where(which == 1, 25.0, -25.0)
+    return points, which
+
+
+def beliefs(features: np.ndarray, labels: np.ndarray) -> Belief:
+    near = nearest(compact(features))
+    return ask(features, labels, np.full((len(labels), 2), 0.5), near).belief()
