@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from autoannotate.correction import Corrected
     from autoannotate.encoder import Encoder
     from autoannotate.prompts import ClassPrompts
+    from autoannotate.queue import Queue
     from autoannotate.reliability import Reliability
-    from autoannotate.suspects import Suspects
 
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
 IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
@@ -129,6 +129,7 @@ class Annotator:
         """
         from autoannotate.correction import correct
         from autoannotate.pseudolabels import refine
+        from autoannotate.queue import choose
 
         clock = Clock()
         with clock("find images"):
@@ -153,7 +154,11 @@ class Annotator:
                 student=self.student, encoder=encoder, image_names=[ref.path for ref in refs], meaningful=meaningful,
                 seed=self.seed, device=self.device, track=track, fast=self.fast,
             )  # fmt: skip
-        return self.annotations(images, encoded, clip, corrected, clock.seconds)
+        asked = None
+        if not meaningful:  # then doubts are guesses too: ask for what teaches the labels, as an update does
+            with clock("queue"):
+                asked = choose(features, corrected, self.classes, meaningful=False, seed=self.seed)
+        return self.annotations(images, encoded, clip, corrected, clock.seconds, asked)
 
     def update(self, annotations: Annotations, track: Track = silent, strategy: str | None = None) -> Annotations:
         """Let the clinicians' answers improve the other labels, and keep that as a new round: see `autoannotate.update`."""
@@ -183,17 +188,20 @@ class Annotator:
         clip: ZeroShot,
         corrected: Corrected,
         timings: Mapping[str, float],
-        source: np.ndarray | None = None,
+        asked: Queue | None = None,
     ) -> Annotations:
-        """The tables and the account of a run. source: (N,) where each label came from, else clip or student."""
+        """The tables and the account of a run. asked: what a person should look at; else what the correction doubts."""
+        from autoannotate.queue import flagged
+
         labels, queue, student = corrected.labels, corrected.queue, corrected.student
+        asked = flagged(corrected) if asked is None else asked
         table = pd.DataFrame(
             {
                 "path": [ref.path for ref in encoded.refs],
                 "label": self._names(labels),
                 "confidence": corrected.confidence,
-                "source": np.where(corrected.by_student, "student", "clip") if source is None else source,
-                "suspect": queue.flagged.astype(int),
+                "source": np.where(corrected.by_student, "student", "clip"),
+                "suspect": np.isin(np.arange(len(labels)), asked.rows).astype(int),
                 "suspect_score": queue.score,
                 "clip_label": self._names(clip.probabilities.argmax(1)),
                 "clip_confidence": clip.probabilities.max(1),
@@ -208,7 +216,7 @@ class Annotator:
             "counts": {
                 "images": len(encoded.refs),
                 "unreadable": len(encoded.unreadable),
-                "suspects": int(queue.flagged.sum()),
+                "suspects": len(asked.rows),
                 "clip_student_disagreements": disagreements if trained else None,
                 "per_class": {name: int((labels == k).sum()) for k, name in enumerate(self.classes)},
             },
@@ -227,23 +235,22 @@ class Annotator:
             ),  # 8 digits an image, to tell a replaced one
         }
         unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
-        return Annotations(table, self._queue(table, queue), unreadable, run, encoded.refs)
+        return Annotations(table, self._queue(table, asked, queue.suggested), unreadable, run, encoded.refs)
 
     def _names(self, labels: np.ndarray) -> np.ndarray:
         return np.array(self.classes, dtype=object)[labels]
 
-    def _queue(self, table: pd.DataFrame, queue: Suspects) -> pd.DataFrame:
-        """The flagged images, the most doubtful first, as the table of suspects."""
-        rows = np.flatnonzero(queue.flagged)
-        rows = rows[np.argsort(-queue.score[rows], kind="stable")]
+    def _queue(self, table: pd.DataFrame, asked: Queue, suggested: np.ndarray) -> pd.DataFrame:
+        """What a person should look at, the first one first, as the table of suspects."""
+        rows = asked.rows
         return pd.DataFrame(
             {
                 "rank": np.arange(1, len(rows) + 1),
                 "path": table["path"].to_numpy()[rows],
                 "label": table["label"].to_numpy()[rows],
-                "suggested_label": self._names(queue.suggested[rows]),
-                "suspect_score": queue.score[rows],
-                "reason": [queue.reasons[i] for i in rows],
+                "suggested_label": self._names(suggested[rows]),
+                "suspect_score": table["suspect_score"].to_numpy()[rows],
+                "reason": list(asked.reasons),
             }
         )
 

@@ -11,7 +11,7 @@ import contextlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,9 +38,10 @@ class Change:
 class Round:
     """What happened in a round.
 
-    what: label, update or restore. made_at: UTC, ISO 8601. answers: ids of all answers that count in it. new: those that
-    the round before did not have. taken_back: those that it had and that were undone since. changes: labels that differ
-    from the round before. before, after: numbers to compare. restored: the round that this one is like.
+    what: label, update, apply or restore. made_at: UTC, ISO 8601. answers: ids of all answers that count in it. new: those
+    that the round before did not have. learnt: those that the other labels learn from since this update; `apply` only puts
+    answers in the place of labels. taken_back: those that counted and were undone since. changes: labels that differ from
+    the round before. before, after: numbers to compare. restored: the round that this one is like.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Round:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     restored: int | None = None
+    learnt: tuple[int, ...] = ()
 
 
 def rounds(folder: str | Path) -> list[Round]:
@@ -61,6 +63,14 @@ def rounds(folder: str | Path) -> list[Round]:
     folder = Path(folder)
     kept = [_read(folder, number) for number in _numbers(folder)]
     return kept or [_first(folder)]
+
+
+def learnt(told: Sequence[Round]) -> set[int]:
+    """The ids of the answers that the labels of the newest of these rounds, all of a run, learnt from."""
+    one = told[-1]
+    while one.what in ("apply", "restore"):
+        one = told[one.number - 1 if one.restored is None else one.restored]
+    return set(one.answers)
 
 
 def find_round(folder: str | Path, number: int) -> Round:
@@ -177,7 +187,7 @@ def _read(folder: Path, number: int) -> Round:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         known["changes"] = tuple(Change(**change) for change in known["changes"])
-        known |= {name: tuple(known[name]) for name in ("answers", "new", "taken_back")}
+        known |= {name: tuple(known.get(name, ())) for name in ("answers", "new", "taken_back", "learnt")}
         return Round(**known)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{file} cannot be read ({error}).") from error

@@ -22,6 +22,13 @@ class Queue:
     reasons: tuple[str, ...]
 
 
+def flagged(corrected: Corrected) -> Queue:
+    """What the correction doubts, the most doubtful first."""
+    rows = np.flatnonzero(corrected.queue.flagged)
+    rows = rows[np.argsort(-corrected.queue.score[rows], kind="stable")]
+    return Queue(rows, tuple(corrected.queue.reasons[i] for i in rows))
+
+
 def choose(
     features: NDArray[np.floating],
     corrected: Corrected,

@@ -35,7 +35,8 @@ VERDICTS = (
 )
 TOO_FEW = "CLIP seems to tell these classes apart, but {n} images are too few to be sure."
 ADVICE = (
-    "Label about 20 images of each class yourself, or try another encoder, such as --model biomedclip.",
+    "Answer about 20 images of each class, which the others then learn from, or try another encoder, such as --model "
+    "biomedclip.",
     "Look through the queue of suspects before using these labels, or try another encoder, such as --model biomedclip.",
     "",
 )

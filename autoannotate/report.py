@@ -327,10 +327,12 @@ def next_steps(annotations: Annotations) -> list[dict[str, str]]:
     classes = shlex.quote(",".join(annotations.classes))
     level = trust(run)["level"]
     again = f"autoannotate label {images} --classes {classes} --model biomedclip --out {out}-biomedclip"
+    answers = f"autoannotate review {out} && autoannotate update {out}"
     poor = (
-        "Do not use these labels as they are. Label about 20 images of each class by hand, or try an encoder "
-        "that has seen more of medicine:"
+        "Do not use these labels as they are. Answer the queue, typical images of which there are about 20 for each class; "
+        "then the other labels learn from your answers:"
     )
+    other = "Or try an encoder that has seen more of medicine:"
     check = (
         "Check the suspects, worst first, in a page of your browser; then let the other labels learn from your answers:"
     )
@@ -340,8 +342,9 @@ def next_steps(annotations: Annotations) -> list[dict[str, str]]:
     )
     use = "Use labels.csv: its path joins with your files, and source says who gave each label."
     steps = [
-        (level == "poor", poor, again),
-        (len(annotations.suspects) > 0, check, f"autoannotate review {out} && autoannotate update {out}"),
+        (level == "poor", poor, answers),
+        (level == "poor", other, again),
+        (level != "poor" and len(annotations.suspects) > 0, check, answers),
         (True, look, f"autoannotate prompts {classes}"),
         (level != "poor", use, ""),
     ]

@@ -75,8 +75,9 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
 
 def next_step(annotations: Annotations, folder: Path) -> str:
     """The one thing to do now."""
+    out = shlex.quote(str(folder))
     if trust(annotations.run)["level"] == "poor":
-        return "do not use these labels as they are; the report says what helps."
+        return f"do not use these labels as they are: answer what teaches them, autoannotate review {out}"
     if len(annotations.suspects):
-        return f"check the suspects, worst first: autoannotate review {shlex.quote(str(folder))}"
-    return "look along the samples of each class in the report."
+        return f"check the suspects, worst first: autoannotate review {out}"
+    return f"look along the samples of each class in the report, or at all of them, forty at a time: autoannotate review {out}"

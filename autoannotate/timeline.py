@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from autoannotate.answers import Answer, AnswerStore
-from autoannotate.history import Round, rounds
+from autoannotate.consensus import latest
+from autoannotate.history import Round, learnt, rounds
 from autoannotate.report import counted, listed, percent
 
 MOST = 40  # lines of one kind; the files have them all
@@ -46,9 +48,11 @@ def print_history(folder: Path, console: Console | None = None) -> None:
         )  # fmt: skip
     console.print(table)
     console.print()
-    waiting = [one for one in answers.values() if one.undone_at is None and one.id not in told[-1].answers]
+    known = learnt(told)
+    waiting = [one for one in latest(answers.values()).values() if one.id not in known]
     if waiting:
-        console.print(f"{counted(len(waiting), 'answer')} since the last round: autoannotate update {folder}")
+        said = f"{counted(len(waiting), 'answer')} from which the other labels have not learnt yet"
+        console.print(f"{said}: autoannotate update {shlex.quote(str(folder))}", soft_wrap=True)
     console.print(f"What changed and why: autoannotate history {folder} --round {told[-1].number}")
 
 
@@ -57,7 +61,7 @@ def print_update(folder: Path, new_round: bool, console: Console | None = None) 
     console = console or Console(highlight=False)
     one, answers = rounds(folder)[-1], answers_by_id(folder)
     if not new_round:
-        said = "Nothing was answered since the last round" if one.answers else "Nothing was answered yet"
+        said = "Nothing was answered since the last update" if one.answers else "Nothing was answered yet"
         console.print(f"{said}, and the labels are the same.\n")
         return
     changed = Counter("answered" if change.why.endswith("answered") else "others" for change in one.changes)
@@ -90,7 +94,7 @@ def what(one: Round, answers: Mapping[int, Answer]) -> str:
         return "labelled by the machine"
     if one.what == "restore":
         return f"round {one.restored} restored"
-    by = Counter(answers[i].reader for i in one.new if i in answers)
+    by = Counter(answers[i].reader for i in one.learnt or one.new if i in answers)
     said = [f"{name} {n:,}" for name, n in sorted(by.items())]
     words = f"{'applied' if one.what == 'apply' else 'answers'}: {listed(said)}" if said else "no new answers"
     return words + (f"; {len(one.taken_back):,} taken back" if one.taken_back else "")

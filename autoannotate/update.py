@@ -43,7 +43,7 @@ def update(
     """The labels after all answers in the run's folder, kept there as a new round.
 
     strategy: by which images are asked next, a name in `strategies.STRATEGIES`. Nothing is written where labels and queue
-    stay the same and nothing was answered since. Raises `InputError` where the run was never saved or its images are gone,
+    stay the same and no answer is new to them. Raises `InputError` where the run was never saved or its images are gone,
     and `OutputError` where it cannot be written; the run stays as it was then, as it does when this is interrupted.
     """
     from autoannotate.annotator import Clock
@@ -95,37 +95,34 @@ def update(
             features, corrected, annotator.classes, answered=settled, unsure=answered.unsure, groups=groups,
             meaningful=meaningful, strategy=strategy, seed=annotator.seed, view=start.probabilities,
         )  # fmt: skip
-        corrected = replace(
-            corrected, queue=replace(corrected.queue, flagged=np.isin(np.arange(len(refs)), queue.rows))
-        )
 
-    made = annotator.annotations(previous.run["arguments"]["images"], encoded, clip, corrected, clock.seconds)
+    made = annotator.annotations(previous.run["arguments"]["images"], encoded, clip, corrected, clock.seconds, queue)
     table = _table(made.table, answered)
-    asked = _asked(table, annotator.classes, corrected, queue.rows, queue.reasons)
     lost = pd.DataFrame([(path, "it is no longer where the run found it") for path in vanished], columns=UNREADABLE)
     unreadable = pd.concat([made.unreadable, lost], ignore_index=True)
 
     changes = _changes(previous.table, table, answered, corrected)
     used = {answer.id for answer in standing if answer.id is not None}
-    was = set(history.rounds(folder)[-1].answers)
+    told = history.rounds(folder)
+    was, learnt = set(told[-1].answers), history.learnt(told)
     run = {
         **{name: value for name, value in previous.run.items() if name not in made.run},
         **made.run,
         "arguments": previous.run["arguments"],
         "round": number + 1,
-        "counts": _counts(made.run["counts"], table, asked, unreadable),
+        "counts": _counts(made.run["counts"], table, made.suspects, unreadable),
     }
-    new = Annotations(table, asked, unreadable, run, refs, folder)
+    new = Annotations(table, made.suspects, unreadable, run, refs, folder)
     record = history.Round(
         number + 1, "update", datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(used)),
-        tuple(sorted(used - was)), tuple(sorted(was - used)), changes, strategy,
-        history.numbers_of(previous), history.numbers_of(new),
+        tuple(sorted(used - was)), tuple(sorted((was | learnt) - used)), changes, strategy,
+        history.numbers_of(previous), history.numbers_of(new), learnt=tuple(sorted(used - learnt)),
     )  # fmt: skip
     run["update"] = {
         "made_at": record.made_at,
         "before": record.before,
         "after": record.after,
-        "new_answers": len(record.new),
+        "new_answers": len(record.learnt),
         "readers": dict(Counter(answer.reader for answer in standing)),
         "reader_quality": dict(together.readers),
         "kappa": together.fleiss,
@@ -135,7 +132,7 @@ def update(
         "changed": [{"path": c.path, "before": c.before, "after": c.after, "why": c.why} for c in changes],
         "calibration": reliability_diagram(*_confidences(folder, standing, together)),
     }
-    if not record.new and not record.taken_back and _same(previous, new):
+    if not record.learnt and not record.taken_back and _same(previous, new):
         return previous
     history.keep(folder, new.contents(), record)
     return new
@@ -167,22 +164,6 @@ def _table(table: pd.DataFrame, answered: Answered) -> pd.DataFrame:
         confidence[i] = TWIN
         source[i] = "clip" if label[i] == clip_label[i] else "student"
     return table.assign(label=label, confidence=confidence, source=source, suspect=suspect, suspect_score=score)
-
-
-def _asked(
-    table: pd.DataFrame, classes: Sequence[str], corrected: Corrected, rows: np.ndarray, reasons: Sequence[str]
-) -> pd.DataFrame:
-    """The queue as the table of suspects."""
-    return pd.DataFrame(
-        {
-            "rank": np.arange(1, len(rows) + 1),
-            "path": table["path"].to_numpy()[rows],
-            "label": table["label"].to_numpy()[rows],
-            "suggested_label": np.array(classes, dtype=object)[corrected.queue.suggested[rows]],
-            "suspect_score": table["suspect_score"].to_numpy()[rows],
-            "reason": list(reasons),
-        }
-    )
 
 
 def _changes(

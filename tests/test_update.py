@@ -273,8 +273,10 @@ def test_a_killed_update_leaves_a_whole_run(run: Path, after: float) -> None:
 def test_guesses_are_replaced_by_what_the_answers_teach(guesses: Path) -> None:
     before = Annotations.load(guesses)
     assert not before.run["reliability"]["meaningful"]
+    assert len(before.suspects) >= min(EACH_CLASS * len(GUESSES), 60)  # asked from the start
+    assert set(before.suspects["path"]) == set(before.table.query("suspect == 1")["path"])
     asked = update(guesses)
-    assert len(asked.suspects) >= min(EACH_CLASS * len(GUESSES), 60)
+    assert asked.suspects["path"].tolist() == before.suspects["path"].tolist()
     typical = asked.suspects["path"].tolist()[:40]
     assert {shown(path) for path in typical} == set(CLASSES)
     answer(guesses, *((path, MEANT[shown(path)]) for path in typical))
@@ -316,7 +318,7 @@ def test_the_command_says_what_the_answers_did(run: Path) -> None:
     told = CliRunner().invoke(app, ["history", str(run), "--round", "1"])
     assert "CT/twin.jpg  CT → MRI  Ben answered" in told.stdout
     again = CliRunner().invoke(app, ["update", str(run)])
-    assert "Nothing was answered since the last round, and the labels are the same." in again.stdout
+    assert "Nothing was answered since the last update, and the labels are the same." in again.stdout
 
 
 def test_a_restored_round_is_updated_with_all_answers(run: Path) -> None:
@@ -325,6 +327,32 @@ def test_a_restored_round_is_updated_with_all_answers(run: Path) -> None:
     history.restore(run, 0)
     assert row(Annotations.load(run), "CT/twin.jpg")["source"] != "clinician"
     assert update(run).table.equals(first.table)
+
+
+def test_answers_from_another_tool_are_learnt_from_once(guesses: Path, tmp_path: Path) -> None:
+    """`apply` puts answers in the place of labels; the update after it lets the others learn, and the next one has nothing
+    to do. It comes to the same labels as an update after the same answers in the page."""
+    paths = Annotations.load(guesses).suspects["path"].tolist()
+    said = [(path, MEANT[shown(path)]) for path in paths]
+    inside = Path(shutil.copytree(guesses, tmp_path / "inside"))
+    answer(inside, *said)
+    table = tmp_path / "answers.csv"
+    table.write_text("path,answer\n" + "".join(f"{path},{label}\n" for path, label in said))
+    call = lambda *words: CliRunner().invoke(app, [str(word) for word in words])  # noqa: E731
+    applied = call("apply", guesses, table, "--reader", "Ana")
+    assert "autoannotate update" in applied.stdout, applied.stderr
+    assert f"{len(said)} answers from which the other labels have not learnt yet" in call("history", guesses).stdout
+    done = call("update", guesses)
+    assert f"Round 2: answers: Ana {len(said)}." in done.stdout
+    assert Annotations.load(guesses).table.equals(update(inside).table)
+    assert "have not learnt" not in call("history", guesses).stdout
+    first = files(guesses)
+    assert "Nothing was answered since the last update" in call("update", guesses).stdout
+    assert files(guesses) == first
+    assert [one.what for one in history.rounds(guesses)] == ["label", "apply", "update"]
+    history.restore(guesses, 1)  # before the others learnt
+    assert "have not learnt" in call("history", guesses).stdout
+    assert update(guesses).table.equals(update(inside).table)
 
 
 def test_wrong_calls_are_told_plainly(run: Path, tmp_path: Path) -> None:
