@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -18,6 +21,8 @@ import pytest
 from made_runs import make_run
 from PIL import Image
 
+from autoannotate import history
+from autoannotate.annotations import Annotations
 from autoannotate.answers import Answer, AnswerStore
 
 pytestmark = pytest.mark.slow
@@ -112,7 +117,6 @@ def queue_of(folder: Path, n: int = 6, suspects: int | None = None, draw: bool =
 
 def keep_features(folder: Path, run: Path, features: np.ndarray) -> None:
     """Put features into the cache of the run, as labelling does."""
-    from autoannotate.annotations import Annotations
     from autoannotate.cache import EncodingCache
     from autoannotate.images import find_images, fingerprint
 
@@ -247,7 +251,103 @@ def test_a_killed_server_loses_no_answer_and_the_page_says_what_is_not_kept(
     page.get_by_role("alert").get_by_text("Not kept yet: scans/0001.png, breast").wait_for()
     page.keyboard.press("3")  # nothing more is taken until that one is kept
     assert len(said(run)) == 1
+    again = serve(run, "--reader", "Ana")
+    open_page(page.context.new_page(), again, number=2)
+    assert said(run) == {"scans/0000.png": "chest"}
     page.close(run_before_unload=False)
+
+
+def test_a_killed_browser_loses_no_answer_that_it_showed_as_given(
+    browser: Any, page: Any, run: Path, serve: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = serve(run, "--reader", "Ana")
+    command = [chromium(), "--headless=new", "--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'profile'}"]
+    other = subprocess.Popen([*command, "--no-sandbox", "about:blank"], stderr=subprocess.PIPE, text=True)
+    try:
+        assert other.stderr is not None
+        socket = next(line.split()[-1] for line in other.stderr if "DevTools listening" in line)
+        with contextlib.closing(browser.browser_type.connect_over_cdp(socket)) as connected:
+            mine = connected.contexts[0].new_page()
+            mine.set_default_timeout(PATIENCE)
+            open_page(mine, server)
+            for number, key in ((1, "1"), (2, "2")):
+                shown(mine, number)
+                mine.keyboard.press(key)
+            eventually(lambda: len(said(run)) == 2)
+            mine.keyboard.press("n")
+            mine.keyboard.type("half a no")
+            other.kill()
+            other.wait()
+    finally:
+        other.kill()
+    open_page(page, server, number=3)
+    assert said(run) == {"scans/0000.png": "chest", "scans/0001.png": "breast"}
+
+
+def test_a_full_disk_is_said_on_the_page_and_the_image_stays_to_be_answered(
+    page: Any, run: Path, serve: Callable[..., Server]
+) -> None:
+    with AnswerStore(run):
+        size = max(item.stat().st_size for item in run.glob("answers*"))
+    server = serve(run, "--reader", "Ana")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (size, hard))  # stands for the full disk
+    open_page(page, server)
+    page.locator("#note").fill("x" * 3900)
+    page.keyboard.press("Enter")
+    page.keyboard.press("1")
+    page.get_by_role("alert").get_by_text("The disk is full").wait_for()
+    shown(page, 1)
+    assert page.get_by_text("6 left").is_visible()
+    assert said(run) == {}
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))  # space was made
+    page.keyboard.press("2")
+    shown(page, 2)
+    eventually(lambda: said(run) == {"scans/0000.png": "breast"})
+
+
+def test_an_update_while_the_page_is_open_brings_the_new_queue_and_loses_no_answer(
+    page: Any, run: Path, serve: Callable[..., Server]
+) -> None:
+    server = serve(run, "--reader", "Ana")
+    open_page(page, server)
+    page.keyboard.press("1")
+    shown(page, 2)
+    # An update in another process read the first answer; the image on the screen is not in doubt any more, the first image's
+    # file was gone so that all rows moved, and the last two are asked in another order
+    old = Annotations.load(run)
+    table = old.table.iloc[1:].assign(suspect=[0, 0, 0, 1, 1]).reset_index(drop=True)
+    queue = old.suspects.iloc[[5, 4]].assign(rank=[1, 2], reason="asked by the new round")
+    new = Annotations(table, queue, old.unreadable, old.run | {"round": 1}, old.images)
+    history.keep(run, new.contents(), history.Round(1, "update", "2026-01-01T00:00:00+00:00"))
+    page.locator("#news").get_by_text("The labels were updated. After this image comes the new queue").wait_for()
+    assert page.locator("#path").text_content() == "scans/0001.png", "the picture is not pulled away"
+    assert page.locator("#left").text_content() == "3 left"
+    page.keyboard.press("2")
+    shown(page, 2, of=3)
+    assert page.locator("#path").text_content() == "scans/0005.png"
+    assert "asked by the new round" in page.locator("#reasons").inner_text()
+    page.keyboard.press("3")
+    shown(page, 3, of=3)
+    page.keyboard.press("3")
+    page.get_by_role("heading", name="All answered").wait_for()
+    assert page.get_by_text(f"autoannotate update {run}").is_visible()
+    answers = {"0000": "chest", "0001": "breast", "0004": "brain", "0005": "brain"}
+    assert said(run) == {f"scans/{name}.png": label for name, label in answers.items()}
+    later = Annotations(table, queue.assign(path="scans/0002.png").iloc[:1], old.unreadable, old.run | {"round": 2})
+    history.keep(run, later.contents(), history.Round(2, "update", "2026-01-01T00:00:00+00:00"))
+    page.locator("#news").get_by_text("This is the new queue: 1 image to look at").wait_for()  # from the last page too
+    shown(page, 1, of=1)
+
+
+def test_guesses_are_shown_as_guesses(page: Any, run: Path, serve: Callable[..., Server]) -> None:
+    known = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(known | {"reliability": {"trust": 0.1, "meaningful": False}}))
+    open_page(page, serve(run, "--reader", "Ana"))
+    assert page.get_by_text("Which is it?").is_visible()
+    assert "cannot tell these classes apart" in page.locator("#labelled").inner_text()
+    assert page.get_by_text("About 20 answers of each class teach the other labels.").is_visible()
+    assert page.locator("#classes .hint").count() == 0
 
 
 def test_a_server_that_hangs_for_a_while_gets_the_answer_once(
@@ -459,11 +559,71 @@ def test_what_a_screen_reader_needs_is_there(page: Any, run: Path, serve: Callab
     page.keyboard.press("Enter")  # a button that has the focus is what Enter presses
     shown(page, 3)
     assert said(run) == {"scans/0000.png": "chest", "scans/0001.png": "chest"}
-    for theme in ("dark", "light"):
-        assert page.evaluate(CONTRASTS) == [], theme
-        assert page.locator("html").get_attribute("data-theme") == theme
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+def test_every_view_has_enough_contrast(page: Any, run: Path, serve: Callable[..., Server], theme: str) -> None:
+    with AnswerStore(run) as store:  # so that there is an agreement to show, and a disagreement to settle
+        for reader, label in (("Ben", "brain"), ("Cem", "chest")):
+            store.add([Answer("scans/0000.png", reader, "label", label), Answer("scans/0001.png", reader, "unsure")])
+    open_page(page, serve(run, "--reader", "Ana"))
+    if theme == "light":
         page.keyboard.press("t")
+
+    def enough(view: str) -> None:
         page.wait_for_timeout(400)  # colours take a moment to change
+        assert page.locator("html").get_attribute("data-theme") == theme
+        assert page.evaluate(CONTRASTS) == [], view
+
+    enough("one by one")
+    page.keyboard.press("g")
+    page.wait_for_selector(".tile >> nth=1")
+    page.keyboard.press("Space")
+    enough("grid")
+    page.keyboard.press("p")
+    page.get_by_role("heading", name="How the readers agree").wait_for()
+    enough("readers")
+    page.keyboard.press("d")
+    shown(page, 1, of=2)
+    page.keyboard.press("v")
+    page.get_by_text("brain, chest").wait_for()
+    enough("disagreements")
+    page.keyboard.press("?")
+    enough("help")
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Reader: Ana").click()
+    page.get_by_label("Your name").wait_for()
+    enough("name")
+    page.keyboard.press("Escape")
+    page.keyboard.press("q")
+    for number in range(1, 7):
+        shown(page, number)
+        page.keyboard.press("1")
+    page.get_by_role("heading", name="All answered").wait_for()
+    enough("done")
+
+
+def test_a_tablet_and_a_finger_will_do(browser: Any, run: Path, serve: Callable[..., Server]) -> None:
+    context = browser.new_context(viewport={"width": 820, "height": 1180}, has_touch=True)
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    open_page(page, serve(run, "--reader", "Ana"))
+    small = "[...document.querySelectorAll('#one button')].filter(e => e.checkVisibility() && e.offsetHeight < 40)"
+    assert page.evaluate(f"{small}.map(e => e.outerHTML)") == []
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    for number in range(1, 7):
+        shown(page, number)
+        page.get_by_role("button", name="breast", exact=True).tap()
+    page.locator("#done").get_by_role("button", name="Undo").tap()
+    shown(page, 6)
+    page.get_by_role("button", name="Grid").first.tap()
+    page.get_by_role("button", name="Image 1, ").tap()
+    page.get_by_role("button", name="Confirm 0 as brain, then name 1").tap()
+    shown(page, 1, of=1)
+    page.get_by_role("button", name="Not usable").tap()
+    page.get_by_text("Nothing that the machine calls brain is left").wait_for()
+    assert list(said(run).values()) == ["breast"] * 5 + ["discard"]
+    context.close()
 
 
 def test_answers_given_elsewhere_under_another_name_do_not_show(
@@ -493,7 +653,7 @@ CONTRASTS = """() => {
   for (const e of document.querySelectorAll("body *")) {
     const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
     if (!own || !e.checkVisibility({ checkVisibilityCSS: true })) continue;
-    if (e.closest("#empty, .unseen, .skip, dialog, :disabled")) continue;
+    if (e.closest("#empty, .unseen, .skip, :disabled")) continue;
     const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
     if ((a + 0.05) / (b + 0.05) < 4.5) bad.push([e.outerHTML.slice(0, 80), ((a + 0.05) / (b + 0.05)).toFixed(2)]);
   }

@@ -71,16 +71,24 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
 
     @app.get("/api/session")
     def session(reader: str) -> dict[str, Any]:
+        desk.refresh()
         return {"reader": check_reader(reader), **desk.session(check_reader(reader))}
+
+    @app.get("/api/round")
+    def newest() -> dict[str, int]:
+        """Which round the labels are of, so that an open page sees that they were updated."""
+        desk.refresh()
+        return {"round": desk.round}
 
     @app.get("/api/queue")
     def queue(reader: str, which: str = "suspects") -> dict[str, Any]:
         desk.refresh()
         reader = check_reader(reader)
-        return {"items": desk.queue(reader, which), "lookalikes": desk.lookalikes.state}
+        return {"items": desk.queue(reader, which), "lookalikes": desk.lookalikes.state, "round": desk.round}
 
     @app.get("/api/grid")
     def grid(reader: str, label: str, order: str = "doubtful") -> dict[str, Any]:
+        desk.refresh()
         return desk.grid(check_reader(reader), label, order)
 
     @app.get("/api/items/{number}")

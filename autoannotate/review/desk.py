@@ -6,6 +6,7 @@ for the disagreements, which a reader sees who took no part in them.
 
 from __future__ import annotations
 
+import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,17 +52,15 @@ class Desk:
         self.folder, self.store, self._track = folder, store, track
         self.refs = {ref.path: ref for ref in images}
         self._lock = threading.Lock()
+        self._numbers: dict[str, int] = {}  # kept when the run changes, so that a number never means another image
         self._load()
 
     def _load(self) -> None:
-        self._loaded = self._version()
-        self.annotations = annotations = Annotations.load(self.folder)
-        self.classes = [str(name) for name in annotations.run.get("classes") or annotations.classes]
-        self.round = int(annotations.run.get("round") or 0)
+        loaded, annotations = self._version(), Annotations.load(self.folder)
         queue: dict[str, Any] = {row["path"]: row for row in annotations.suspects.to_dict(orient="records")}
-        self.rows = [
+        rows = [
             Row(
-                id=number,
+                id=self._numbers.setdefault(row["path"], len(self._numbers)),
                 path=row["path"],
                 label=row["label"],
                 confidence=row["confidence"],
@@ -73,10 +72,14 @@ class Desk:
                 suggested=queue.get(row["path"], {}).get("suggested_label", row["label"]),
                 reason=queue.get(row["path"], {}).get("reason", ""),
             )
-            for number, row in enumerate(annotations.table.to_dict(orient="records"))
+            for row in annotations.table.to_dict(orient="records")
         ]
-        self.by_path = {row.path: row for row in self.rows}
-        self.suspects = list(queue)
+        self._loaded, self.annotations, self.rows = loaded, annotations, rows
+        self.classes = [str(name) for name in annotations.run.get("classes") or annotations.classes]
+        self.round = int(annotations.run.get("round") or 0)
+        self.by_path = {row.path: row for row in rows}
+        self.by_number = {row.id: row for row in rows}
+        self.suspects = [path for path in queue if path in self.by_path]
         self.files = Files(list(self.by_path), self.refs, annotations.run.get("stamps"))
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
 
@@ -99,10 +102,9 @@ class Desk:
         """What the page needs before the first image."""
         return {
             "run": self.folder.resolve().name,
-            "folder": str(self.folder),
+            "update": f"autoannotate update {shlex.quote(str(self.folder))}",
             "classes": self.classes,
             "images": len(self.rows),
-            "round": self.round,
             "readers": self.store.readers(),
             "lookalikes": self.lookalikes.state,
             "note": self.lookalikes.note,
@@ -121,6 +123,7 @@ class Desk:
         corrected = len(this_round) - kept - unsure
         rate = self.annotations.run.get("estimated_error_rate")
         return {
+            "round": self.round,
             "answered": len(this_round),
             "confirmed": kept,
             "corrected": corrected,
@@ -231,9 +234,9 @@ class Desk:
 
     def row(self, number: int) -> Row:
         """The image of a number. Raises `InputError` where there is none."""
-        if not 0 <= number < len(self.rows):
+        if number not in self.by_number:
             raise InputError("The run has no such image.")
-        return self.rows[number]
+        return self.by_number[number]
 
     # What a reader says
 

@@ -25,5 +25,15 @@ export function say(text) {  // to screen readers; cleared first, so that the sa
   clear = setTimeout(() => { $("live").textContent = text; }, 30);
 }
 
+export function news(text, seconds = 0) {  // what has changed, above the picture; "" takes it away
+  const box = $("news");
+  box.hidden = !text;
+  box.firstElementChild.textContent = text;
+  clearTimeout(news.over);
+  if (text) say(text);
+  if (text && seconds) news.over = setTimeout(() => { box.hidden = true; }, 1000 * seconds);
+}
+$("news").lastElementChild.addEventListener("click", () => news(""));
+
 export const VERDICTS = { unsure: "unsure", none: "none of these classes", discard: "not usable" };
 export const inWords = (answer) => (answer.verdict === "label" ? answer.label : VERDICTS[answer.verdict]);

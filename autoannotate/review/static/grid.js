@@ -9,15 +9,18 @@ const PAGE = 40;
 const grid = { label: null, items: [], total: 0, page: [], marks: new Map(), looks: new Map(), busy: false };
 let turn = 0;
 
-export async function open(label = grid.label) {
+export async function open(label = grid.label, seek = false) {  // seek: another class where this one has nothing left
   const mine = (turn += 1);
   const { classes, labels } = state.session;
-  grid.label = classes.includes(label) ? label : classes.find((name) => labels[name]) || classes[0];
-  writeClasses();
+  const first = classes.includes(label) ? label : classes.find((name) => labels[name]) || classes[0];
   $("tiles").replaceChildren(make("p", { className: "quiet" }, "Loading …"));
-  const found = await api.get("grid", { label: grid.label, order: $("gridOrder").value });
-  if (mine !== turn) return;
-  Object.assign(grid, found);
+  for (const name of new Set([first, ...(seek ? classes.filter((each) => labels[each]) : [])])) {
+    const found = await api.get("grid", { label: name, order: $("gridOrder").value });
+    if (mine !== turn) return;
+    if (name === first || found.total) Object.assign(grid, found, { label: name });
+    if (found.total) break;
+  }
+  writeClasses();
   await turnPage();
 }
 
@@ -37,6 +40,7 @@ async function turnPage() {
   await looksOf(grid.page);
   if (mine !== turn) return;
   const tiles = grid.page.map(tile);
+  $("gridAlike").hidden = !grid.page.some((one) => one.members.length);
   $("tiles").replaceChildren(...(tiles.length ? tiles : [make("p", {}, `Nothing that the machine calls ${grid.label} is left to confirm.`)]));
   writeLeft();
   if (document.body.dataset.mode === "grid") tiles[0]?.focus({ preventScroll: true });
@@ -70,12 +74,19 @@ function tile(one) {
     return button;
   }
   button.setAttribute("aria-pressed", "false");
-  button.setAttribute("aria-label", `Image ${number}, ${grid.label}: ${one.path}`);
+  button.setAttribute("aria-label", named(one, grid.label, number));
   const image = make("img", { src: thumbnailOf(look), alt: "", draggable: false });
   image.onerror = () => { look.state = "unreadable"; button.replaceWith(tile(one)); writeLeft(); };
   button.append(...present(image, one.members.length ? make("span", { className: "badge" }, `×${one.members.length + 1}`) : null));
   button.addEventListener("click", () => mark(one, button, grid.marks.has(one.id) ? null : ""));
   return button;
+}
+
+const named = (one, label, number) => `Image ${number}, ${label}: ${one.path}${
+  one.members.length ? `, and ${counted(one.members.length, "nearly identical image")}` : ""}`;
+
+export function renew() {  // the labels changed meanwhile: what is on the screen stays, what comes after is asked for anew
+  grid.items = grid.items.slice(0, PAGE);
 }
 
 function mark(one, button, label) {  // "" is wrong, to be named next; a class is that class; null is right
@@ -86,7 +97,7 @@ function mark(one, button, label) {  // "" is wrong, to be named next; a class i
   button.querySelector(".mark")?.remove();
   const words = label || "wrong";
   if (wrong) button.append(make("span", { className: "mark" }, words));
-  button.setAttribute("aria-label", `Image ${grid.page.indexOf(one) + 1}, ${wrong ? words : grid.label}: ${one.path}`);
+  button.setAttribute("aria-label", named(one, wrong ? words : grid.label, grid.page.indexOf(one) + 1));
   writeLeft();
   say(wrong ? `${words}.` : `${grid.label}.`);
 }

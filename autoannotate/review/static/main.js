@@ -1,6 +1,6 @@
 // The page as a whole: who reads, which way to work, and the keys.
 
-import { $, counted, make, say } from "./dom.js";
+import { $, counted, make, news, say } from "./dom.js";
 import * as api from "./api.js";
 import * as one from "./one.js";
 import * as grid from "./grid.js";
@@ -13,6 +13,7 @@ const keep = { get: (name) => { try { return localStorage.getItem(name); } catch
 const state = one.state;
 const { left } = one;
 let queueFor = null;
+let round = null;  // of the run, as the page shows it
 
 if (location.search) history.replaceState(null, "", "/");  // the token stays out of sight and out of bookmarks
 
@@ -34,12 +35,13 @@ let way = 0;  // the latest wish; what was asked for before and arrives later is
 async function go(mode) {
   const mine = (way += 1);
   current(mode);
+  news("");
   await api.settled();
   if (mode === "one" || mode === "disputes") { await queue(mode === "one" ? "suspects" : mode); return; }
   await refresh();
   if (mine !== way) return;
   view(mode);
-  if (mode === "grid") await grid.open();
+  if (mode === "grid") await grid.open(undefined, true);
   if (mode === "readers") await readers.open(() => go("disputes"));
 }
 const safely = (work) => work.catch((error) => api.trouble(error.message, true));
@@ -51,10 +53,11 @@ async function queue(which, at = -1) {
   const [found] = await Promise.all([api.get("queue", { which: which === "disputes" ? "disagreements" : which }), refresh()]);
   if (mine !== way) return;
   queueFor = which;
+  round = found.round;
   view("one");
   if (which === "suspects" && !found.items.length && state.session.images) {
     await queue("rest");  // nothing is in doubt: the other labels, the most doubtful first
-    if (mine === way && left()) say("No label is in doubt. These are the others, the most doubtful first.");
+    if (mine === way && left()) news("No label is in doubt. These are the others, the least sure first; the Grid shows forty at a time.");
     return;
   }
   if (one.start(found.items, which, at)) { $("viewer").focus({ preventScroll: true }); watch(found.lookalikes); } else done(which);
@@ -74,6 +77,38 @@ function watch(lookalikes) {  // similar images are found while the first ones a
   }, 2500);
 }
 
+// `autoannotate update`, in a terminal, changes labels and queue while the page is open
+setInterval(async () => {
+  if (document.hidden || round === null || api.isWaiting()) return;
+  const now = await api.get("round").catch(() => null);
+  if (now && now.round !== round) await safely(renew());
+}, 2500);
+
+async function renew() {
+  const mode = document.body.dataset.mode, was = one.item(), mine = way;
+  const quiet = () => mine === way && mode === document.body.dataset.mode && was === one.item() && !api.isWaiting();
+  const words = "The labels were updated. ";
+  const asking = mode === "one" && was && state.which === queueFor;
+  let which = queueFor === "rest" ? "suspects" : queueFor, found = null;
+  await refresh();
+  if (asking) found = await api.get("queue", { which: which === "disputes" ? "disagreements" : which });
+  if (queueFor === "rest" && found && !found.items.length) found = await api.get("queue", { which: which = "rest" });
+  if (!quiet()) return;  // an answer came between: once more
+  round = state.session.round;
+  forgetAll();
+  if (mode === "done") {
+    await go(state.which === "disputes" ? "disputes" : "one");
+    if (document.body.dataset.mode === "one") news(`${words}This is the new queue: ${counted(left(), "image")} to look at.`, 20);
+  } else if (asking) {
+    queueFor = state.which = which;
+    one.renew(found.items);
+    news(`${words}After this image comes the new queue: ${left().toLocaleString("en")} left.`, 20);
+  } else {
+    if (mode === "grid") grid.renew();
+    news(`${words}What is asked next takes that into account.`, 20);
+  }
+}
+
 function name(items) {  // the wrong ones of a grid, one by one, then back to the grid
   view("one");
   current("grid");
@@ -91,7 +126,7 @@ function done(which) {
   $("doneNext").replaceChildren(
     disputes ? make("p", {}, "When two readers disagree, or one is unsure, the image comes here for another.")
       : make("div", {}, make("h3", {}, "What now"), make("p", {}, "Let the answers improve the other labels, and get a shorter, better queue:"),
-        make("pre", {}, `autoannotate update ${session.folder}`),
+        make("pre", {}, session.update), make("p", {}, "This page then goes on with it by itself."),
         make("p", {}, "Or go through the labels that nobody doubted: forty at a time in the grid, or one by one.")),
     make("div", { className: "actions" },
       make("button", { type: "button", className: "primary", onclick: () => safely(go("grid")) }, "Grid ", make("kbd", {}, "G")),

@@ -30,6 +30,16 @@ export function start(items, which, at = -1, then = null) {
   return true;
 }
 
+export function renew(items) {  // the queue changed meanwhile: the image on the screen stays, the new queue comes after it
+  const now = item(), at = items.findIndex((each) => each.path === now.path);
+  if (at < 0) items.unshift(now);
+  else items[at] = now;
+  Object.assign(state, { items, at: Math.max(at, 0) });
+  $("position").textContent = `${state.at + 1} of ${items.length}`;
+  writeProgress();
+  if (state.shown) ahead();
+}
+
 export async function showAt(index) {
   const mine = (turn += 1);
   state.at = index;
@@ -91,19 +101,22 @@ function write(one) {
   $("position").textContent = `${state.at + 1} of ${total}`;
   $("path").textContent = $("path").title = one.path;
   const hidden = hides();
+  const guesses = !state.session.meaningful && one.source !== "clinician";
   const machine = { clip: "CLIP", student: "the student", clinician: "a clinician" }[one.source] || one.source;
   $("labelled").textContent = one.answer
     ? `You answered: ${inWords(one.answer)}`
-    : `Labelled ${one.label} by ${machine}, ${percent(one.confidence)} sure`;
-  $("suggestion").textContent = one.suggested === one.label ? `Is it ${one.label}?` : `Rather ${one.suggested}?`;
+    : guesses ? `A guess, since ${machine} cannot tell these classes apart: ${one.suggested}`
+      : `Labelled ${one.label} by ${machine}, ${percent(one.confidence)} sure`;
+  $("suggestion").textContent = guesses ? "Which is it?" : one.suggested === one.label ? `Is it ${one.label}?` : `Rather ${one.suggested}?`;
   $("reasons").replaceChildren(...one.reason.split("; ").filter(Boolean).map((reason) => make("li", {}, reason)));
   for (const id of ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
   $("card").hidden = hidden;
   $("accept").replaceChildren(make("kbd", {}, "Enter"), ` Accept ${one.suggested}`);
+  $("accept").classList.toggle("primary", !guesses);
   $("accept").hidden = !state.session.classes.includes(one.suggested);
   for (const button of document.querySelectorAll("#classes button")) {
     const name = button.dataset.label;
-    button.classList.toggle("hint", !hidden && name === one.suggested);
+    button.classList.toggle("hint", !hidden && !guesses && name === one.suggested);
     button.setAttribute("aria-pressed", String(one.answer?.label === name));
   }
   for (const button of document.querySelectorAll("[data-verdict]")) {
@@ -128,10 +141,10 @@ export function writeProgress() {
 }
 
 export function gain(session) {
-  if (!session.answered) return "Every answer is kept at once.";
+  if (!session.answered) return session.meaningful ? "Every answer is kept at once." : "About 20 answers of each class teach the other labels.";
   const parts = [`${counted(session.corrected, "label")} put right`, `${session.confirmed} confirmed`];
   if (session.unsure) parts.push(`${session.unsure} unsure`);
-  if (session.errors_before) parts.push(`wrong labels, estimated: ${session.errors_before} → ${session.errors_left}`);
+  if (session.errors_before && session.meaningful) parts.push(`wrong labels, estimated: ${session.errors_before} → ${session.errors_left}`);
   return parts.join(" · ");
 }
 
