@@ -95,20 +95,6 @@ def propagate(
     return spread / spread.sum(axis=1, keepdims=True)
 
 
-def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:
-    """Each image on the leading eigenvectors of D^-½ W D^-½, as a unit row: (N, count), fewer than N.
-
-    Images of one island of the graph fall on one point: the embedding of Ng, Jordan and Weiss 2001, "On Spectral Clustering".
-    """
-    from scipy.sparse import diags_array
-    from scipy.sparse.linalg import eigsh
-
-    scale = diags_array(1.0 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
-    start = np.random.default_rng(0).normal(size=graph.shape[0])  # not an eigenvector, and always the same
-    _, vectors = eigsh(scale @ graph @ scale, k=count, which="LA", v0=start, tol=1e-6, maxiter=300)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-
-
 def conductance(graph: csr_array, labels: NDArray[np.integer], n_classes: int) -> NDArray[np.float64]:
     """Per class, (K,), the share of edge weight that leaves it: 0 an island, 1 no cluster at all (or empty, or everything).
 

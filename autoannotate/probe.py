@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.clusters import cut_and_name
 from autoannotate.neighbours import (
     Neighbours,
     conductance,
-    leading_eigenvectors,
     principal_axes,
     propagate,
     separation,
@@ -38,7 +38,7 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.85
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
 SHORE = 0.02  # of an island's edges at most this share leaves it
-FEWEST_PER_ISLAND = 10  # images
+BEYOND_CHANCE = 3.0  # standard deviations
 
 
 @dataclass(frozen=True)
@@ -139,35 +139,14 @@ def _error_of_clusters(
 def islands(graph: csr_array, labels: NDArray[np.integer]) -> NDArray[np.int64] | None:
     """The class of each image's island, (N,), where the images form one island a class, whatever their labels; else None.
 
-    Much noise that depends on the image moves the border to which labels spread; islands have none. They are found without
-    labels, by the normalised cut of the graph into as many parts as there are classes (Ng, Jordan and Weiss 2001), and
-    named by the labels on them. Each must be about as large as its class, and the labels must agree beyond chance.
+    Much noise that depends on the image moves the border to which labels spread; islands have none. Each must be about as
+    large as its class, and the labels must agree with them beyond chance.
     """
-    from scipy.optimize import linear_sum_assignment
-    from scipy.sparse.linalg import ArpackError
-    from sklearn.cluster import KMeans
-
-    present, members = np.unique(labels, return_inverse=True)
-    n, k = len(labels), len(present)
-    if k < 2 or n < FEWEST_PER_ISLAND * k:
+    named = cut_and_name(graph, labels)
+    if named is None or named.border > SHORE or named.agreement < BEYOND_CHANCE:
         return None
-    try:
-        axes = leading_eigenvectors(graph, k)
-    except ArpackError:  # images that are all the same have no graph, and some graphs no clear cut
-        return None
-    part = KMeans(k, n_init=10, random_state=0).fit_predict(axes)
-    if conductance(graph, part, k).max() > SHORE:
-        return None
-    counts = np.zeros((k, k))
-    np.add.at(counts, (part, members), 1.0)
-    part_of, class_of = linear_sum_assignment(-counts)
-    size, labelled = counts.sum(axis=1)[part_of], counts.sum(axis=0)[class_of]
-    chance = float((size * labelled).sum()) / n**2
-    beyond = counts[part_of, class_of].sum() / n - chance
-    alike = (size >= labelled / 2) & (size <= labelled * 2)
-    if not alike.all() or beyond < 3.0 * np.sqrt(chance * (1.0 - chance) / n):
-        return None
-    return present[class_of[np.argsort(part_of)]][part].astype(np.int64)
+    size, labelled = named.sizes
+    return named.labels if ((size >= labelled / 2) & (size <= labelled * 2)).all() else None
 
 
 def folds(labels: NDArray[np.integer], seed: int) -> Iterator[NDArray[np.int64]]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.clusters import cut_and_name
 from autoannotate.neighbours import compact, conductance, graph_of, nearest, propagate
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ STUBBORN = (
     0.25  # … and the images to be relabelled stick together hardly more than chance: errors scatter, classes don't
 )
 KEPT = 0.75  # a class that is no cluster gives images away only where this share of it stays
+FIVE_SIGMA = 5.0  # beyond chance, from which guesses name the images' own clusters
 FEWEST = 20  # fewer images have no structure to speak of
 
 
@@ -38,16 +40,21 @@ def refine(
 ) -> NDArray[np.float64]:
     """Refined class probabilities, (N, K), of N images.
 
-    features: (N, F). probabilities: (N, K), zero-shot. trust: how much zero-shot is worth, 0 (at chance: returned as it
-    came) to 1. prior: (K,) known shares of the classes; without it they follow the clusters, balanced or not.
+    features: (N, F). probabilities: (N, K), zero-shot. trust: how much zero-shot is worth, up to 1; 0 where it is close to
+    guesses, which only name clusters that they surely agree with, and stay as they are where there are none. prior: (K,)
+    known shares of the classes; without it they follow the clusters, balanced or not.
     Nothing here is random; `seed` is taken so that every stage is called alike. Raises ValueError on shapes that
     don't fit and on trust outside [0, 1].
     """
     given = _checked(features, probabilities, trust)
-    if trust == 0.0 or len(given) == 0:
+    if len(given) == 0:
         return given
     start = given if prior is None else match_prior(given, np.asarray(prior, dtype=np.float64))
-    refined = start if len(given) < FEWEST else _follow_clusters(np.asarray(features), start)
+    if len(given) < FEWEST:
+        return start if trust == 0.0 else (1.0 - trust) * given + trust * start
+    if trust == 0.0:
+        return _name_clusters(np.asarray(features), start)
+    refined = _follow_clusters(np.asarray(features), start)
     return (1.0 - trust) * given + trust * refined
 
 
@@ -115,6 +122,20 @@ def _follow_clusters(features: NDArray[np.floating], start: NDArray[np.float64])
         return start
     spread = propagate(graph, np.eye(k)[after])
     return np.where(follow[:, None], spread, start)
+
+
+def _name_clusters(features: NDArray[np.floating], guesses: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The images' own clusters, one a class, where guesses, (N, K), agree with them far beyond chance; else the guesses.
+
+    Many weak guesses about one cluster are together a good one. How often that is right nobody can tell without truth:
+    clusters may be scanners, so half of each probability stays spread over all classes.
+    """
+    k = guesses.shape[1]
+    graph = graph_of(nearest(compact(features)))
+    named = cut_and_name(graph, guesses.argmax(axis=1))
+    if named is None or named.border > ISLAND or named.agreement < FIVE_SIGMA:
+        return guesses
+    return 0.5 * np.eye(k)[named.labels] + 0.5 / k
 
 
 def _told_apart(probabilities: NDArray[np.float64], inside: NDArray[np.bool_], c: int) -> float:

@@ -9,7 +9,9 @@ import numpy as np
 
 from autoannotate import fewshot
 from autoannotate.generalise import basis, generalise
+from autoannotate.neighbours import compact, nearest
 from autoannotate.pseudolabels import refine
+from autoannotate.suspects import ask
 
 if TYPE_CHECKING:
     from autoannotate.annotator import Annotator, ZeroShot
@@ -34,10 +36,13 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
     if clip.reliability.meaningful:
         trust = clip.reliability.trust
         refined = refine(features, clip.probabilities, trust=trust, prior=annotator.prior, seed=seed)
-        learned = generalise(basis(features, seed), refined.argmax(axis=1), truth, classes)
-        return Start(refined if learned is None else learned.posterior, clip, False)
+        labels = refined.argmax(axis=1)
+        heard = np.where(truth >= 0, truth, labels)
+        asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
+        learned = generalise(basis(features, seed), labels, truth, classes, opinions=asked.opinions)
+        return Start(refined if learned is None else learned.probabilities(labels), clip, False)
     if not fewshot.enough(truth, classes):
-        return Start(clip.probabilities, clip, False)
+        return Start(refine(features, clip.probabilities, trust=0.0, prior=annotator.prior, seed=seed), clip, False)
     few = fewshot.learn(features, clip.probabilities, truth, seed=seed)
     if not few.told:
         return Start(few.probabilities, clip, False)

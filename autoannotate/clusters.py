@@ -1,0 +1,75 @@
+"""Clusters of images, found without labels and named by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.neighbours import conductance
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
+
+FEWEST = 10  # images a class, below which nothing is a cluster
+
+
+@dataclass(frozen=True)
+class Named:
+    """N images cut into one cluster a class.
+
+    labels: (N,), the class of each image's cluster. border: the largest share of a cluster's edges that leaves it. agreement:
+    how far beyond chance the labels that named the clusters agree with them, in standard deviations. sizes: (2, C), images
+    in each cluster and labels of its class.
+    """
+
+    labels: NDArray[np.int64]
+    border: float
+    agreement: float
+    sizes: NDArray[np.int64]
+
+
+def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
+    """The normalised cut of the graph, (N, N), into as many parts as there are labels, (N,), named so that most agree.
+
+    The cut does not see the labels: k-means on leading eigenvectors (Ng, Jordan and Weiss 2001). None where there are too few
+    images or the graph has no such eigenvectors.
+    """
+    from scipy.optimize import linear_sum_assignment
+    from scipy.sparse.linalg import ArpackError
+    from sklearn.cluster import KMeans
+
+    present, members = np.unique(labels, return_inverse=True)
+    n, k = len(labels), len(present)
+    if k < 2 or n < FEWEST * k:
+        return None
+    try:
+        axes = leading_eigenvectors(graph, k)
+    except ArpackError:  # images that are all the same have no graph, and some graphs no clear cut
+        return None
+    part = KMeans(k, n_init=10, random_state=0).fit_predict(axes)
+    counts = np.zeros((k, k), dtype=np.int64)
+    np.add.at(counts, (part, members), 1)
+    part_of, class_of = linear_sum_assignment(-counts)
+    sizes = np.stack([counts.sum(axis=1)[part_of], counts.sum(axis=0)[class_of]])
+    chance = float((sizes[0] * sizes[1]).sum()) / n**2
+    beyond = counts[part_of, class_of].sum() / n - chance
+    deviation = max(float(np.sqrt(chance * (1.0 - chance) / n)), 1e-12)
+    named = present[class_of[np.argsort(part_of)]][part].astype(np.int64)
+    return Named(named, float(conductance(graph, part, k).max()), beyond / deviation, sizes)
+
+
+def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:
+    """Each image on the leading eigenvectors of D^-½ W D^-½, as a unit row: (N, count), fewer than N.
+
+    Images of one island of the graph fall on one point (Ng, Jordan and Weiss 2001, "On Spectral Clustering").
+    """
+    from scipy.sparse import diags_array
+    from scipy.sparse.linalg import eigsh
+
+    scale = diags_array(1.0 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
+    start = np.random.default_rng(0).normal(size=graph.shape[0])  # not an eigenvector, and always the same
+    _, vectors = eigsh(scale @ graph @ scale, k=count, which="LA", v0=start, tol=1e-6, maxiter=300)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
