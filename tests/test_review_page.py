@@ -167,6 +167,7 @@ def test_a_whole_queue_is_answered_by_keyboard_alone(page: Any, run: Path, serve
         shown(page, number)
         page.keyboard.press(key)
     page.get_by_role("heading", name="All answered").wait_for()
+    assert page.locator("#doneGain").inner_text().startswith("4 labels put right · 1 confirmed · 1 unsure")
     answers = ["breast", "chest", "brain", "unsure", "none", "discard"]
     assert said(run) == {f"scans/{i:04d}.png": answer for i, answer in enumerate(answers)}
     with AnswerStore(run) as store:

@@ -285,7 +285,8 @@ function finish() {
   state.shown = null;
   writeProgress();
   const then = state.then;
-  api.settled().then(() => { if (left()) return; if (then) then(); else after("done"); });
+  // a moment later, when the last answer's gain is known too
+  api.settled().then(() => new Promise((soon) => { setTimeout(soon, 0); })).then(() => { if (left()) return; if (then) then(); else after("done"); });
 }
 
 export const accept = () => { if (!hides() && state.session.classes.includes(item()?.suggested)) answer("label", item().suggested); };
