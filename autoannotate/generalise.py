@@ -3,16 +3,18 @@
 Answers are few and right, the other labels many and partly wrong, and how wrong is not known, least of all where a weak
 model erred in a whole region. So both are learned from together, by a regression in which an answer weighs `ANSWER` and any
 other label a weight that is *chosen by the answers*: the one at which each answer is best foretold by everything but itself.
-Array in, array out.
+By the same test it is weighed against other opinions that did not see the labels they judge. Array in, array out.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.belief import SURE
 from autoannotate.neighbours import compact
 from autoannotate.probe import standardised
 
@@ -24,18 +26,39 @@ HEARSAY = 1.0 / ANSWER  # what foretelling another label counts when weights are
 FEWEST = 8  # answers, below which nothing is learned
 LANDMARKS = 300
 USUAL = 0.8  # the share of right labels that the noise matrix leans towards, as in student.explain
+ROUNDS = 3  # of weighing opinions by the noise, and finding the noise by their weights
+
+
+@dataclass(frozen=True)
+class Settings:
+    """strength: of the ridge. weight: what a label that nobody answered is worth beside an answer's `ANSWER`."""
+
+    strength: float
+    weight: float
 
 
 @dataclass(frozen=True)
 class Generalised:
     """belief: (N, K), what all the other images say of each image's true class; rows sum to one. posterior: (N, K), the same
     with its own label heard through the noise; its own answer, where it has one. noise: (K, K), T[true, given].
-    weight: what a label that nobody answered was worth beside an answer's `ANSWER`."""
+    settings: of the regression, chosen by the answers."""
 
     belief: NDArray[np.float64]
     posterior: NDArray[np.float64]
     noise: NDArray[np.float64]
-    weight: float
+    settings: Settings
+
+    def probabilities(self, labels: NDArray[np.integer]) -> NDArray[np.float64]:
+        """The posterior, (N, K), in which no class that is less than `belief.SURE` outweighs the image's own label, (N,).
+
+        Unsure changes all go the way that the regression errs, and whoever learns from the labels learns that too; mistakes
+        that lie as if thrown do less harm.
+        """
+        probabilities, rows = self.posterior.copy(), np.arange(len(labels))
+        best = probabilities.max(axis=1)
+        unsure = (best < SURE) & (probabilities[rows, labels] < best)
+        probabilities[rows[unsure], labels[unsure]] = best[unsure] + 1e-6
+        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def basis(features: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
@@ -61,11 +84,15 @@ def generalise(
     labels: NDArray[np.integer],
     answers: NDArray[np.integer],
     classes: int,
+    *,
+    opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
+    settings: Settings | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
     basis: (N, D), see `basis`. labels: (N,), those given before anyone answered. answers: (N,) class numbers, -1 where there is
-    none.
+    none. opinions: (N, K) each, of models that did not see the label or answer of the image they judge, heard beside the
+    regression's. settings: of an earlier call with fewer answers, where choosing them anew would take too long.
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)
@@ -73,21 +100,22 @@ def generalise(
         return None
     truth = np.asarray(answers)[rows]
     one_hot = np.eye(classes)
-    found: list[tuple[_Heard, float]] = []
-    for strength in STRENGTHS:
-        for weight in WEIGHTS:
-            fit = Ridge(basis, np.where(answered, ANSWER, weight), strength)
-            target = one_hot[labels]
-            for _ in range(2):
-                target[rows] = one_hot[truth]
-                scores = fit.left_out(target - 1.0 / classes)
-                heard = max((_heard(scores * s, labels, rows, truth) for s in SHARPNESS), key=lambda h: h.likelihood)
-                target = heard.posterior.copy()
-            found.append((heard, weight))
-    heard, weight = max(found, key=lambda each: each[0].foretold)
+    found: list[tuple[_Heard, Settings]] = []
+    for each in [settings] if settings else [Settings(s, w) for s in STRENGTHS for w in WEIGHTS]:
+        fit = Ridge(basis, np.where(answered, ANSWER, each.weight), each.strength)
+        target = one_hot[labels]
+        for _ in range(2):
+            target[rows] = one_hot[truth]
+            scores = fit.left_out(target - 1.0 / classes)
+            heard = max((_heard(scores * s, labels, rows, truth) for s in SHARPNESS), key=lambda h: h.likelihood)
+            target = heard.posterior.copy()
+        found.append((heard, each))
+    heard, chosen = max(found, key=lambda each: each[0].foretold)
+    if len(opinions):
+        heard = _weighed([*opinions, heard.belief], labels, rows, truth)
     posterior = heard.posterior.copy()
     posterior[rows] = one_hot[truth]
-    return Generalised(heard.belief, posterior, heard.noise, weight)
+    return Generalised(heard.belief, posterior, heard.noise, chosen)
 
 
 def spread_answers(answers: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -112,16 +140,18 @@ class Ridge:
     """
 
     def __init__(self, basis: NDArray[np.float64], weights: NDArray[np.float64], strength: float) -> None:
-        weighted = basis * weights[:, None]
-        gram = weighted.T @ basis
+        from scipy.linalg import solve_triangular
+
+        gram = (basis * weights[:, None]).T @ basis
         gram[np.diag_indices_from(gram)] += strength
-        self.basis, self.weighted = basis, weighted
-        self.inner = np.linalg.solve(gram, weighted.T)
-        self.own = np.minimum(np.einsum("nd,dn->n", basis, self.inner), 0.999)[:, None]
+        self.white = solve_triangular(np.linalg.cholesky(gram), basis.T, lower=True, check_finite=False)
+        self.weights = weights[:, None]
+        self.own = np.minimum(self.weights * (self.white**2).sum(axis=0)[:, None], 0.999)
 
     def left_out(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
         """Scores, (N, K), by targets (N, K)."""
-        return (self.basis @ (self.inner @ targets) - self.own * targets) / (1.0 - self.own)
+        fitted = self.white.T @ (self.white @ (self.weights * targets))
+        return (fitted - self.own * targets) / (1.0 - self.own)
 
 
 @dataclass(frozen=True)
@@ -137,6 +167,45 @@ class _Heard:
     foretold: float
 
 
+def _weighed(
+    opinions: Sequence[NDArray[np.floating]],
+    labels: NDArray[np.integer],
+    rows: NDArray[np.integer],
+    truth: NDArray[np.integer],
+) -> _Heard:
+    """The opinions' logarithmic pool, softmax(Σ_v w_v log p_v), by how well it foretells answers, and other labels through
+    the noise, at `HEARSAY` each: stacking (Wolpert 1992) with few right labels and many doubtful ones.
+
+    A weak normal prior on log w keeps the fit in one place where answers say little, as in `belief.py`.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import softmax
+
+    logs = np.log(np.clip(np.stack(opinions), 1e-4, 1.0))
+    right = np.eye(logs.shape[2])[truth]
+    share = np.full(len(labels), HEARSAY)
+    share[rows] = 1.0
+    usual = np.full(len(logs), np.log(1.5 / len(logs)))
+
+    def loss(x: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        belief = softmax(np.tensordot(np.exp(x), logs, 1), axis=1)
+        joint = belief * noise[:, labels].T
+        joint[rows] = belief[rows] * right
+        chance = np.maximum(joint.sum(axis=1), 1e-12)
+        slope = share[:, None] * (belief - joint / chance[:, None])
+        lean = x - usual
+        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x) + lean
+        return float(-(share * np.log(chance)).sum() + 0.5 * (lean**2).sum()), gradient
+
+    x, noise = usual, _usual_noise(logs.shape[2])
+    for _ in range(ROUNDS):
+        bounds = [(-6.0, 3.0)] * len(logs)
+        x = minimize(loss, x, args=(noise,), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x
+        heard = _heard(np.tensordot(np.exp(x), logs, 1), labels, rows, truth)
+        noise = heard.noise
+    return heard
+
+
 def _heard(
     logits: NDArray[np.float64], labels: NDArray[np.integer], rows: NDArray[np.integer], truth: NDArray[np.integer]
 ) -> _Heard:
@@ -148,8 +217,7 @@ def _heard(
 
     k = logits.shape[1]
     belief = softmax(logits, axis=1)
-    usual = np.full((k, k), (1.0 - USUAL) / max(k - 1, 1))
-    np.fill_diagonal(usual, USUAL)
+    usual = _usual_noise(k)
     given, right = np.eye(k)[labels], np.eye(k)[truth]
     noise = usual
     for _ in range(6):
@@ -165,3 +233,10 @@ def _heard(
     others = np.delete(logs, rows).sum() * HEARSAY
     foretold = float(np.log(posterior[rows, truth] + 1e-3).sum() + others)
     return _Heard(belief, posterior, noise, float(logs.sum()), foretold)
+
+
+def _usual_noise(k: int) -> NDArray[np.float64]:
+    """(K, K), the noise that an estimate leans towards."""
+    noise = np.full((k, k), (1.0 - USUAL) / max(k - 1, 1))
+    np.fill_diagonal(noise, USUAL)
+    return noise

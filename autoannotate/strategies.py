@@ -19,9 +19,9 @@ from autoannotate.neighbours import Neighbours, compact, nearest
 if TYPE_CHECKING:
     from autoannotate.correction import Corrected
 
-DEFAULT = "mixture"
+DEFAULT = "dense"
 CLUSTERS = 500  # the most that `representative` makes at once, as in the paper
-NEAR = 20  # neighbours by which it tells a typical image
+NEAR = 20  # neighbours by which it and `dense` tell a typical image
 SPREAD = 3  # a mixture asks no two images of which one is among the other's so many nearest
 SUSPICIOUS = (
     4  # of so many questions of a mixture one is about the most suspicious label, the others about uncertain ones
@@ -142,7 +142,7 @@ def representative(pool: Pool, size: int) -> NDArray[np.int64]:
     rows = _askable(pool)
     if size == 0:
         return rows[:0]
-    typical = -np.sqrt(np.maximum(2.0 - 2.0 * pool.neighbours.similarity, 0.0)).mean(axis=1)
+    typical = _typicality(pool)
     known = np.flatnonzero(pool.answered)
     many = int(min(len(known) + size, CLUSTERS, len(pool.points)))
     engine = KMeans if len(pool.points) <= 5000 else MiniBatchKMeans
@@ -160,6 +160,15 @@ def representative(pool: Pool, size: int) -> NDArray[np.int64]:
         chosen.append(int(waiting[c][taken[c]]))
         taken[c] += 1
     return np.array(chosen, dtype=np.int64)
+
+
+@strategy
+def dense(pool: Pool, size: int) -> NDArray[np.int64]:
+    """Uncertain images with many like them first: one answer tells of all of these, and an odd picture teaches little.
+
+    Information density (Settles and Craven 2008, section 3.3): uncertainty as in `informative`, times typicality.
+    """
+    return _best(pool, _uncertainty(pool) * _typicality(pool), size)
 
 
 @strategy
@@ -196,6 +205,14 @@ def _uncertainty(pool: Pool) -> NDArray[np.float64]:
     first, second = np.sort(belief, axis=1)[:, :-3:-1].T if belief.shape[1] > 1 else (belief[:, 0], 0.0 * belief[:, 0])
     disagreement = (_entropy(belief) - _entropy(pool.views).mean(axis=0)) / np.log(max(belief.shape[1], 2))
     return 1.0 - (first - second) + disagreement
+
+
+def _typicality(pool: Pool) -> NDArray[np.float64]:
+    """One over the mean distance to the nearest neighbours, (N,)."""
+    if pool.neighbours.index.shape[1] == 0:
+        return np.ones(len(pool.points))
+    distance = np.sqrt(np.maximum(2.0 - 2.0 * pool.neighbours.similarity, 0.0)).mean(axis=1)
+    return 1.0 / np.maximum(distance, 1e-6)
 
 
 def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoannotate.belief import SURE
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
@@ -116,6 +117,41 @@ def test_too_few_answers_teach_nothing() -> None:
     answers = np.full(40, -1)
     answers[: FEWEST - 1] = 0
     assert generalise(basis(features), np.arange(40) % 2, answers, 2) is None
+
+
+def test_opinions_are_weighed_by_how_well_they_foretell_the_answers() -> None:
+    """One opinion is mostly right, one is nonsense: with answers to tell them apart, the first is heard."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 80)
+    features = rng.normal(size=(240, 8))  # say nothing
+    labels = np.where(rng.random(240) < 0.4, rng.integers(0, 3, 240), truth)
+    right = np.where(rng.random(240) < 0.9, truth, rng.integers(0, 3, 240))
+    opinions = [0.85 * np.eye(3)[said] + 0.05 for said in (right, rng.integers(0, 3, 240))]
+    answers = np.full(240, -1)
+    asked = rng.permutation(240)[:30]
+    answers[asked] = truth[asked]
+    alone = generalise(basis(features), labels, answers, 3)
+    learned = generalise(basis(features), labels, answers, 3, opinions=opinions)
+    assert alone is not None
+    assert learned is not None
+    found = learned.posterior.argmax(1)
+    assert (found == truth).mean() > (alone.posterior.argmax(1) == truth).mean() + 0.05
+    assert (found[asked] == truth[asked]).all()
+
+
+def test_an_unsure_change_is_not_made() -> None:
+    features = np.random.default_rng(0).normal(size=(40, 5))
+    answers = np.full(40, -1)
+    answers[:FEWEST] = np.arange(FEWEST) % 2
+    labels = np.arange(40) % 2
+    learned = generalise(basis(features), labels, answers, 2)
+    assert learned is not None
+    others = 1 - labels
+    kept = learned.probabilities(others).argmax(1)
+    unsure = learned.posterior.max(1) < SURE
+    assert (kept[unsure] == others[unsure]).all()
+    assert (kept[~unsure] == learned.posterior.argmax(1)[~unsure]).all()
+    assert learned.probabilities(others).sum(1) == pytest.approx(1.0)
 
 
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:

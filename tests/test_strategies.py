@@ -60,7 +60,7 @@ def test_without_a_size_everything_is_ranked(name: str) -> None:
 
 
 def test_an_unknown_strategy_is_told_with_the_names_there_are() -> None:
-    with pytest.raises(UsageError, match="doubtful, informative, mixture, representative"):
+    with pytest.raises(UsageError, match="dense, doubtful, informative, mixture, representative"):
         order("clever", make_pool())
     assert DEFAULT in STRATEGIES
 
@@ -89,6 +89,16 @@ def test_representative_turns_to_clusters_without_an_answer() -> None:
     answered = np.isin(np.arange(90), [0, 1, 2, 6, 7, 8])
     pool = Pool(pool.points, pool.neighbours, pool.labels, pool.views, pool.doubt, answered, pool.groups)
     assert set(order("representative", pool, 3) % 6) <= {3, 4, 5}
+
+
+def test_dense_asks_about_the_typical_one_of_two_that_are_equally_uncertain() -> None:
+    pool = make_pool(n=120, blobs=6, k=2)
+    odd = pool.points.copy()
+    odd[5] = compact(np.random.default_rng(1).normal(size=(120, 8)))[5]
+    views = np.broadcast_to([0.95, 0.05], (2, 120, 2)).copy()
+    views[:, [5, 6]] = [0.5, 0.5]
+    pool = Pool(odd, nearest(odd, k=NEAR), pool.labels, views, np.zeros(120), pool.answered, pool.groups)
+    assert order("dense", pool, 2).tolist() == [6, 5]
 
 
 def test_a_mixture_is_mostly_uncertain_partly_suspicious_and_spread_out() -> None:

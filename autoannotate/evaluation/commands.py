@@ -66,10 +66,6 @@ def evaluate(
         ),
     ] = "product",
     test: Annotated[float, typer.Option(help="Share of the images held for testing.", rich_help_panel=SETTINGS)] = 0.3,
-    students: Annotated[
-        str | None,
-        typer.Option(metavar="A,B,…", help="What students start from, for labels.", rich_help_panel=SETTINGS),
-    ] = None,
     error: Annotated[
         float, typer.Option(min=0, max=1, help="How often the simulated clinician is wrong.", rich_help_panel=SETTINGS)
     ] = 0.0,
@@ -107,7 +103,6 @@ def evaluate(
         model=model,
         student=student,
         fast=fast,
-        students=tuple(name.strip() for name in (students or "").split(",") if name.strip()),
         error=error,
         max_error=max_error,
     )

@@ -24,11 +24,11 @@ SAMPLE, SPLIT, NOISE, MODEL = range(4)
 class Options:
     """What can be asked of an evaluation; each protocol names those it reads in its OPTIONS.
 
-    count: images of each class in a run's sample. noise: the protocol noise's kind and rate, or `given`. prompts: `product`
-    for the sentences that a run of `autoannotate label` uses, `bare` for the bare class name without templates, or a YAML
-    file. test: share of the images held for testing. pixels: squash every image to a square of this side first. model,
-    student: as in `Annotator`. fast: whether time goes before quality. students: what the student of the protocol labels
-    starts from. error: how often the simulated clinician is wrong. max_error: the error rate that certify promises.
+    count: images of each class in a run's sample. noise: the protocol noise's kind and rate, or `given`. prompts:
+    `product` for the sentences that a run of `autoannotate label` uses, `bare` for the bare class name without
+    templates, or a YAML file. test: share of the images held for testing. pixels: squash every image to a square of
+    this side first. model, student: as in `Annotator`. fast: whether time goes before quality. error: how often the
+    simulated clinician is wrong. max_error: the error rate that certify promises.
     """
 
     count: int = 300
@@ -39,7 +39,6 @@ class Options:
     model: str = "embedded"
     student: str = "embedded"
     fast: bool = False
-    students: tuple[str, ...] = ()
     error: float = 0.0
     max_error: float = 0.02
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from autoannotate.correction import Corrected
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
+    from autoannotate.generalise import Settings
 
 BASELINE = "random"
 HEADLINE = ("reviewed_to_99", "area", "label_area")
@@ -236,10 +237,11 @@ class Kept:
 
 
 class Updated:
-    """Our correction with the answers so far, and a ranking within it: a strategy of ours, or one of `RANKS`.
+    """Our labels with the answers so far, and a ranking within them: a strategy of ours, or one of `RANKS`.
 
-    The whole correction is repeated whenever the answers have doubled; in between, labels learn from the new answers
-    (`generalise.py`), which takes a second. The student takes no part.
+    As in an update, labels learn from the answers (`generalise.py`); before there are enough, they are corrected. The
+    correction that comes after learning in an update is left out, since without a student it changed no label there. What
+    takes seconds, opinions and settings, is found again whenever the answers have doubled. The student takes no part.
     """
 
     def __init__(self, setup: Setup, method: str) -> None:
@@ -255,20 +257,30 @@ class Updated:
         self.neighbours = nearest(self.near, k=NEAR)
         self.groups = near_duplicate_groups(setup.features)
         self.corrected: Corrected | None = None
+        self.opinions: NDArray[np.float64] = np.empty((0, 0, 0))
+        self.settings: Settings | None = None
         self.since = 0
 
     def __call__(self, answers: NDArray[np.int64]) -> Update:
-        from autoannotate.generalise import generalise, spread_answers
+        from autoannotate.generalise import FEWEST, generalise, spread_answers
 
         setup, classes = self.setup, len(self.setup.class_names)
         known = spread_answers(answers, self.groups) if self.kind == "ours" else answers
         asked = int((answers >= 0).sum())
-        if self.corrected is None or asked >= 2 * self.since:
-            self.corrected, self.since = self.correct(known), max(asked, 1)
-        learned = generalise(self.basis, setup.given, known, classes)
-        labels, posterior = self.corrected.labels, self.corrected.probabilities
-        if learned is not None:
-            labels, posterior = learned.posterior.argmax(axis=1), learned.posterior
+        anew = self.corrected is None or asked >= 2 * self.since
+        if anew:
+            self.since, self.settings = max(asked, 1), None
+            if (known >= 0).sum() < FEWEST:
+                self.corrected = self.correct(known)
+            else:
+                self.opinions = self.ask(known)
+        learned = generalise(self.basis, setup.given, known, classes, opinions=self.opinions, settings=self.settings)
+        if learned is None:
+            assert self.corrected is not None
+            labels, posterior = self.corrected.labels, self.corrected.probabilities
+        else:
+            self.settings = learned.settings
+            labels, posterior = learned.probabilities(setup.given).argmax(axis=1), learned.posterior
         labels = np.where(known >= 0, known, labels)
         if self.kind == "ours":
             ranking = self.ranked(labels, posterior, known)
@@ -277,6 +289,16 @@ class Updated:
                 RANKS["reranked" if self.name == "cleanlab" else self.name](setup, labels, posterior), answers
             )
         return labels, ranking, (known >= 0) & (answers < 0)
+
+    def ask(self, known: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Opinions, (V, N, K), of models that did not see the labels they judge."""
+        from autoannotate.neighbours import nearest
+        from autoannotate.suspects import ask
+
+        setup, classes = self.setup, len(self.setup.class_names)
+        labels = np.where(known >= 0, known, setup.given)
+        nothing = np.full((len(labels), classes), 1.0 / classes)
+        return ask(setup.features, labels, nothing, nearest(self.near), seed=setup.seed).opinions
 
     def correct(self, known: NDArray[np.int64]) -> Corrected:
         from autoannotate.correction import correct
