@@ -127,9 +127,9 @@ class Annotator:
         track: shows progress, see `autoannotate.progress`. Raises InputError when there is no image that can be read, and
         ModelError when the model cannot be had. A call that is interrupted finds its encoded images in the cache.
         """
-        from autoannotate.correction import correct
-        from autoannotate.pseudolabels import refine
+        from autoannotate.correction import UNANSWERED, correct
         from autoannotate.queue import choose
+        from autoannotate.start import start_from
 
         clock = Clock()
         with clock("find images"):
@@ -142,15 +142,13 @@ class Annotator:
 
         with clock("zero-shot"):
             clip = self.zero_shot(encoded.embeddings)
-            meaningful = clip.reliability.meaningful
-
         with clock("pseudo-labels"):
-            trust = clip.reliability.trust if meaningful else 0.0
-            refined = refine(features, clip.probabilities, trust=trust, prior=self.prior, seed=self.seed)
+            start = start_from(self, clip, features, np.full(len(refs), UNANSWERED))
+            clip, meaningful = start.clip, start.clip.reliability.meaningful
 
         with clock("correction"):
             corrected = correct(
-                features, refined, clip.probabilities, self.classes, images=lambda i: read_image(refs[i]),
+                features, start.probabilities, clip.probabilities, self.classes, images=lambda i: read_image(refs[i]),
                 student=self.student, encoder=encoder, image_names=[ref.path for ref in refs], meaningful=meaningful,
                 seed=self.seed, device=self.device, track=track, fast=self.fast,
             )  # fmt: skip

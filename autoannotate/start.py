@@ -1,4 +1,4 @@
-"""What labels start from once clinicians answered: zero-shot labels and answers taken together."""
+"""What labels start from: zero-shot labels, the structure of the images, and what clinicians answered, taken together."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoannotate import fewshot
-from autoannotate.generalise import basis, generalise
+from autoannotate.generalise import FEWEST, basis, generalise
 from autoannotate.neighbours import compact, nearest
 from autoannotate.pseudolabels import refine
 from autoannotate.suspects import ask
 
 if TYPE_CHECKING:
     from autoannotate.annotator import Annotator, ZeroShot
+
+
+NAMED = (
+    "The images fall into clusters of their own, which the guesses only named: {moved:.0%} of them have another label."
+)
 
 
 @dataclass(frozen=True)
@@ -32,17 +37,22 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
 
     features: (N, F). truth: (N,) class numbers, -1 where nobody answered.
     """
-    seed, classes = annotator.seed, len(annotator.classes)
-    if clip.reliability.meaningful:
-        trust = clip.reliability.trust
-        refined = refine(features, clip.probabilities, trust=trust, prior=annotator.prior, seed=seed)
+    seed, classes, told = annotator.seed, len(annotator.classes), clip.reliability
+    if told.meaningful:
+        refined = refine(features, clip.probabilities, trust=told.trust, prior=annotator.prior, seed=seed)
+        if (truth >= 0).sum() < FEWEST:
+            return Start(refined, clip, False)
         labels = refined.argmax(axis=1)
         heard = np.where(truth >= 0, truth, labels)
         asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
         learned = generalise(basis(features, seed), labels, truth, classes, opinions=asked.opinions)
         return Start(refined if learned is None else learned.probabilities(labels), clip, False)
     if not fewshot.enough(truth, classes):
-        return Start(refine(features, clip.probabilities, trust=0.0, prior=annotator.prior, seed=seed), clip, False)
+        refined = refine(features, clip.probabilities, trust=0.0, prior=annotator.prior, seed=seed)
+        moved = float((refined.argmax(axis=1) != clip.probabilities.argmax(axis=1)).mean())
+        if moved and annotator.prior is None:
+            told = replace(told, verdict=f"{told.verdict} {NAMED.format(moved=moved)}")
+        return Start(refined, replace(clip, reliability=told), False)
     few = fewshot.learn(features, clip.probabilities, truth, seed=seed)
     if not few.told:
         return Start(few.probabilities, clip, False)
