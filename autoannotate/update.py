@@ -90,7 +90,12 @@ def update(
         settled = (answered.truth >= 0) | answered.left_out
         if start.from_answers:  # cleanlab cannot see errors that a model made itself; what it was wrong about aside can
             expected = float(np.where(settled, 0.0, 1.0 - corrected.confidence).mean())
-            corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
+            # nor are these labels CLIP's any more
+            corrected = replace(
+                corrected,
+                by_student=np.ones(len(refs), dtype=bool),
+                queue=replace(corrected.queue, error_rate=expected),
+            )
         queue = choose(
             features, corrected, annotator.classes, answered=settled, unsure=answered.unsure, groups=groups,
             meaningful=meaningful, strategy=strategy, seed=annotator.seed, view=start.probabilities,
@@ -162,7 +167,8 @@ def _table(table: pd.DataFrame, answered: Answered) -> pd.DataFrame:
     clip_label = table["clip_label"].to_numpy()
     for i in answered.twin_of:
         confidence[i] = TWIN
-        source[i] = "clip" if label[i] == clip_label[i] else "student"
+        if label[i] != clip_label[i]:
+            source[i] = "student"
     return table.assign(label=label, confidence=confidence, source=source, suspect=suspect, suspect_score=score)
 
 
