@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import SURE
 from autoannotate.neighbours import compact
 from autoannotate.probe import standardised
 
@@ -47,18 +46,6 @@ class Generalised:
     posterior: NDArray[np.float64]
     noise: NDArray[np.float64]
     settings: Settings
-
-    def probabilities(self, labels: NDArray[np.integer]) -> NDArray[np.float64]:
-        """The posterior, (N, K), in which no class that is less than `belief.SURE` outweighs the image's own label, (N,).
-
-        Unsure changes all go the way that the regression errs, and whoever learns from the labels learns that too; mistakes
-        that lie as if thrown do less harm.
-        """
-        probabilities, rows = self.posterior.copy(), np.arange(len(labels))
-        best = probabilities.max(axis=1)
-        unsure = (best < SURE) & (probabilities[rows, labels] < best)
-        probabilities[rows[unsure], labels[unsure]] = best[unsure] + 1e-6
-        return probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def basis(features: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:

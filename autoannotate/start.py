@@ -46,7 +46,7 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
         heard = np.where(truth >= 0, truth, labels)
         asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
         learned = generalise(basis(features, seed), labels, truth, classes, opinions=asked.opinions)
-        return Start(refined if learned is None else learned.probabilities(labels), clip, False)
+        return Start(refined if learned is None else learned.posterior, clip, False)
     if not fewshot.enough(truth, classes):
         refined = refine(features, clip.probabilities, trust=0.0, prior=annotator.prior, seed=seed)
         moved = float((refined.argmax(axis=1) != clip.probabilities.argmax(axis=1)).mean())

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.belief import SURE
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
@@ -137,21 +136,6 @@ def test_opinions_are_weighed_by_how_well_they_foretell_the_answers() -> None:
     found = learned.posterior.argmax(1)
     assert (found == truth).mean() > (alone.posterior.argmax(1) == truth).mean() + 0.05
     assert (found[asked] == truth[asked]).all()
-
-
-def test_an_unsure_change_is_not_made() -> None:
-    features = np.random.default_rng(0).normal(size=(40, 5))
-    answers = np.full(40, -1)
-    answers[:FEWEST] = np.arange(FEWEST) % 2
-    labels = np.arange(40) % 2
-    learned = generalise(basis(features), labels, answers, 2)
-    assert learned is not None
-    others = 1 - labels
-    kept = learned.probabilities(others).argmax(1)
-    unsure = learned.posterior.max(1) < SURE
-    assert (kept[unsure] == others[unsure]).all()
-    assert (kept[~unsure] == learned.posterior.argmax(1)[~unsure]).all()
-    assert learned.probabilities(others).sum(1) == pytest.approx(1.0)
 
 
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:

@@ -280,7 +280,7 @@ class Updated:
             labels, posterior = self.corrected.labels, self.corrected.probabilities
         else:
             self.settings = learned.settings
-            labels, posterior = learned.probabilities(setup.given).argmax(axis=1), learned.posterior
+            labels, posterior = learned.posterior.argmax(axis=1), learned.posterior
         labels = np.where(known >= 0, known, labels)
         if self.kind == "ours":
             ranking = self.ranked(labels, posterior, known)
