@@ -357,7 +357,7 @@ def test_answers_from_another_tool_are_learnt_from_once(guesses: Path, tmp_path:
 
 
 def test_wrong_calls_are_told_plainly(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="choose one of doubtful"):
+    with pytest.raises(UsageError, match="choose one of dense, doubtful"):
         update(run, strategy="clever")
     answer(run, ("CT/twin.jpg", "PET"))
     with pytest.raises(InputError, match="'PET', which the run does not have"):
