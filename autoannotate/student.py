@@ -82,8 +82,8 @@ def train_student(
         student never judges an image whose twin it was taught.
     passes : the budget, in image passes of training over both students; sets the number of epochs (1 to 12), and
         takes about 10 ms a pass on two cores.
-    max_training_images : the cleaned set is sampled down to this many, balanced over classes; memory stays at
-        50 kB for each of them, since all other images are read, judged and let go.
+    max_training_images : the cleaned set is sampled down to this many, or to what `passes` allows, balanced over classes;
+        memory stays at 50 kB for each of them, since all other images are read, judged and let go.
     """
     baseline = np.asarray(baseline, dtype=np.float64)
     if kind == "none":
@@ -112,10 +112,8 @@ def train_student(
     rng = np.random.default_rng(seed)
     groups = near_duplicate_groups(features) if groups is None else np.unique(groups, return_inverse=True)[1]
     fold = _folds(labels, groups, rng)
-    samples = [
-        _balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, max_training_images // FOLDS, rng)
-        for k in range(FOLDS)
-    ]
+    most = int(min(max_training_images, max(passes / backbone.cost, MIN_IMAGES))) // FOLDS
+    samples = [_balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, most, rng) for k in range(FOLDS)]
     if any(len(np.unique(labels[sample])) < len(present) for sample in samples):
         return _untrained(
             baseline, "No student was trained: the images of some class are all near duplicates of each other."

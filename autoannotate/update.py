@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from autoannotate.annotator import Annotator
     from autoannotate.correction import Corrected
 
-PASSES = 2000  # images that the student trains on: a tenth of what labelling takes, so that a clinician need not wait
+PASSES = 1200  # images that the student trains on, so few that a clinician need not wait long
 TWIN = 0.95  # confidence in a label taken over from a picture that is nearly the same; about so often it is right
 
 
