@@ -21,13 +21,14 @@ class Named:
     """N images cut into one cluster a class.
 
     labels: (N,), the class of each image's cluster. border: the largest share of a cluster's edges that leaves it. agreement:
-    how far beyond chance the labels that named the clusters agree with them, in standard deviations. sizes: (2, C), images
-    in each cluster and labels of its class.
+    how far beyond chance the labels that named the clusters agree with them, in standard deviations; kappa: the same as
+    Cohen's kappa. sizes: (2, C), images in each cluster and labels of its class.
     """
 
     labels: NDArray[np.int64]
     border: float
     agreement: float
+    kappa: float
     sizes: NDArray[np.int64]
 
 
@@ -58,7 +59,8 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     beyond = counts[part_of, class_of].sum() / n - chance
     deviation = max(float(np.sqrt(chance * (1.0 - chance) / n)), 1e-12)
     named = present[class_of[np.argsort(part_of)]][part].astype(np.int64)
-    return Named(named, float(conductance(graph, part, k).max()), beyond / deviation, sizes)
+    border = float(conductance(graph, part, k).max())
+    return Named(named, border, float(beyond / deviation), float(beyond / max(1.0 - chance, 1e-12)), sizes)
 
 
 def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:

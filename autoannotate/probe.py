@@ -37,8 +37,8 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.85
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
-SHORE = 0.02  # of an island's edges at most this share leaves it
-BEYOND_CHANCE = 3.0  # standard deviations
+SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
+THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,8 @@ def out_of_sample(
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
 
     error = _error_of_clusters(graph, labels, votes["graph"].argmax(axis=1), k)
-    if (on := islands(graph, labels)) is not None and (
-        by_island := _error_of_clusters(graph, labels, on, k)
-    ) is not None:
-        votes["graph"], error = np.eye(k)[on] * seen, by_island
+    if (on := clusters(graph, labels)) is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
+        votes["graph"], error = np.eye(k)[on] * seen, by_cut
     opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
     return OutOfSample(opinions, twins, seen, error)
 
@@ -136,17 +134,21 @@ def _error_of_clusters(
     return BORDER * border if clusters and scattered and moved > 2.0 * BORDER * border else None
 
 
-def islands(graph: csr_array, labels: NDArray[np.integer]) -> NDArray[np.int64] | None:
-    """The class of each image's island, (N,), where the images form one island a class, whatever their labels; else None.
+def clusters(graph: csr_array, labels: NDArray[np.integer]) -> NDArray[np.int64] | None:
+    """The class of each image's cluster, (N,), where the images form one cluster a class, whatever their labels; else None.
 
-    Much noise that depends on the image moves the border to which labels spread; islands have none. Each must be about as
-    large as its class, and the labels must agree with them beyond chance.
+    Much noise that depends on the image moves the border to which labels spread; a cut made without labels stays where it is.
+    Each cluster must be about as large as its class. Islands need only agree with the labels beyond chance; clusters that
+    touch may be something else, such as two scanners, and must agree with the labels moderately (Landis and Koch 1977).
     """
     named = cut_and_name(graph, labels)
-    if named is None or named.border > SHORE or named.agreement < BEYOND_CHANCE:
+    if named is None:
         return None
+    islands = named.border <= SHORE and named.agreement >= BEYOND_CHANCE
+    touching = named.border <= THIN and named.kappa >= MODERATE
     size, labelled = named.sizes
-    return named.labels if ((size >= labelled / 2) & (size <= labelled * 2)).all() else None
+    alike = ((size >= labelled / 2) & (size <= labelled * 2)).all()
+    return named.labels if alike and (islands or touching) else None
 
 
 def folds(labels: NDArray[np.integer], seed: int) -> Iterator[NDArray[np.int64]]:
