@@ -13,6 +13,7 @@ from autoannotate.neighbours import conductance
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+SPARE = 4  # eigenvectors asked for beyond those needed: Lanczos' method may miss one of several equal eigenvalues
 FEWEST = 10  # images a class, below which nothing is a cluster
 
 
@@ -73,5 +74,7 @@ def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:
 
     scale = diags_array(1.0 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
     start = np.random.default_rng(0).normal(size=graph.shape[0])  # not an eigenvector, and always the same
-    _, vectors = eigsh(scale @ graph @ scale, k=count, which="LA", v0=start, tol=1e-6, maxiter=300)
+    asked = min(count + SPARE, graph.shape[0] - 1)
+    values, vectors = eigsh(scale @ graph @ scale, k=asked, which="LA", v0=start, tol=1e-6, maxiter=300)
+    vectors = vectors[:, np.argsort(-values, kind="stable")[:count]]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)

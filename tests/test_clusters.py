@@ -1,0 +1,63 @@
+"""Clusters: found without labels, named by them, and told from what labels know better."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autoannotate.clusters import cut_and_name
+from autoannotate.neighbours import compact, graph_of, nearest
+from autoannotate.probe import clusters
+
+
+def clouds(k: int, size: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Points (N, 8) in k Gaussian clouds, and the cloud of each, (N,)."""
+    rng = np.random.default_rng(seed)
+    which = np.arange(k * size) % k
+    return rng.normal(size=(k * size, 8)) + apart * np.eye(k, 8)[which], which
+
+
+def thrown(truth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
+    """Labels of which this share is another class."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.permutation(len(truth))[: round(share * len(truth))]
+    labels, k = truth.copy(), truth.max() + 1
+    labels[wrong] = (labels[wrong] + rng.integers(1, k, len(wrong))) % k
+    return labels
+
+
+@settings(max_examples=10, deadline=None)
+@given(k=st.integers(2, 4), share=st.floats(0, 0.35), seed=st.integers(0, 99))
+def test_far_clouds_are_found_and_named_whatever_share_of_labels_is_wrong(k: int, share: float, seed: int) -> None:
+    points, which = clouds(k, 60, apart=20.0, seed=seed)
+    named = cut_and_name(graph_of(nearest(compact(points))), thrown(which, share, seed))
+    assert named is not None
+    assert np.array_equal(named.labels, which)
+    assert named.border == 0.0
+    assert named.agreement > 3.0
+    assert abs(named.kappa - (1 - share * k / (k - 1))) < 0.05
+
+
+def test_too_few_images_and_images_that_are_all_alike_have_no_clusters() -> None:
+    points, which = clouds(2, 5, apart=20.0)
+    assert cut_and_name(graph_of(nearest(compact(points))), which) is None
+    alike = np.zeros((60, 8))
+    assert cut_and_name(graph_of(nearest(compact(alike))), np.arange(60) % 2) is None
+
+
+@pytest.mark.parametrize(("apart", "share", "heard"), [(20.0, 0.4, True), (2.5, 0.2, True), (2.5, 0.4, False)])
+def test_touching_clusters_need_more_agreement_than_islands(apart: float, share: float, heard: bool) -> None:
+    points, which = clouds(2, 200, apart)
+    graph = graph_of(nearest(compact(points)))
+    found = clusters(graph, thrown(which, share))
+    assert (found is not None) == heard
+    if found is not None:
+        assert (found == which).mean() > 0.95
+
+
+def test_a_small_island_is_no_class() -> None:
+    points, which = clouds(2, 150, apart=0.0)
+    points[:20] += 50.0
+    assert clusters(graph_of(nearest(compact(points))), which) is None
