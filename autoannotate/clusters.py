@@ -13,7 +13,7 @@ from autoannotate.neighbours import conductance
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-SPARE = 4  # eigenvectors asked for beyond those needed: Lanczos' method may miss one of several equal eigenvalues
+SPARE = 4  # eigenvectors sought beyond those needed, so that these converge
 FEWEST = 10  # images a class, below which nothing is a cluster
 
 
@@ -37,21 +37,16 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     """The normalised cut of the graph, (N, N), into as many parts as there are labels, (N,), named so that most agree.
 
     The cut does not see the labels: k-means on leading eigenvectors (Ng, Jordan and Weiss 2001). None where there are too few
-    images or the graph has no such eigenvectors.
+    images, or images without any neighbour.
     """
     from scipy.optimize import linear_sum_assignment
-    from scipy.sparse.linalg import ArpackError
     from sklearn.cluster import KMeans
 
     present, members = np.unique(labels, return_inverse=True)
     n, k = len(labels), len(present)
-    if k < 2 or n < FEWEST * k:
+    if k < 2 or n < FEWEST * k or graph.nnz == 0 or graph.sum() <= 0.0:  # images that are all the same have no graph
         return None
-    try:
-        axes = leading_eigenvectors(graph, k)
-    except ArpackError:  # images that are all the same have no graph, and some graphs no clear cut
-        return None
-    part = KMeans(k, n_init=10, random_state=0).fit_predict(axes)
+    part = KMeans(k, n_init=10, random_state=0).fit_predict(leading_eigenvectors(graph, k))
     counts = np.zeros((k, k), dtype=np.int64)
     np.add.at(counts, (part, members), 1)
     part_of, class_of = linear_sum_assignment(-counts)
@@ -69,12 +64,15 @@ def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:
 
     Images of one island of the graph fall on one point (Ng, Jordan and Weiss 2001, "On Spectral Clustering").
     """
+    import warnings
+
     from scipy.sparse import diags_array
-    from scipy.sparse.linalg import eigsh
+    from scipy.sparse.linalg import lobpcg
 
     scale = diags_array(1.0 / np.sqrt(np.maximum(graph.sum(axis=1), 1e-12)))
-    start = np.random.default_rng(0).normal(size=graph.shape[0])  # not an eigenvector, and always the same
-    asked = min(count + SPARE, graph.shape[0] - 1)
-    values, vectors = eigsh(scale @ graph @ scale, k=asked, which="LA", v0=start, tol=1e-6, maxiter=300)
+    start = np.random.default_rng(0).normal(size=(graph.shape[0], count + SPARE))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where there is no gap between eigenvalues, it says that it is not exact
+        values, vectors = lobpcg(scale @ graph @ scale, start, largest=True, tol=1e-5, maxiter=200)
     vectors = vectors[:, np.argsort(-values, kind="stable")[:count]]
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
