@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 SPARE = 4  # eigenvectors sought beyond those needed, so that these converge
+SMALL = 10  # an island of fewer images than an even share of them for a class, divided by this, is no cluster
 FEWEST = 10  # images a class, below which nothing is a cluster
 
 
@@ -36,15 +37,20 @@ class Named:
 def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     """The normalised cut of the graph, (N, N), into as many parts as there are labels, (N,), named so that most agree.
 
-    The cut does not see the labels: k-means on leading eigenvectors (Ng, Jordan and Weiss 2001). None where there are too few
-    images, or images without any neighbour.
+    The cut does not see the labels: k-means on leading eigenvectors (Ng, Jordan and Weiss 2001). Small islands, such as a
+    handful of blank images, are no part: they keep their labels and count for nothing. None where there are too few images, or
+    images without any neighbour.
     """
     from scipy.optimize import linear_sum_assignment
+    from scipy.sparse.csgraph import connected_components
     from sklearn.cluster import KMeans
 
-    present, members = np.unique(labels, return_inverse=True)
-    n, k = len(labels), len(present)
-    if k < 2 or n < FEWEST * k or graph.nnz == 0 or graph.sum() <= 0.0:  # images that are all the same have no graph
+    _, island = connected_components(graph, directed=False)
+    k = len(np.unique(labels))
+    inside = np.flatnonzero(np.bincount(island)[island] >= len(labels) / (SMALL * max(k, 1)))
+    graph, present, members = graph[inside][:, inside], *np.unique(np.asarray(labels)[inside], return_inverse=True)
+    n = len(inside)
+    if k < 2 or len(present) < k or n < FEWEST * k or graph.sum() <= 0.0:
         return None
     part = KMeans(k, n_init=10, random_state=0).fit_predict(leading_eigenvectors(graph, k))
     counts = np.zeros((k, k), dtype=np.int64)
@@ -54,7 +60,8 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     chance = float((sizes[0] * sizes[1]).sum()) / n**2
     beyond = counts[part_of, class_of].sum() / n - chance
     deviation = max(float(np.sqrt(chance * (1.0 - chance) / n)), 1e-12)
-    named = present[class_of[np.argsort(part_of)]][part].astype(np.int64)
+    named = np.array(labels, dtype=np.int64)
+    named[inside] = present[class_of[np.argsort(part_of)]][part]
     border = float(conductance(graph, part, k).max())
     return Named(named, border, float(beyond / deviation), float(beyond / max(1.0 - chance, 1e-12)), sizes)
 
