@@ -24,7 +24,7 @@ from autoannotate.evaluation.report import best_of, less_is_better
 
 HERE = Path(__file__).parent
 KEPT = ("summary.json", "accuracy_difference.png", "macro_f1_difference.png", "curves.png")
-SETTINGS = ("noise", "prompts", "pixels", "count", "error", "max_error", "fast")
+SETTINGS = ("noise", "prompts", "pixels", "count", "student", "error", "max_error", "fast")
 
 
 def command(config: dict[str, Any], cell: dict[str, Any], options: argparse.Namespace, out: Path) -> list[str]:
