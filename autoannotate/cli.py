@@ -322,7 +322,7 @@ def update(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What to ask next: dense, doubtful, informative, representative, mixture; else by what labels are worth.",
+            help="What to ask next: doubtful, informative, representative, mixture; else by what labels are worth.",
         ),
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",

@@ -19,13 +19,9 @@ from autoannotate.neighbours import Neighbours, compact, nearest
 if TYPE_CHECKING:
     from autoannotate.correction import Corrected
 
-DEFAULT = "dense"
+DEFAULT = "mixture"
 CLUSTERS = 500  # the most that `representative` makes at once, as in the paper
-NEAR = 20  # neighbours by which it and `dense` tell a typical image
-SPREAD = 3  # a mixture asks no two images of which one is among the other's so many nearest
-SUSPICIOUS = (
-    4  # of so many questions of a mixture one is about the most suspicious label, the others about uncertain ones
-)
+NEAR = 20  # neighbours by which it and `mixture` tell a typical image
 
 
 @dataclass(frozen=True)
@@ -163,41 +159,12 @@ def representative(pool: Pool, size: int) -> NDArray[np.int64]:
 
 
 @strategy
-def dense(pool: Pool, size: int) -> NDArray[np.int64]:
-    """Uncertain images with many like them first: one answer tells of all of these, and an odd picture teaches little.
+def mixture(pool: Pool, size: int) -> NDArray[np.int64]:
+    """Informative and representative at once: uncertain images with many like them, so that one answer tells of all of these.
 
     Information density (Settles and Craven 2008, section 3.3): uncertainty as in `informative`, times typicality.
     """
     return _best(pool, _uncertainty(pool) * _typicality(pool), size)
-
-
-@strategy
-def mixture(pool: Pool, size: int) -> NDArray[np.int64]:
-    """Mostly the uncertain, some of the suspicious, and spread out: no two of one batch among each other's nearest.
-
-    Where labels were corrected already, what is left wrong lies where the evidence is divided, not where it contradicts the
-    label; where the correction kept labels for want of evidence, it is the other way round. So three answers of four
-    are asked by `informative` and one by `doubtful`. Neighbours wait until the whole batch is spread over the images,
-    as in batch-mode active learning (core sets, Sener and Savarese 2018, arXiv 1708.00489).
-    """
-    uncertain, suspicious = (iter(_best(pool, score, len(pool.labels))) for score in (_uncertainty(pool), pool.doubt))
-    near = pool.neighbours.index[:, :SPREAD]
-    chosen: dict[int, None] = {}
-    waiting: dict[int, None] = {}
-    crowded: set[int] = set()
-    for turn in range(2 * len(pool.labels)):
-        if len(chosen) == size:
-            break
-        row = next(suspicious if turn % SUSPICIOUS == SUSPICIOUS - 1 else uncertain, None)
-        if row is None or row in chosen:
-            continue
-        if row in crowded or any(int(other) in chosen for other in near[row]):
-            waiting[int(row)] = None
-            continue
-        chosen[int(row)] = None
-        crowded.update(near[row].tolist())
-    rest = (row for row in waiting if row not in chosen)
-    return np.array([*chosen, *rest][:size], dtype=np.int64)
 
 
 def _uncertainty(pool: Pool) -> NDArray[np.float64]:

@@ -290,7 +290,7 @@ def test_guesses_are_replaced_by_what_the_answers_teach(guesses: Path) -> None:
     assert len(after.suspects) < len(asked.suspects)
 
 
-@pytest.mark.parametrize("strategy", ["dense", "doubtful", "informative", "representative", "mixture"])
+@pytest.mark.parametrize("strategy", ["doubtful", "informative", "representative", "mixture"])
 def test_the_queue_can_be_ordered_by_any_strategy(guesses: Path, strategy: str) -> None:
     found = CliRunner().invoke(app, ["update", str(guesses), "--strategy", strategy])
     assert found.exit_code == 0, found.stderr
@@ -357,7 +357,7 @@ def test_answers_from_another_tool_are_learnt_from_once(guesses: Path, tmp_path:
 
 
 def test_wrong_calls_are_told_plainly(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="choose one of dense, doubtful"):
+    with pytest.raises(UsageError, match="choose one of doubtful"):
         update(run, strategy="clever")
     answer(run, ("CT/twin.jpg", "PET"))
     with pytest.raises(InputError, match="'PET', which the run does not have"):
