@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_labels import thrown
 
 from autoannotate.belief import Belief, Clusters, Twins, believe
 from autoannotate.neighbours import compact, nearest
@@ -27,15 +28,6 @@ def opinions(truth: np.ndarray, overlap: float, seed: int = 0) -> tuple[list[np.
     return [one(), one()], Twins(one(), one())
 
 
-def thrown(truth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
-    """Labels of which this share is wrong, whatever the image."""
-    rng = np.random.default_rng(seed)
-    wrong = rng.permutation(len(truth))[: round(share * len(truth))]
-    labels = truth.copy()
-    labels[wrong] = (labels[wrong] + rng.integers(1, K, len(wrong))) % K
-    return labels
-
-
 TRUTH = np.arange(N) % K
 
 
@@ -49,7 +41,7 @@ def test_right_labels_are_never_changed_however_much_classes_overlap(overlap: fl
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.4])
 def test_blind_noise_is_found_its_rate_is_told_and_labels_come_out_better(share: float) -> None:
     said, twins = opinions(TRUTH, 2.0)
-    labels = thrown(TRUTH, share)
+    labels = thrown(TRUTH, share, K)
     belief = believe(said, labels, [twins])
     assert abs(belief.error_rate - share) < 0.05
     assert abs(belief.blind - share) < 0.05
@@ -79,7 +71,7 @@ def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None
 
 def test_a_class_with_few_labels_is_left_alone() -> None:
     said, twins = opinions(TRUTH, 1.0)
-    labels = thrown(np.where(TRUTH == 3, 0, TRUTH), 0.2) % 3
+    labels = thrown(np.where(TRUTH == 3, 0, TRUTH), 0.2, K) % 3
     labels[:4] = 3
     assert (believe(said, labels, [twins]).better(labels)[:4] == 3).all()
 

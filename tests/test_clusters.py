@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_labels import thrown
 
 from autoannotate.clusters import cut_and_name
 from autoannotate.neighbours import compact, graph_of, nearest
@@ -19,20 +20,11 @@ def clouds(k: int, size: int, apart: float, seed: int = 0) -> tuple[np.ndarray, 
     return rng.normal(size=(k * size, 8)) + apart * np.eye(k, 8)[which], which
 
 
-def thrown(truth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
-    """Labels of which this share is another class."""
-    rng = np.random.default_rng(seed)
-    wrong = rng.permutation(len(truth))[: round(share * len(truth))]
-    labels, k = truth.copy(), truth.max() + 1
-    labels[wrong] = (labels[wrong] + rng.integers(1, k, len(wrong))) % k
-    return labels
-
-
 @settings(max_examples=10, deadline=None)
 @given(k=st.integers(2, 4), share=st.floats(0, 0.35), seed=st.integers(0, 99))
 def test_far_clouds_are_found_and_named_whatever_share_of_labels_is_wrong(k: int, share: float, seed: int) -> None:
     points, which = clouds(k, 60, apart=20.0, seed=seed)
-    named = cut_and_name(graph_of(nearest(compact(points))), thrown(which, share, seed))
+    named = cut_and_name(graph_of(nearest(compact(points))), thrown(which, share, k, seed))
     assert named is not None
     assert np.array_equal(named.labels, which)
     assert named.border == 0.0
@@ -51,7 +43,7 @@ def test_too_few_images_and_images_that_are_all_alike_have_no_clusters() -> None
 def test_touching_clusters_need_more_agreement_than_islands(apart: float, share: float, heard: bool) -> None:
     points, which = clouds(2, 200, apart)
     graph = graph_of(nearest(compact(points)))
-    found = clusters(graph, thrown(which, share))
+    found = clusters(graph, thrown(which, share, 2))
     assert (found is not None) == heard
     if found is not None:
         assert (found == which).mean() > 0.95

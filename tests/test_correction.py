@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_labels import thrown
 
 from autoannotate.correction import Corrected, correct
 
@@ -15,14 +16,6 @@ NAMES = ("chest", "breast", "skin")
 def images(n: int, distance: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     truth = np.arange(n) % 3
     return np.random.default_rng(seed).normal(size=(n, 12)) + distance * np.eye(3, 12)[truth], truth
-
-
-def noisy(truth: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    wrong = rng.permutation(len(truth))[: round(share * len(truth))]
-    labels = truth.copy()
-    labels[wrong] = (labels[wrong] + rng.integers(1, 3, len(wrong))) % 3
-    return labels
 
 
 def corrected(features: np.ndarray, labels: np.ndarray, **more: object) -> Corrected:
@@ -41,7 +34,7 @@ def test_right_labels_stay_as_they_are_however_much_classes_overlap(distance: fl
 @pytest.mark.parametrize(("distance", "share"), [(3.0, 0.1), (3.0, 0.3), (6.0, 0.2), (6.0, 0.4)])
 def test_wrong_labels_are_put_right_where_the_other_images_know_better(distance: float, share: float) -> None:
     features, truth = images(600, distance)
-    labels = noisy(truth, share)
+    labels = thrown(truth, share, 3)
     found = corrected(features, labels)
     assert (found.labels == truth).mean() > 1.0 - share / 2
     for k in range(3):
@@ -57,7 +50,7 @@ def test_labels_that_the_images_cannot_explain_are_kept() -> None:
 
 def test_doubt_is_about_the_labels_that_came_in_and_the_queue_about_those_that_go_out() -> None:
     features, truth = images(600, 6.0)
-    labels = noisy(truth, 0.2)
+    labels = thrown(truth, 0.2, 3)
     found = corrected(features, labels)
     wrong = labels != truth
     assert wrong[np.argsort(-found.doubt)[: wrong.sum()]].mean() > 0.95
@@ -67,7 +60,7 @@ def test_doubt_is_about_the_labels_that_came_in_and_the_queue_about_those_that_g
 
 def test_answers_are_never_changed_or_asked_again_and_those_left_out_stay() -> None:
     features, truth = images(300, 4.0)
-    labels = noisy(truth, 0.2)
+    labels = thrown(truth, 0.2, 3)
     answers = np.full(300, -1)
     answers[:30] = (truth[:30] + 1) % 3  # whatever a clinician says is true
     left_out = np.zeros(300, dtype=bool)
@@ -82,7 +75,7 @@ def test_answers_are_never_changed_or_asked_again_and_those_left_out_stay() -> N
 
 def test_answers_that_take_the_labels_side_stop_the_correction() -> None:
     features, truth = images(600, 6.0)
-    labels = noisy(truth, 0.2)
+    labels = thrown(truth, 0.2, 3)
     disputed = np.flatnonzero(labels != truth)[:20]
     answers = np.full(600, -1)
     answers[disputed] = labels[disputed]
@@ -92,7 +85,7 @@ def test_answers_that_take_the_labels_side_stop_the_correction() -> None:
 
 def test_guesses_are_left_as_they_are() -> None:
     features, truth = images(300, 6.0)
-    labels = noisy(truth, 0.3)
+    labels = thrown(truth, 0.3, 3)
     found = corrected(features, labels, meaningful=False)
     assert np.array_equal(found.labels, labels)
     assert "guesses" in found.student.note

@@ -15,32 +15,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from made_scans import CLASSES, write_scans
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from autoannotate import Annotations, Annotator, annotator, demo
+from autoannotate import Annotations, Annotator, annotator
 from autoannotate.annotations import FILES, LABELS, SUSPECTS
 from autoannotate.encoder import Encoder
 from autoannotate.errors import InputError
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
-from autoannotate.images import find_images, read_image
-
-CLASSES = ["CT", "MRI", "ultrasound", "X-ray"]
 
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real files that pydicom brings, each whole, mirrored and cropped, a broken one, and one with a patient's name."""
     folder = tmp_path_factory.mktemp("scans")
-    real = demo.pydicom_demo_set(tmp_path_factory.mktemp("pydicom"))
-    for ref in find_images(real.folder):
-        picture, kind = read_image(ref), folder / real.truth[ref.path]
-        kind.mkdir(exist_ok=True)
-        variants = {"": picture, "-mirrored": picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)}
-        variants["-cropped"] = picture.crop([int(side * share) for share in (0.05, 0.95) for side in picture.size])
-        for name, variant in variants.items():
-            variant.save(kind / f"{Path(ref.path).stem}{name}.png")
+    write_scans(folder, tmp_path_factory.mktemp("pydicom"))
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
     dicom = dcmread(get_testdata_file("CT_small.dcm", download=False))
     dicom.PatientName, dicom.PatientID = "Doe^Jane", "SECRET-4711"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from made_labels import thrown
 from PIL import Image
 from torch import nn
 
@@ -48,17 +49,9 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(cnn.BACKBONES, "small", small_backbone)
 
 
-def with_wrong_labels(labels: np.ndarray, share: float, seed: int = 1) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    wrong = rng.permutation(len(labels))[: int(share * len(labels))]
-    noisy = labels.copy()
-    noisy[wrong] = (labels[wrong] + rng.integers(1, 3, len(wrong))) % 3
-    return noisy
-
-
 def weak_probe(labels: np.ndarray, accuracy: float, sure: float = 0.6, seed: int = 2) -> np.ndarray:
     """Out-of-sample probabilities of a probe that is right this often."""
-    guesses = with_wrong_labels(labels, 1 - accuracy, seed)
+    guesses = thrown(labels, 1 - accuracy, 3, seed)
     return np.where(np.eye(3)[guesses] > 0, sure, (1 - sure) / 2)
 
 
@@ -71,7 +64,7 @@ def taught() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, StudentRes
     """True labels, noisy labels, suspects, the probe, and a student of 240 pictures."""
     cnn.BACKBONES["small"] = small_backbone
     pictures, truth = shapes(240)
-    noisy, probe = with_wrong_labels(truth, 0.15), weak_probe(truth, 0.8)
+    noisy, probe = thrown(truth, 0.15, 3), weak_probe(truth, 0.8)
     suspects = (probe.argmax(1) != noisy) & (np.random.default_rng(5).random(240) < 0.7)
     result = train_student(
         pictures, features_of(240), noisy, ~suspects, baseline=probe, kind="small", passes=2400, device="cpu"
@@ -190,7 +183,7 @@ def test_no_student_can_be_asked_for_and_an_unknown_one_is_named_with_the_choice
 
 def test_a_student_is_reliable_only_when_it_is_surely_no_worse() -> None:
     truth = np.arange(300) % 3
-    logits = 6 * np.eye(3)[with_wrong_labels(truth, 0.05)][:, None, :]
+    logits = 6 * np.eye(3)[thrown(truth, 0.05, 3)][:, None, :]
     alone = np.ones((300, 1), dtype=bool)
     assert judge(logits, alone, truth, np.ones(300), weak_probe(truth, 0.8)).reliable
     assert not judge(logits, alone, truth, np.ones(300), weak_probe(truth, 0.995)).reliable

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_scans import CLASSES, write_scans
 from PIL import Image
 from typer.testing import CliRunner
 
-from autoannotate import Annotations, Annotator, demo, history
+from autoannotate import Annotations, Annotator, history
 from autoannotate.annotations import FILES, NONE_OF_THESE, NOT_USABLE, SUSPECTS
 from autoannotate.answers import Answer, AnswerStore
 from autoannotate.cli import app
@@ -24,7 +25,6 @@ from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images, fingerprint, read_image
 from autoannotate.queue import EACH_CLASS
 
-CLASSES = ["CT", "MRI", "ultrasound", "X-ray"]
 GUESSES = ["type one", "type two", "type three", "type four"]
 MEANT = dict(zip(CLASSES, GUESSES, strict=True))
 
@@ -33,14 +33,7 @@ MEANT = dict(zip(CLASSES, GUESSES, strict=True))
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real images that pydicom brings, each whole, mirrored and cropped, in a folder named by what it shows."""
     folder = tmp_path_factory.mktemp("scans")
-    real = demo.pydicom_demo_set(tmp_path_factory.mktemp("pydicom"))
-    for ref in find_images(real.folder):
-        picture, kind = read_image(ref), folder / real.truth[ref.path]
-        kind.mkdir(exist_ok=True)
-        variants = {"": picture, "-mirrored": picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)}
-        variants["-cropped"] = picture.crop([int(side * share) for share in (0.05, 0.95) for side in picture.size])
-        for name, variant in variants.items():
-            variant.save(kind / f"{Path(ref.path).stem}{name}.png")
+    write_scans(folder, tmp_path_factory.mktemp("pydicom"))
     first = sorted((folder / "CT").glob("*.png"))[0]
     Image.open(first).save(folder / "CT" / "twin.jpg", quality=97)
     return folder
