@@ -228,9 +228,8 @@ class Annotator:
             },
             "estimated_error_rate": queue.error_rate,
             "timings": dict(timings),
-            "stamps": "".join(
-                stamp(ref).ljust(8, "0") for ref in encoded.refs
-            ),  # 8 digits an image, to tell a replaced one
+            # 8 digits an image, to tell a replaced one
+            "stamps": "".join(stamp(ref).ljust(8, "0") for ref in encoded.refs),
         }
         unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
         return Annotations(table, self._queue(table, asked, queue.suggested), unreadable, run, encoded.refs)

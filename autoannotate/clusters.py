@@ -48,8 +48,8 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     _, island = connected_components(graph, directed=False)
     k = len(np.unique(labels))
     inside = np.flatnonzero(np.bincount(island)[island] >= len(labels) / (SMALL * max(k, 1)))
-    graph, present, members = graph[inside][:, inside], *np.unique(np.asarray(labels)[inside], return_inverse=True)
-    n = len(inside)
+    graph, n = graph[inside][:, inside], len(inside)
+    present, members = np.unique(np.asarray(labels)[inside], return_inverse=True)
     if k < 2 or len(present) < k or n < FEWEST * k or graph.sum() <= 0.0:
         return None
     part = KMeans(k, n_init=10, random_state=0).fit_predict(leading_eigenvectors(graph, k))

@@ -24,7 +24,7 @@ SHARPNESS = (2.0, 4.0, 8.0, 16.0)  # what the regression's scores are multiplied
 HEARSAY = 1.0 / ANSWER  # what foretelling another label counts when weights are chosen, beside foretelling an answer
 FEWEST = 8  # answers, below which nothing is learned
 LANDMARKS = 300
-USUAL = 0.8  # the share of right labels that the noise matrix leans towards, as in student.explain
+USUAL = 0.8  # the share of right labels that the noise matrix leans towards
 ROUNDS = 3  # of weighing opinions by the noise, and finding the noise by their weights
 
 

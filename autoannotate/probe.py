@@ -129,9 +129,9 @@ def _error_of_clusters(
         return None
     moved = float((spread != labels).mean())
     border, was = (float(conductance(graph, each, k).mean()) for each in (spread, labels))
-    clusters = separation(graph, labels, spread, k) >= CLUSTERED and border <= ISLAND
+    clustered = separation(graph, labels, spread, k) >= CLUSTERED and border <= ISLAND
     scattered = was >= SCATTERED * 2.0 * moved * (1.0 - moved)
-    return BORDER * border if clusters and scattered and moved > 2.0 * BORDER * border else None
+    return BORDER * border if clustered and scattered and moved > 2.0 * BORDER * border else None
 
 
 def clusters(graph: csr_array, labels: NDArray[np.integer]) -> NDArray[np.int64] | None:

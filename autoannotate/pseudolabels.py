@@ -50,11 +50,9 @@ def refine(
     if len(given) == 0:
         return given
     start = given if prior is None else match_prior(given, np.asarray(prior, dtype=np.float64))
-    if len(given) < FEWEST:
-        return start if trust == 0.0 else (1.0 - trust) * given + trust * start
     if trust == 0.0:
         return _name_clusters(np.asarray(features), start)
-    refined = _follow_clusters(np.asarray(features), start)
+    refined = start if len(given) < FEWEST else _follow_clusters(np.asarray(features), start)
     return (1.0 - trust) * given + trust * refined
 
 

@@ -16,7 +16,7 @@ from autoannotate.suspects import ask
 if TYPE_CHECKING:
     from autoannotate.annotator import Annotator, ZeroShot
 
-
+# said of guesses whose labels follow the images' own clusters
 NAMED = (
     "The images fall into clusters of their own, which the guesses only named: {moved:.0%} of them have another label."
 )

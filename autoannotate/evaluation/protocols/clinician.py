@@ -42,9 +42,8 @@ OPTIONS = frozenset({"count", "noise", "test", "pixels", "model", "fast", "error
 CURVE = Curve("reviewed", "accuracy", "share of the set reviewed", "labels that are right")
 LEAST = 20  # images of a class: enough for both sides of the split
 CLINICIAN, ORDER = 41, 42  # salts
-STRENGTH = (
-    3e-3  # inverse regularisation of the downstream probe, as of the rivals': 1e-2 fits noise that users would see
-)
+# inverse regularisation of the downstream probe, as of the rivals': 1e-2 fits noise that users would see
+STRENGTH = 3e-3
 GOAL = 0.99
 STEPS = ((0.2, 0.01), (0.5, 0.025), (1.0, 0.1))  # up to this share of the set, batches of this share
 AT = (0.05, 0.1, 0.2)  # shares at which labels are told apart in the table
