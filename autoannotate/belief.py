@@ -13,12 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-SURE = 0.6  # a label changes when another class is at least this probable …
-SURER = 0.7  # … or this, where noise was seen but the opinions are not clearly better than the labels
-LEAD = 0.01  # the opinions must be right more often than the labels by this share of the images …
+from autoannotate.reliability import kappa
+
+SURE = 0.5  # a label changes when another class is at least this probable, and …
+LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images …
 HALF = 0.5  # … or the labels be wrong at least this often for each time that the opinions are, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
+AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they miss
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
 TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
@@ -35,6 +37,15 @@ class Twins:
     first: NDArray[np.floating]
     second: NDArray[np.floating]
     first_only: bool = False
+
+
+@dataclass(frozen=True)
+class Correctors:
+    """Two ways to correct N labels, of different kinds, what each made of them, (N,), and the opinions of either, by number."""
+
+    opinions: tuple[int, ...]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -72,9 +83,15 @@ class Belief:
         return self.sure <= 1.0
 
     def better(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The labels, (N,), changed where another class is surely more probable."""
-        best = self.posterior.argmax(axis=1)
-        change = (self.posterior.max(axis=1) >= self.sure) & self.known[best] & self.known[labels]
+        """The labels, (N,), changed where another class is surely more probable, and for its size too.
+
+        Such a change can be expected to raise accuracy and balanced accuracy: where one class is rare, what raises the one
+        may lower the other.
+        """
+        best, rows = self.posterior.argmax(axis=1), np.arange(len(labels))
+        for_its_size = self.posterior / np.maximum(self.posterior.mean(axis=0), 1e-12)
+        change = (self.posterior[rows, best] >= self.sure) & (for_its_size[rows, best] >= for_its_size[rows, labels])
+        change &= self.known[best] & self.known[labels]
         return np.where(change, best, labels).astype(np.int64)
 
 
@@ -83,6 +100,7 @@ def believe(
     labels: NDArray[np.int64],
     twins: Sequence[Twins] = (),
     clusters: Clusters | None = None,
+    correctors: Correctors | None = None,
 ) -> Belief:
     """Weigh opinions, (N, K) each, of images whose labels, (N,), they did not see.
 
@@ -94,7 +112,9 @@ def believe(
       errs (Jiang et al. 2022, arXiv 2106.13799, theorem 4.1), even where labels are wrong, since the noise that both
       learned is no quarrel and the noise that neither learned is none. Labels that contradict them more often than they
       contradict each other are wrong: d = e + r (1 − e K/(K−1)).
-      Where blind noise was seen its rate is r, and where classes are clusters e is known better.
+      Two correctors of different kinds that agree with each other more than with the labels say the same, and where
+      classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
+      believed, and the opinions that it rests on are heard.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
     """
@@ -106,12 +126,13 @@ def believe(
     predicted, _, without = _pool(logs, labels, blind=False)
     _, blind, with_noise = _pool(logs, labels, blind=True)
     blind = blind if blind >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
-    rate, heard = blind, predicted
-    if clusters is not None and not blind:
-        heard, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
-        rate = _wrong(float((heard.argmax(axis=1) != labels).mean()), clusters.error, k)
-    elif not blind:
-        rate = min((_from_quarrels(pair, labels, k) for pair in twins), default=0.0)
+    found = [(max(blind, min((_from_quarrels(pair, labels, k) for pair in twins), default=0.0)), predicted)]
+    if clusters is not None:
+        follow, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
+        found.append((_wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k), follow))
+    if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= AGREED:
+        found.append((agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)[0]))
+    rate, heard = max(found, key=lambda each: each[0])
     against = float((heard.argmax(axis=1) != labels).mean())
     opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
     clean = _as_sure_as(heard, 1.0 - opinion_error)
@@ -119,7 +140,7 @@ def believe(
     posterior = _weighed(clean, noise, labels)
     ahead = rate >= opinion_error + LEAD
     behind = rate >= max(LEAST, HALF * opinion_error)
-    sure = SURE if ahead else SURER if blind or behind else 2.0
+    sure = SURE if ahead or behind or blind else 2.0
     known = np.bincount(labels, minlength=k) >= FEW
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
@@ -130,6 +151,22 @@ def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
     judges = (first,) if pair.first_only else (first, second)
     against = float(np.mean([judge != labels for judge in judges]))
     return _wrong(against, float((first != second).mean()), k)
+
+
+def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:
+    """The share of labels that must be wrong for how far two corrections are from them, and from each other.
+
+    Distances are beyond chance, 1 − Cohen's kappa: two that say the commonest class of everything agree on nothing. Nor is
+    a correction heard that leaves a class less than half of its labels.
+    """
+    size = np.bincount(labels, minlength=k)
+    if any((np.bincount(each, minlength=k) < size / 2).any() for each in (pair.first, pair.second)):
+        return 0.0
+    first, second, apart = (
+        (1.0 - kappa(one, other, k)) * (k - 1) / k
+        for one, other in ((pair.first, labels), (pair.second, labels), (pair.first, pair.second))
+    )
+    return _wrong((first + second) / 2, apart, k)
 
 
 def _wrong(against: float, error: float, k: int) -> float:

@@ -161,7 +161,7 @@ def correct(
         by_student=(final != labels) & ~answered,
         queue=queue,
         student=judged,
-        doubt=1.0 - (belief.predicted[rows, came] + belief.posterior[rows, came]) / 2,
+        doubt=1.0 - (belief.clean[rows, came] + belief.posterior[rows, came]) / 2,
     )
 
 

@@ -1,7 +1,7 @@
 """Out-of-sample class probabilities: what the other images, and their labels, say about each image.
 
 No view of the data wins everywhere (regularised probes where classes overlap, the graph where they are clusters), so
-five views that never see the label they judge are calibrated, for `belief.py` to weigh.
+six views that never see the label they judge are calibrated, for `belief.py` to weigh.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ FOLDS = 5
 DIMENSIONS = 256
 # inverse regularisation of the logistic probes: much noise wants the first, many classes the second
 STRENGTHS = (1e-3, 1e-2)
+# self-training: a class that the second probe gives at least this probability takes the label's place, and it learns again
+CONFIDENT, ROUNDS = 0.6, 4
 # of the twins: how far their discriminants are shrunk, and how many images they learn from per dimension. Stiffer ones, or ones
 # taught more, quarrel too little: what overlapping classes leave open they answer alike.
 TWIN_SHRINK, TAUGHT = 0.2, 2
@@ -45,14 +47,16 @@ THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with t
 class OutOfSample:
     """What models that never saw an image's label say of it.
 
-    opinions: (V, N, K), calibrated, rows sum to one, the graph's last. twins: (2, N, K), two models taught by different halves
-    of the other images. seen: (N, K) bool, classes that the models of an image had other images of. error: where classes
-    are clusters, the share of images for which the graph errs; else None.
+    opinions: (V, N, K), calibrated, rows sum to one, the self-trained probe's and the graph's last. twins: (2, N, K), two
+    models taught by different halves of the other images. seen: (N, K) bool, classes that the models of an image had other
+    images of. self_trained: (N,), the labels as self-training left them. error: where classes are clusters, the share of
+    images for which the graph errs; else None.
     """
 
     opinions: NDArray[np.float64]
     twins: NDArray[np.float64]
     seen: NDArray[np.bool_]
+    self_trained: NDArray[np.int64]
     error: float | None
 
 
@@ -73,7 +77,8 @@ def out_of_sample(
     """
     n, k = len(labels), classes
     points = standardised(features)
-    votes = {name: np.zeros((n, k)) for name in ("nearest", *map(str, STRENGTHS), "discriminant", "graph")}
+    names = ("nearest", *map(str, STRENGTHS), "discriminant", "self-trained", "graph")
+    votes = {name: np.zeros((n, k)) for name in names}
     twins = np.zeros((2, n, k))
     seen = np.zeros((n, k), dtype=bool)
     for number, fold in enumerate(track(list(folds(labels, seed)), "cross-validating", None)):
@@ -97,12 +102,39 @@ def out_of_sample(
                 points[half], labels[half], points[fold], TWIN_SHRINK
             )
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
+    votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], seed, track)
 
     error = _error_of_clusters(graph, labels, votes["graph"].argmax(axis=1), k)
     if (on := clusters(graph, labels)) is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
         votes["graph"], error = np.eye(k)[on] * seen, by_cut
     opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
-    return OutOfSample(opinions, twins, seen, error)
+    return OutOfSample(opinions, twins, seen, corrected, error)
+
+
+def self_trained(
+    points: NDArray[np.float64],
+    labels: NDArray[np.integer],
+    view: NDArray[np.float64],
+    seed: int,
+    track: Track = silent,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """A probe that learned from its own sure corrections: what it says, (N, K), and the labels as it leaves them, (N,).
+
+    points: (N, d). view: (N, K), what it said when it learned from the `labels`, (N,). It never judges an image by its own
+    label, and where it is not sure the label stays (progressive correction, Zhang et al. 2021, arXiv 2103.07756).
+    """
+    dealt = [(np.setdiff1d(np.arange(len(labels)), fold), fold) for fold in folds(labels, seed)]
+    corrected = np.array(labels, dtype=np.int64)
+    for number, (rest, fold) in enumerate(track(ROUNDS * dealt, "self-training", None)):
+        if number % len(dealt) == 0:
+            corrected = np.where(view.max(axis=1) >= CONFIDENT, view.argmax(axis=1), corrected)
+            view = np.zeros_like(view)
+        present = np.unique(corrected[rest])
+        one = len(present) < 2
+        view[np.ix_(fold, present)] = (
+            1.0 if one else _logistic(points[rest], corrected[rest], points[fold], STRENGTHS[-1])
+        )
+    return view, np.where(view.max(axis=1) >= CONFIDENT, view.argmax(axis=1), corrected)
 
 
 def halves(

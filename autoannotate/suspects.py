@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import Belief, Clusters, Twins, believe
+from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe
 from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
 from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
@@ -61,12 +61,12 @@ def find_suspects(
     duplicates by. student: (N, K), a network's opinion, if there is one. neighbours: of the images, and belief: about their
     true classes, where they are known already. The order of the images does not matter.
 
-    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label | the other
-    images), cleanlab's self-confidence, and of P(label is true | the image and the label given), s_r in [0, 1] how
-    strongly reason r fires and w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the
-    confident joint, among the classes that can be told by looking and hardly more than the estimated number of errors;
-    and near duplicates that contradict each other. Suggested: `Belief.better`. error_rate: by belief, where it may change
-    labels; else the confident joint's, or where classes overlap the noise seen where prediction is easy, if less.
+    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label is true |
+    the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
+    w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the
+    classes that can be told by looking and hardly more than the estimated number of errors; and near duplicates that
+    contradict each other. Suggested: `Belief.better`. error_rate: by belief, where it may change labels; else the confident
+    joint's, or where classes overlap the noise seen where prediction is easy, if less.
     Raises ValueError on shapes that don't fit.
     """
     features = np.asarray(features)
@@ -105,7 +105,7 @@ def find_suspects(
     flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
     return Suspects(
         flagged=flagged,
-        score=_score((outside[rows, given] + belief.posterior[rows, given]) / 2, doubts),
+        score=_score((belief.clean[rows, given] + belief.posterior[rows, given]) / 2, doubts),
         suggested=belief.better(given),
         reasons=tuple(_sentence(i, doubts) for i in range(n)),
         out_of_sample=outside,
@@ -115,19 +115,23 @@ def find_suspects(
 
 @dataclass(frozen=True)
 class Asked:
-    """What the other images say of N labels: opinions (V, N, K), the graph's last, and what `believe` asks beside them."""
+    """What the other images say of N labels: opinions (V, N, K), the self-trained probe's and the graph's last, the labels as
+    that probe leaves them, (N,), and what else `believe` asks."""
 
     opinions: NDArray[np.float64]
     labels: NDArray[np.int64]
+    self_trained: NDArray[np.int64]
     twins: Twins
     error: float | None
 
     def belief(self, *more: tuple[NDArray[np.float64], Twins]) -> Belief:
         """What is believed of the images, more opinions heard."""
         opinions = [*self.opinions, *(opinion for opinion, _ in more)]
-        of_graph = tuple(range(len(self.opinions) - 1, len(opinions)))
-        clusters = None if self.error is None else Clusters(of_graph, self.error)
-        return believe(opinions, self.labels, [self.twins, *(twins for _, twins in more)], clusters)
+        graph = len(self.opinions) - 1
+        clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
+        spread = self.opinions[graph].argmax(axis=1)
+        correctors = Correctors(tuple(range(graph - 1, len(opinions))), self.self_trained, spread)
+        return believe(opinions, self.labels, [self.twins, *(twins for _, twins in more)], clusters, correctors)
 
 
 def ask(
@@ -148,7 +152,7 @@ def ask(
     unseen = np.where(found.seen[back], 0.0, zero_shot)
     opinions = found.opinions[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
     opinions /= opinions.sum(axis=2, keepdims=True)
-    return Asked(opinions, labels, Twins(*found.twins[:, back]), found.error)
+    return Asked(opinions, labels, found.self_trained[back], Twins(*found.twins[:, back]), found.error)
 
 
 def _confident_learning(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:
