@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Belief, Clusters, Twins, believe
+from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe
 from autoannotate.neighbours import compact, nearest
 from autoannotate.suspects import ask
 
@@ -67,6 +67,48 @@ def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None
     follows = 0.01 + 0.96 * np.eye(K)[TRUTH]
     belief = believe([learned, follows], labels, [], Clusters((1,), 0.01))
     assert (belief.better(labels) == TRUTH).mean() > 0.99
+
+
+def corrected(truth: np.ndarray, wrong: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """What a corrector that errs this often makes of labels: the labels, and its opinion."""
+    labels = thrown(truth, wrong, K, seed)
+    return labels, 0.02 + 0.92 * np.eye(K)[labels]
+
+
+def test_two_ways_of_correcting_that_agree_with_each_other_more_than_with_the_labels_are_heard() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.where((TRUTH < 2) & (rng.random(N) < 0.5), TRUTH + 2, TRUTH)
+    learned = 0.1 + 0.6 * np.eye(K)[labels]  # an opinion that learned the mistakes
+    (one, says), (other, says_too) = corrected(TRUTH, 0.03, 1), corrected(TRUTH, 0.03, 2)
+    alone = believe([learned, says, says_too], labels)
+    assert not alone.may_change
+    belief = believe([learned, says, says_too], labels, correctors=Correctors((1, 2), one, other))
+    assert abs(belief.error_rate - (labels != TRUTH).mean()) < 0.05
+    assert (belief.better(labels) == TRUTH).mean() > 0.95
+
+
+def test_correctors_that_quarrel_about_right_labels_are_not_heard() -> None:
+    (one, says), (other, says_too) = corrected(TRUTH, 0.2, 1), corrected(TRUTH, 0.2, 2)
+    belief = believe([says, says_too], TRUTH, correctors=Correctors((0, 1), one, other))
+    assert np.array_equal(belief.better(TRUTH), TRUTH)
+
+
+def test_correctors_that_lose_a_class_agree_on_nothing() -> None:
+    lost = np.where(TRUTH == 3, 0, TRUTH)
+    says = 0.02 + 0.92 * np.eye(K)[lost]
+    belief = believe([says, says], TRUTH, correctors=Correctors((0, 1), lost, lost))
+    assert np.array_equal(belief.better(TRUTH), TRUTH)
+
+
+def test_a_label_of_a_rare_class_is_not_given_up_for_the_common_one_on_a_slight_advantage() -> None:
+    posterior = np.tile([0.95, 0.05], (100, 1))
+    posterior[90:] = [0.6, 0.4]  # for their size the ten are likelier to be of the rare class
+    nothing = np.zeros((2, 2))
+    belief = Belief(posterior, posterior, posterior, nothing, 0.2, 0.1, 0.0, 0.5, np.ones(2, dtype=bool))
+    labels = np.r_[np.zeros(90, dtype=np.int64), np.ones(10, dtype=np.int64)]
+    assert np.array_equal(belief.better(labels), labels)
+    posterior[90:] = [0.99, 0.01]
+    assert not belief.better(labels).any()
 
 
 def test_a_class_with_few_labels_is_left_alone() -> None:
