@@ -53,6 +53,7 @@ def cnn(problem: Problem) -> Solution:
     Images that it learned from are judged by a network that did not see them (cross-fitting), all others by both. Raises
     InputError with the reason where none could be trained.
     """
+    from autoannotate.correction import FAST_PASSES, PASSES
     from autoannotate.probe import standardised
     from autoannotate.student import train_student
 
@@ -66,6 +67,7 @@ def cnn(problem: Problem) -> Solution:
         kind=problem.student,
         encoder=problem.encoder,
         groups=problem.groups,
+        passes=FAST_PASSES if problem.fast else PASSES,
         seed=problem.seed,
     )
     if student.held_out_accuracy is None:
