@@ -36,15 +36,13 @@ def refine(
     *,
     trust: float = 1.0,
     prior: NDArray[np.floating] | None = None,
-    seed: int = 0,
 ) -> NDArray[np.float64]:
     """Refined class probabilities, (N, K), of N images.
 
     features: (N, F). probabilities: (N, K), zero-shot. trust: how much zero-shot is worth, up to 1; 0 where it is close to
     guesses, which only name clusters that they surely agree with, and stay as they are where there are none. prior: (K,)
     known shares of the classes; without it they follow the clusters, balanced or not.
-    Nothing here is random; `seed` is taken so that every stage is called alike. Raises ValueError on shapes that
-    don't fit and on trust outside [0, 1].
+    Raises ValueError on shapes that don't fit and on trust outside [0, 1].
     """
     given = _checked(features, probabilities, trust)
     if len(given) == 0:

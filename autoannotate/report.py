@@ -272,13 +272,13 @@ def tiles(annotations: Annotations) -> list[dict[str, str]]:
         f"{unread:,} could not be read" if unread else "all could be read",
         "each was found" if used == classes else f"{used} of them found",
         f"{percent(doubted / n)} of the images" if n else "no images",
-        "means little where CLIP guesses"
+        "CLIP guesses here: answers will tell"
         if guesses
         else "with what was answered"
         if annotations.run.get("update")
         else "before a person has looked",
     )
-    values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", percent(rate) if rate is not None else "unknown")
+    values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", "unknown" if rate is None or guesses else percent(rate))
     names = ("images labelled", "classes", "suspects", "labels estimated wrong")
     return [
         {"name": name, "value": value, "note": note} for name, value, note in zip(names, values, notes, strict=True)

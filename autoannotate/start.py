@@ -39,7 +39,7 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
     """
     seed, classes, told = annotator.seed, len(annotator.classes), clip.reliability
     if told.meaningful:
-        refined = refine(features, clip.probabilities, trust=told.trust, prior=annotator.prior, seed=seed)
+        refined = refine(features, clip.probabilities, trust=told.trust, prior=annotator.prior)
         if (truth >= 0).sum() < FEWEST:
             return Start(refined, clip, False)
         labels = refined.argmax(axis=1)
@@ -48,7 +48,7 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
         learned = generalise(basis(features, seed), labels, truth, classes, opinions=asked.opinions)
         return Start(refined if learned is None else learned.posterior, clip, False)
     if not fewshot.enough(truth, classes):
-        refined = refine(features, clip.probabilities, trust=0.0, prior=annotator.prior, seed=seed)
+        refined = refine(features, clip.probabilities, trust=0.0, prior=annotator.prior)
         moved = float((refined.argmax(axis=1) != clip.probabilities.argmax(axis=1)).mean())
         if moved and annotator.prior is None:
             told = replace(told, verdict=f"{told.verdict} {NAMED.format(moved=moved)}")

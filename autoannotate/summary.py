@@ -64,11 +64,14 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
         rows.append(("CLIP and the student disagree", f"{counted(disagreed, 'image')} ({share})"))
     if note := (run.get("student") or {}).get("note"):
         rows.append(("the student", str(note)))
-    rate = run.get("estimated_error_rate")
-    if rate is not None:
+    rate, guesses = run.get("estimated_error_rate"), trust(run)["level"] == "poor"
+    if guesses:  # what cleanlab makes of guesses is no estimate
+        rows.append(("labels estimated wrong", "unknown: they are close to guesses"))
+    elif rate is not None:
         rows.append(("labels estimated wrong", f"{percent(rate)} (cleanlab)"))
     doubted = len(annotations.suspects)
-    rows.append(("suspects, for a person to check", f"{doubted:,} ({percent(doubted / images)})"))
+    asked = "images for a person to answer" if guesses else "suspects, for a person to check"
+    rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
     return rows
 

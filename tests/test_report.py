@@ -227,6 +227,14 @@ def test_the_summary_of_guesses_says_so(tmp_path: Path) -> None:
     text = summary(make_run(tmp_path, trust=0.0))
     assert "look the same to this encoder" in text
     assert "do not use these labels" in text
+    assert re.search(r"labels estimated wrong +unknown", text)
+
+
+def test_the_report_of_guesses_asks_for_answers_and_puts_no_number_on_doubt(tmp_path: Path) -> None:
+    text = " ".join(Page(render_report(make_run(tmp_path, trust=0.0))).text.split())
+    assert "What to answer first" in text
+    assert "1.2%" not in text
+    assert not re.search(r"doubt \d+%", text)
 
 
 def test_class_names_are_never_markup(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def ours(problem: Problem) -> Solution:
 
     start = problem.probabilities
     if problem.start == "clip":
-        start = refine(problem.features, start, trust=problem.trust, seed=problem.seed)
+        start = refine(problem.features, start, trust=problem.trust)
     found = correct(
         problem.features,
         start,
