@@ -126,13 +126,13 @@ def believe(
     predicted, _, without = _pool(logs, labels, blind=False)
     _, blind, with_noise = _pool(logs, labels, blind=True)
     blind = blind if blind >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
-    found = [(max(blind, min((_from_quarrels(pair, labels, k) for pair in twins), default=0.0)), predicted)]
+    rate, heard = max(blind, min((_from_quarrels(pair, labels, k) for pair in twins), default=0.0)), predicted
     if clusters is not None:
         follow, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
-        found.append((_wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k), follow))
-    if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= AGREED:
-        found.append((agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)[0]))
-    rate, heard = max(found, key=lambda each: each[0])
+        by_clusters = _wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k)
+        rate, heard = max((rate, heard), (by_clusters, follow), key=lambda each: each[0])
+    if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
+        rate, (heard, _, _) = agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)
     against = float((heard.argmax(axis=1) != labels).mean())
     opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
     clean = _as_sure_as(heard, 1.0 - opinion_error)
