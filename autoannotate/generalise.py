@@ -25,6 +25,8 @@ HEARSAY = 1.0 / ANSWER  # what foretelling another label counts when weights are
 FEWEST = 8  # answers, below which nothing is learned
 LANDMARKS = 300
 USUAL = 0.8  # the share of right labels that the noise matrix leans towards
+BELIEVED = 1.0  # weight that the stack leans towards for what is believed without the answers, and …
+BESIDE = 0.3  # … for all other opinions together
 ROUNDS = 3  # of weighing opinions by the noise, and finding the noise by their weights
 
 
@@ -73,13 +75,16 @@ def generalise(
     classes: int,
     *,
     opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
+    believed: NDArray[np.floating] | None = None,
     settings: Settings | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
     basis: (N, D), see `basis`. labels: (N,), those given before anyone answered. answers: (N,) class numbers, -1 where there is
     none. opinions: (N, K) each, of models that did not see the label or answer of the image they judge, heard beside the
-    regression's. settings: of an earlier call with fewer answers, where choosing them anew would take too long.
+    regression's. believed: (N, K), `Belief.clean`, what goes for the others until answers say otherwise: without it, eight
+    answers about the hardest images may undo what was corrected before. settings: of an earlier call with fewer answers,
+    where choosing them anew would take too long.
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)
@@ -99,7 +104,13 @@ def generalise(
         found.append((heard, each))
     heard, chosen = max(found, key=lambda each: each[0].foretold)
     if len(opinions):
-        heard = _weighed([*opinions, heard.belief], labels, rows, truth)
+        beside = [*opinions, heard.belief]
+        if believed is None:
+            usual = np.full(len(beside), 1.5 / len(beside))
+        else:
+            usual = np.r_[np.full(len(beside), BESIDE / len(beside)), BELIEVED]
+            beside.append(believed)
+        heard = _weighed(beside, np.log(usual), labels, rows, truth)
     posterior = heard.posterior.copy()
     posterior[rows] = one_hot[truth]
     return Generalised(heard.belief, posterior, heard.noise, chosen)
@@ -156,6 +167,7 @@ class _Heard:
 
 def _weighed(
     opinions: Sequence[NDArray[np.floating]],
+    usual: NDArray[np.float64],
     labels: NDArray[np.integer],
     rows: NDArray[np.integer],
     truth: NDArray[np.integer],
@@ -163,7 +175,7 @@ def _weighed(
     """The opinions' logarithmic pool, softmax(Σ_v w_v log p_v), by how well it foretells answers, and other labels through
     the noise, at `HEARSAY` each: stacking (Wolpert 1992) with few right labels and many doubtful ones.
 
-    A weak normal prior on log w keeps the fit in one place where answers say little, as in `belief.py`.
+    A weak normal prior on log w, around `usual`, keeps the fit in one place where answers say little, as in `belief.py`.
     """
     from scipy.optimize import minimize
     from scipy.special import softmax
@@ -172,7 +184,6 @@ def _weighed(
     right = np.eye(logs.shape[2])[truth]
     share = np.full(len(labels), HEARSAY)
     share[rows] = 1.0
-    usual = np.full(len(logs), np.log(1.5 / len(logs)))
 
     def loss(x: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         belief = softmax(np.tensordot(np.exp(x), logs, 1), axis=1)

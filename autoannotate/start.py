@@ -45,7 +45,9 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
         labels = refined.argmax(axis=1)
         heard = np.where(truth >= 0, truth, labels)
         asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
-        learned = generalise(basis(features, seed), labels, truth, classes, opinions=asked.opinions)
+        learned = generalise(
+            basis(features, seed), labels, truth, classes, opinions=asked.opinions, believed=asked.belief().clean
+        )
         return Start(refined if learned is None else learned.posterior, clip, False)
     if not fewshot.enough(truth, classes):
         refined = refine(features, clip.probabilities, trust=0.0, prior=annotator.prior)

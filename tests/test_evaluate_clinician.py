@@ -138,6 +138,25 @@ def test_opinions_are_weighed_by_how_well_they_foretell_the_answers() -> None:
     assert (found[asked] == truth[asked]).all()
 
 
+def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -> None:
+    """Labels were corrected before anyone answered; then come answers that are all of one class, where nobody is sure."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 150)
+    features = rng.normal(size=(300, 8))  # say nothing
+    labels = np.where(rng.random(300) < 0.4, 1 - truth, truth)
+    hard = rng.random(300) < 0.1
+    says = np.where(hard, 0.5, np.where(truth == 1, 0.95, 0.05))
+    believed = np.stack([1 - says, says], axis=1)
+    opinions = [0.3 + 0.4 * np.eye(2)[labels]]  # has learned the mistakes
+    answers = np.full(300, -1)
+    asked = np.flatnonzero(hard & (truth == 1))[:FEWEST]
+    answers[asked] = 1
+    assert len(asked) == FEWEST
+    learned = generalise(basis(features), labels, answers, 2, opinions=opinions, believed=believed)
+    assert learned is not None
+    assert (learned.posterior.argmax(1) == truth)[~hard].mean() > 0.97
+
+
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:
     rng = np.random.default_rng(0)
     points, targets, weights = rng.normal(size=(30, 6)), rng.normal(size=(30, 2)), rng.uniform(0.1, 5, 30)

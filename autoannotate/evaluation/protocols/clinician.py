@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
     from autoannotate.generalise import Settings
+    from autoannotate.suspects import Asked
 
 BASELINE = "random"
 HEADLINE = ("reviewed_to_99", "area", "label_area")
@@ -256,7 +257,8 @@ class Updated:
         self.neighbours = nearest(self.near, k=NEAR)
         self.groups = near_duplicate_groups(setup.features)
         self.corrected: Corrected | None = None
-        self.opinions: NDArray[np.float64] = np.empty((0, 0, 0))
+        self.asked: Asked | None = None
+        self.believed: NDArray[np.float64] | None = None
         self.settings: Settings | None = None
         self.since = 0
 
@@ -272,8 +274,12 @@ class Updated:
             if (known >= 0).sum() < FEWEST:
                 self.corrected = self.correct(known)
             else:
-                self.opinions = self.ask(known)
-        learned = generalise(self.basis, setup.given, known, classes, opinions=self.opinions, settings=self.settings)
+                self.asked = self.ask(known)
+                self.believed = self.asked.belief().clean
+        opinions = () if self.asked is None else self.asked.opinions
+        learned = generalise(
+            self.basis, setup.given, known, classes, opinions=opinions, believed=self.believed, settings=self.settings
+        )
         if learned is None:
             assert self.corrected is not None
             labels, posterior = self.corrected.labels, self.corrected.probabilities
@@ -289,15 +295,15 @@ class Updated:
             )
         return labels, ranking, (known >= 0) & (answers < 0)
 
-    def ask(self, known: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Opinions, (V, N, K), of models that did not see the labels they judge."""
+    def ask(self, known: NDArray[np.int64]) -> Asked:
+        """Opinions of models that did not see the labels they judge."""
         from autoannotate.neighbours import nearest
         from autoannotate.suspects import ask
 
         setup, classes = self.setup, len(self.setup.class_names)
         labels = np.where(known >= 0, known, setup.given)
         nothing = np.full((len(labels), classes), 1.0 / classes)
-        return ask(setup.features, labels, nothing, nearest(self.near), seed=setup.seed).opinions
+        return ask(setup.features, labels, nothing, nearest(self.near), seed=setup.seed)
 
     def correct(self, known: NDArray[np.int64]) -> Corrected:
         from autoannotate.correction import correct
