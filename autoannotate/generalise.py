@@ -27,6 +27,7 @@ LANDMARKS = 300
 USUAL = 0.8  # the share of right labels that the noise matrix leans towards
 BELIEVED = 1.0  # weight that the stack leans towards for what is believed without the answers, and …
 BESIDE = 0.3  # … for all other opinions together
+LEAN = 3.0  # how strongly: the logarithms of weights have a standard deviation of 1/√LEAN around these
 ROUNDS = 3  # of weighing opinions by the noise, and finding the noise by their weights
 
 
@@ -175,7 +176,7 @@ def _weighed(
     """The opinions' logarithmic pool, softmax(Σ_v w_v log p_v), by how well it foretells answers, and other labels through
     the noise, at `HEARSAY` each: stacking (Wolpert 1992) with few right labels and many doubtful ones.
 
-    A weak normal prior on log w, around `usual`, keeps the fit in one place where answers say little, as in `belief.py`.
+    A normal prior on log w, around `usual`, keeps the fit in one place where answers say little.
     """
     from scipy.optimize import minimize
     from scipy.special import softmax
@@ -192,8 +193,8 @@ def _weighed(
         chance = np.maximum(joint.sum(axis=1), 1e-12)
         slope = share[:, None] * (belief - joint / chance[:, None])
         lean = x - usual
-        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x) + lean
-        return float(-(share * np.log(chance)).sum() + 0.5 * (lean**2).sum()), gradient
+        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x) + LEAN * lean
+        return float(-(share * np.log(chance)).sum() + 0.5 * LEAN * (lean**2).sum()), gradient
 
     x, noise = usual, _usual_noise(logs.shape[2])
     for _ in range(ROUNDS):

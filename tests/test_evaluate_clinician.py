@@ -147,14 +147,17 @@ def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -
     hard = rng.random(300) < 0.1
     says = np.where(hard, 0.5, np.where(truth == 1, 0.95, 0.05))
     believed = np.stack([1 - says, says], axis=1)
-    opinions = [0.3 + 0.4 * np.eye(2)[labels]]  # has learned the mistakes
+    opinions = [0.3 + 0.4 * np.eye(2)[np.where(rng.random(300) < 0.3, 1 - truth, truth)]]
     answers = np.full(300, -1)
     asked = np.flatnonzero(hard & (truth == 1))[:FEWEST]
     answers[asked] = 1
     assert len(asked) == FEWEST
+    without = generalise(basis(features), labels, answers, 2, opinions=opinions)
     learned = generalise(basis(features), labels, answers, 2, opinions=opinions, believed=believed)
+    assert without is not None
     assert learned is not None
-    assert (learned.posterior.argmax(1) == truth)[~hard].mean() > 0.97
+    assert (without.posterior.argmax(1) == truth)[~hard].mean() < 0.7
+    assert (learned.posterior.argmax(1) == truth)[~hard].mean() > 0.9
 
 
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:

@@ -98,9 +98,8 @@ def ours(problem: Problem) -> Solution:
         seed=problem.seed,
         fast=problem.fast,
     )
-    doubt = np.where(found.labels == problem.given, found.queue.score, found.confidence)
     belief = _sure_of(found.labels, found.confidence, found.probabilities)
-    return Solution(found.labels, belief, doubt, found.student.note)
+    return Solution(found.labels, belief, found.doubt, found.student.note)
 
 
 def _sure_of(
