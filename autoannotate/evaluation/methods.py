@@ -99,7 +99,9 @@ def ours(problem: Problem) -> Solution:
         fast=problem.fast,
     )
     belief = _sure_of(found.labels, found.confidence, found.probabilities)
-    return Solution(found.labels, belief, found.doubt, found.student.note)
+    wrong = 1.0 - found.probabilities[np.arange(len(start)), problem.given]
+    doubt = np.where(start.argmax(axis=1) == problem.given, found.doubt, wrong)  # refinement may have moved labels before
+    return Solution(found.labels, belief, doubt, found.student.note)
 
 
 def _sure_of(
