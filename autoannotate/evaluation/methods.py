@@ -100,7 +100,9 @@ def ours(problem: Problem) -> Solution:
     )
     belief = _sure_of(found.labels, found.confidence, found.probabilities)
     wrong = 1.0 - found.probabilities[np.arange(len(start)), problem.given]
-    doubt = np.where(start.argmax(axis=1) == problem.given, found.doubt, wrong)  # refinement may have moved labels before
+    doubt = np.where(
+        start.argmax(axis=1) == problem.given, found.doubt, wrong
+    )  # refinement may have moved labels before
     return Solution(found.labels, belief, doubt, found.student.note)
 
 
