@@ -81,8 +81,8 @@ def out_of_sample(
     votes = {name: np.zeros((n, k)) for name in names}
     twins = np.zeros((2, n, k))
     seen = np.zeros((n, k), dtype=bool)
-    for number, fold in enumerate(track(list(folds(labels, seed)), "cross-validating", None)):
-        rest = np.setdiff1d(np.arange(n), fold)
+    dealt = [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds(labels, seed)]
+    for number, (rest, fold) in enumerate(track(dealt, "cross-validating", None)):
         present = np.unique(labels[rest])
         seen[np.ix_(fold, present)] = True
         columns = np.ix_(fold, present)
@@ -102,7 +102,7 @@ def out_of_sample(
                 points[half], labels[half], points[fold], TWIN_SHRINK
             )
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
-    votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], seed, track)
+    votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], dealt, track)
 
     error = _error_of_clusters(graph, labels, votes["graph"].argmax(axis=1), k)
     if (on := clusters(graph, labels)) is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
@@ -115,15 +115,15 @@ def self_trained(
     points: NDArray[np.float64],
     labels: NDArray[np.integer],
     view: NDArray[np.float64],
-    seed: int,
+    dealt: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
     track: Track = silent,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """A probe that learned from its own sure corrections: what it says, (N, K), and the labels as it leaves them, (N,).
 
-    points: (N, d). view: (N, K), what it said when it learned from the `labels`, (N,). It never judges an image by its own
-    label, and where it is not sure the label stays (progressive correction, Zhang et al. 2021, arXiv 2103.07756).
+    points: (N, d). view: (N, K), what it said when it learned from the `labels`, (N,). dealt: rows to learn from and held-out
+    rows, fold by fold. It never judges an image by its own label, and where it is not sure the label stays (progressive
+    correction, Zhang et al. 2021, arXiv 2103.07756).
     """
-    dealt = [(np.setdiff1d(np.arange(len(labels)), fold), fold) for fold in folds(labels, seed)]
     corrected = np.array(labels, dtype=np.int64)
     for number, (rest, fold) in enumerate(track(ROUNDS * dealt, "self-training", None)):
         if number % len(dealt) == 0:
