@@ -3,22 +3,21 @@
 import { bytes, get, Refused } from "./api.js";
 
 const KEPT = 24;
-const loaded = new Map();  // number of the image → promise of { details, image, url }
+const loaded = new Map();  // number of the image → promise of { details, image }
 
 async function load(id) {
-  const since = performance.now();
   const details = await get(`items/${id}`);
-  if (details.state === "gone" || details.state === "unreadable") return { details, image: null, since };
+  if (details.state === "gone" || details.state === "unreadable") return { details, image: null };
   try {
     const blob = await (await bytes(`items/${id}/view`, { v: details.fingerprint })).blob();
     const image = new Image();
     image.src = URL.createObjectURL(blob);
     await image.decode();
-    return { details, image, since };
+    return { details, image };
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 409) return load(id);  // it changed between the two questions
-    return { details: { ...details, state: "unreadable", message: error.message }, image: null, since };
+    return { details: { ...details, state: "unreadable", message: error.message }, image: null };
   }
 }
 
