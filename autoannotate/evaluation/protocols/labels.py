@@ -39,8 +39,9 @@ AGAINST = {"scratch-simclr": "scratch", "embedded-simclr": "embedded", "embedded
 SHARES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images that are labelled
 DRAW = 51  # salt
 STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation of the probe, chosen by cross-validation
-EPOCHS = (5, 60)  # of the student, at least and at most …
-PASSES = {False: 4000, True: 1500}  # … for so many image passes; True: --fast
+# epochs of the student, at least (a student from nothing needs as many) and at most, for so many image passes; True: --fast
+EPOCHS = {False: (30, 60), True: (5, 60)}
+PASSES = {False: 4000, True: 1500}
 PRETRAINING = {False: 30, True: 10}  # epochs of SimCLR
 
 
@@ -197,7 +198,7 @@ class Student:
         """Labels of the rows `test`, learned from the labels `truth` of `rows`."""
         from autoannotate import cnn
 
-        epochs = int(np.clip(round(PASSES[self.fast] / len(rows)), *EPOCHS))
+        epochs = int(np.clip(round(PASSES[self.fast] / len(rows)), *EPOCHS[self.fast]))
         model = cnn.fit(
             self.backbone,
             self.pixels[rows],
