@@ -40,6 +40,14 @@ def test_every_ranking_ends_with_all_images_reviewed_and_all_labels_right() -> N
         assert 0 <= found.metrics["reviewed_to_99"] <= 1
 
 
+def test_an_oracle_asks_about_wrong_labels_and_nothing_else_until_none_is_left() -> None:
+    found = clinician.run_once(study_of(25, noise="symmetric:0.4"), 0, "oracle")
+    wrong = 1 - found.curve[0]["accuracy"]
+    for point in found.curve:
+        assert 1 - point["accuracy"] == pytest.approx(max(0.0, wrong - point["reviewed"]), abs=1e-9)
+    assert not {"oracle", "corrected-oracle"} & set(clinician.DEFAULT), "no method of a table, unless asked for"
+
+
 def test_ours_ends_there_too_and_needs_fewer_reviews_than_chance() -> None:
     study = study_of(30, noise="symmetric:0.4")
     ours, random = (clinician.run_once(study, 0, name) for name in ("ours", "random"))

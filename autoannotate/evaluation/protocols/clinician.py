@@ -5,8 +5,9 @@ the labels are updated and ranked anew. *Downstream* is the accuracy, on the tes
 labels as they are, what a user would do with them. Headline: the share of the set that was reviewed when downstream first
 reached 99% of what a probe trained on true labels reaches. `random`, `cleanlab`, `reranked`, `margin` and `entropy` keep every
 label until it is reviewed, which is how they are used; `corrected-…` are the same rankings within our correction; `ours` is
-the product, `ours-…` its other strategies by name. One answer settles the near-identical images beside it in `ours`, and
-whether that was right is measured too.
+the product, `ours-…` its other strategies by name. `oracle` and `corrected-oracle` know which labels are wrong and ask about
+these first: what they still need no ranking saves, only better labels. One answer settles the near-identical images beside it
+in `ours`, and whether that was right is measured too.
 """
 
 from __future__ import annotations
@@ -85,15 +86,17 @@ RANKS: dict[str, Rank] = {
     "reranked": lambda setup, labels, outside: 1.0 - outside[np.arange(len(labels)), labels],
     "margin": lambda setup, labels, outside: -np.diff(np.sort(outside, axis=1)[:, -2:], axis=1)[:, 0],
     "entropy": lambda setup, labels, outside: -(outside * np.log(np.maximum(outside, 1e-12))).sum(axis=1),
+    "oracle": lambda setup, labels, outside: (labels != setup.truth) - np.argsort(setup.order) / len(labels),
 }
 """How much each image should be asked about, (N,), by labels (N,) and out-of-sample probabilities (N, K): at random; by
-cleanlab's self-confidence; by margin and entropy sampling."""
+cleanlab's self-confidence; by margin and entropy sampling; by the truth."""
 RAW = ("random", "cleanlab", *(name for name in RANKS if name != "random"))
-DEFAULT = (*RAW, *(f"corrected-{name}" for name in RANKS), "ours")
+ORACLES = ("oracle", "corrected-oracle")
+DEFAULT = (*(n for n in (*RAW, *(f"corrected-{name}" for name in RANKS)) if n not in ORACLES), "ours")
 
 
 def methods() -> tuple[str, ...]:
-    return (*DEFAULT, *(f"ours-{name}" for name in STRATEGIES if name != OUR_STRATEGY))
+    return (*DEFAULT, *(f"ours-{name}" for name in STRATEGIES if name != OUR_STRATEGY), *ORACLES)
 
 
 def check(data: LabelledSet, options: Options) -> None:
@@ -223,7 +226,8 @@ class Kept:
         labels = np.where(answers >= 0, answers, self.setup.given)
         if self.doubt is None or self.method not in ("random", "cleanlab"):
             rank = RANKS["reranked" if self.method == "cleanlab" else self.method]
-            outside = np.empty((len(labels), 0)) if self.method == "random" else self.outside(labels)
+            blind = self.method in ("random", "oracle")
+            outside = np.empty((len(labels), 0)) if blind else self.outside(labels)
             self.doubt = rank(self.setup, labels, outside)
         return labels, first(self.doubt, answers), np.zeros(len(labels), dtype=bool)
 
