@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -165,6 +165,12 @@ class Symmetries:
     horizontal: bool = False
     vertical: bool = False
 
+    @property
+    def mirrorings(self) -> list[tuple[int, ...]]:
+        """The axes of (B, 3, S, S) to flip for each: as it is, left to right, upside down, both, as far as they hold."""
+        left_right = [(), (3,)] if self.horizontal else [()]
+        return [(*up, *along) for up in ([(), (2,)] if self.vertical else [()]) for along in left_right]
+
 
 def augment(batch: Tensor, symmetries: Symmetries) -> Tensor:
     """Small changes that keep the label: turn up to 12 degrees, zoom 0.85 to 1.1, shift 6 %, brightness and contrast.
@@ -227,12 +233,22 @@ class Classifier(nn.Module):
         return self.head.weight.device
 
 
-def predict(model: nn.Module | Callable[[Tensor], Tensor], pixels: np.ndarray, device: torch.device) -> np.ndarray:
-    """Logits (or features, if `model` is a method that gives them) of uint8 images (N, S, S, 3), as float32."""
+def predict(
+    model: nn.Module | Callable[[Tensor], Tensor],
+    pixels: np.ndarray,
+    device: torch.device,
+    mirrorings: Sequence[tuple[int, ...]] = ((),),
+) -> np.ndarray:
+    """Logits (or features, if `model` is a method that gives them) of uint8 images (N, S, S, 3), as float32.
+
+    mirrorings: see `Symmetries.mirrorings`; the mean over them is given (test-time augmentation, Krizhevsky et al. 2012).
+    """
     parts = []
     with torch.inference_mode():
         for start in range(0, len(pixels), PREDICT_BATCH):
-            parts.append(model(to_tensor(pixels[start : start + PREDICT_BATCH], device)).float().cpu().numpy())
+            batch = to_tensor(pixels[start : start + PREDICT_BATCH], device)
+            views = [model(batch.flip(axes) if axes else batch).float() for axes in mirrorings]
+            parts.append((sum(views[1:], views[0]) / len(views)).cpu().numpy())
     return np.concatenate(parts)
 
 

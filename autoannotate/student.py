@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FOLDS = 2
 MIN_IMAGES = 40
 MIN_CLEAN_PER_CLASS = 5
+FORWARD = 3  # images judged in the time of one training pass
 NOT_WORSE = 0.01  # a student is heard of where it agrees with the labels at most this much less often than the probe
 
 
@@ -149,13 +150,16 @@ def train_student(
         stopped_by.append(held_out)
     next(steps, None)  # lets the bar close
 
+    mirrorings = symmetries.mirrorings
+    if FOLDS * len(mirrorings) * count > FORWARD * passes:  # judging should take no longer than training
+        mirrorings = mirrorings[:1]
     did_not_see = np.stack([~np.isin(groups, groups[sample]) for sample in samples], axis=1)
     logits = np.zeros((count, FOLDS, classes), dtype=np.float32)
     watched = iter(track(range(count), "student: judging", total=count))
     while chunk := list(islice(watched, 4 * cnn.PREDICT_BATCH)):
         pixels = pictures[np.array(chunk)]
         for k, student in enumerate(students):
-            logits[chunk, k] = cnn.predict(student, pixels, where)
+            logits[chunk, k] = cnn.predict(student, pixels, where, mirrorings)
         pictures.drop(chunk)
     counted = _stand_in(np.concatenate(stopped_by), weights > 0, labels)
     return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)

@@ -233,6 +233,23 @@ def test_augmentation_without_symmetries_never_mirrors() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("horizontal", "vertical", "axes"),
+    [(False, False, []), (True, False, [2]), (False, True, [1]), (True, True, [1, 2])],
+)
+def test_an_image_and_its_mirror_image_are_judged_alike_where_mirroring_means_nothing(
+    horizontal: bool, vertical: bool, axes: list[int]
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 28 * 28, 3)).eval()
+    views = cnn.Symmetries(horizontal, vertical).mirrorings
+    judged = cnn.predict(model, pixels, torch.device("cpu"), views)
+    for axis in (1, 2):
+        mirrored = cnn.predict(model, np.flip(pixels, axis), torch.device("cpu"), views)
+        assert np.allclose(judged, mirrored, atol=1e-5) == (axis in axes)
+
+
 def test_resnet18_from_scratch_learns_too() -> None:
     pictures, labels = shapes(60)
     result = train_student(
