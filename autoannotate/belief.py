@@ -38,6 +38,11 @@ class Twins:
     second: NDArray[np.floating]
     first_only: bool = False
 
+    def agreement(self, labels: NDArray[np.integer]) -> float:
+        """How often those that never saw a label, (N,), would have given it."""
+        judges = (self.first,) if self.first_only else (self.first, self.second)
+        return float(np.mean([(judge.argmax(axis=1) == labels).mean() for judge in judges]))
+
 
 @dataclass(frozen=True)
 class Correctors:
@@ -111,7 +116,8 @@ def believe(
     - Error of the opinions without truth: two learners taught by different labels quarrel about as often as one of them
       errs (Jiang et al. 2022, arXiv 2106.13799, theorem 4.1), even where labels are wrong, since the noise that both
       learned is no quarrel and the noise that neither learned is none. Labels that contradict them more often than they
-      contradict each other are wrong: d = e + r (1 − e K/(K−1)).
+      contradict each other are wrong: d = e + r (1 − e K/(K−1)). All twins must see that labels are wrong, and those that
+      would have given the labels most often say how many: who can tell classes apart has less noise of its own.
       Two correctors of different kinds that agree with each other more than with the labels say the same, and where
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
       believed, and the opinions that it rests on are heard.
@@ -126,7 +132,7 @@ def believe(
     predicted, _, without = _pool(logs, labels, blind=False)
     _, blind, with_noise = _pool(logs, labels, blind=True)
     blind = blind if blind >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
-    rate, heard = max(blind, min((_from_quarrels(pair, labels, k) for pair in twins), default=0.0)), predicted
+    rate, heard = max(blind, _seen_by(twins, labels, k)), predicted
     if clusters is not None:
         follow, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
         by_clusters = _wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k)
@@ -145,12 +151,17 @@ def believe(
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
 
+def _seen_by(twins: Sequence[Twins], labels: NDArray[np.int64], k: int) -> float:
+    """The share of labels that are wrong as the best judges among the twins put it; the least where some hardly see any."""
+    found = [(pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in twins]
+    least = min((rate for _, rate in found), default=0.0)
+    return max(found)[1] if least >= LEAST else least
+
+
 def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
     """The share of labels that must be wrong for how often the twins contradict them, and each other."""
-    first, second = pair.first.argmax(axis=1), pair.second.argmax(axis=1)
-    judges = (first,) if pair.first_only else (first, second)
-    against = float(np.mean([judge != labels for judge in judges]))
-    return _wrong(against, float((first != second).mean()), k)
+    quarrels = float((pair.first.argmax(axis=1) != pair.second.argmax(axis=1)).mean())
+    return _wrong(1.0 - pair.agreement(labels), quarrels, k)
 
 
 def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:

@@ -60,6 +60,28 @@ def test_noise_that_both_twins_resist_is_told_from_how_little_they_quarrel() -> 
     assert (belief.better(labels) == TRUTH).mean() > 0.95
 
 
+def test_of_two_pairs_of_twins_the_better_judges_say_how_much_is_wrong() -> None:
+    rng = np.random.default_rng(0)
+    wrong = (rng.random(N) < 0.5) & (rng.random(N) < 0.5)
+    labels = np.where(wrong, (TRUTH + 1) % K, TRUTH)
+    said, poor = opinions(TRUTH, 2.5)
+    _, good = opinions(TRUTH, 1.5, seed=1)
+    poor_alone, good_alone, both = (believe(said, labels, pairs) for pairs in ([poor], [good], [poor, good]))
+    assert good.agreement(labels) > poor.agreement(labels)
+    assert both.error_rate == good_alone.error_rate
+    assert abs(both.error_rate - wrong.mean()) <= abs(poor_alone.error_rate - wrong.mean())
+
+
+def test_no_label_changes_where_one_pair_of_twins_sees_nothing_wrong() -> None:
+    said, twins = opinions(TRUTH, 2.5)
+    alike = (
+        twins.first.copy()
+    )  # two that err alike, more often right than the twins: they would call every error a wrong label
+    alike[: N // 4] = np.eye(K)[TRUTH[: N // 4]]
+    assert believe(said, TRUTH, [Twins(alike, alike)]).may_change
+    assert np.array_equal(believe(said, TRUTH, [twins, Twins(alike, alike)]).better(TRUTH), TRUTH)
+
+
 def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None:
     rng = np.random.default_rng(0)
     labels = np.where((TRUTH < 2) & (rng.random(N) < 0.4), TRUTH + 2, TRUTH)
