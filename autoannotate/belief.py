@@ -120,7 +120,7 @@ def believe(
       would have given the labels most often say how many: who can tell classes apart has less noise of its own.
       Two correctors of different kinds that agree with each other more than with the labels say the same, and where
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
-      believed, and the opinions that it rests on are heard.
+      believed. Where clusters, or such correctors, see that labels are wrong, the opinions that follow them are heard.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
     """
@@ -136,7 +136,8 @@ def believe(
     if clusters is not None:
         follow, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
         by_clusters = _wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k)
-        rate, heard = max((rate, heard), (by_clusters, follow), key=lambda each: each[0])
+        heard = follow if by_clusters > 0 and by_clusters >= min(rate, LEAST) else heard
+        rate = max(rate, by_clusters)
     if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
         rate, (heard, _, _) = agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)
     against = float((heard.argmax(axis=1) != labels).mean())
