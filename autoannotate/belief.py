@@ -116,11 +116,11 @@ def believe(
     - Error of the opinions without truth: two learners taught by different labels quarrel about as often as one of them
       errs (Jiang et al. 2022, arXiv 2106.13799, theorem 4.1), even where labels are wrong, since the noise that both
       learned is no quarrel and the noise that neither learned is none. Labels that contradict them more often than they
-      contradict each other are wrong: d = e + r (1 − e K/(K−1)). All twins must see that labels are wrong, and those that
-      would have given the labels most often say how many: who can tell classes apart has less noise of its own.
+      contradict each other are wrong: d = e + r (1 − e K/(K−1)). Of several twins, the pair that sees least decides whether
+      there is noise, and if there is, the pair that would have given the labels most often may say that there is more.
       Two correctors of different kinds that agree with each other more than with the labels say the same, and where
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
-      believed. Where clusters, or such correctors, see that labels are wrong, the opinions that follow them are heard.
+      believed, and the opinions that it rests on are heard.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
     """
@@ -132,14 +132,17 @@ def believe(
     predicted, _, without = _pool(logs, labels, blind=False)
     _, blind, with_noise = _pool(logs, labels, blind=True)
     blind = blind if blind >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
-    rate, heard = max(blind, _seen_by(twins, labels, k)), predicted
+    by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in twins)
+    least = min((seen for _, seen in by_twins), default=0.0)
+    rate, heard = max(blind, least), predicted
     if clusters is not None:
         follow, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
         by_clusters = _wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k)
-        heard = follow if by_clusters > 0 and by_clusters >= min(rate, LEAST) else heard
-        rate = max(rate, by_clusters)
+        rate, heard = max((rate, heard), (by_clusters, follow), key=lambda each: each[0])
     if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
         rate, (heard, _, _) = agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)
+    if least >= LEAST:
+        rate = max(rate, by_twins[-1][1])
     against = float((heard.argmax(axis=1) != labels).mean())
     opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
     clean = _as_sure_as(heard, 1.0 - opinion_error)
@@ -150,13 +153,6 @@ def believe(
     sure = SURE if ahead or behind or blind else 2.0
     known = np.bincount(labels, minlength=k) >= FEW
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
-
-
-def _seen_by(twins: Sequence[Twins], labels: NDArray[np.int64], k: int) -> float:
-    """The share of labels that are wrong as the best judges among the twins put it; the least where some hardly see any."""
-    found = [(pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in twins]
-    least = min((rate for _, rate in found), default=0.0)
-    return max(found)[1] if least >= LEAST else least
 
 
 def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
