@@ -248,7 +248,7 @@ def predict(
         for start in range(0, len(pixels), PREDICT_BATCH):
             batch = to_tensor(pixels[start : start + PREDICT_BATCH], device)
             views = [model(batch.flip(axes) if axes else batch).float() for axes in mirrorings]
-            parts.append((sum(views[1:], views[0]) / len(views)).cpu().numpy())
+            parts.append(torch.stack(views).mean(dim=0).cpu().numpy())
     return np.concatenate(parts)
 
 

@@ -74,9 +74,8 @@ def test_of_two_pairs_of_twins_the_better_judges_say_how_much_is_wrong() -> None
 
 def test_no_label_changes_where_one_pair_of_twins_sees_nothing_wrong() -> None:
     said, twins = opinions(TRUTH, 2.5)
-    alike = (
-        twins.first.copy()
-    )  # two that err alike, more often right than the twins: they would call every error a wrong label
+    # two that err alike, and less often than the twins: they would call each of their errors a wrong label
+    alike = twins.first.copy()
     alike[: N // 4] = np.eye(K)[TRUTH[: N // 4]]
     assert believe(said, TRUTH, [Twins(alike, alike)]).may_change
     assert np.array_equal(believe(said, TRUTH, [twins, Twins(alike, alike)]).better(TRUTH), TRUTH)

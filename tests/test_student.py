@@ -232,7 +232,6 @@ def test_augmentation_without_symmetries_never_mirrors() -> None:
     assert (turned[..., 24:].mean((1, 2, 3)) > turned[..., :8].mean((1, 2, 3))).all()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("horizontal", "vertical", "axes"),
     [(False, False, []), (True, False, [2]), (False, True, [1]), (True, True, [1, 2])],
@@ -250,6 +249,7 @@ def test_an_image_and_its_mirror_image_are_judged_alike_where_mirroring_means_no
         assert np.allclose(judged, mirrored, atol=1e-5) == (axis in axes)
 
 
+@pytest.mark.slow
 def test_resnet18_from_scratch_learns_too() -> None:
     pictures, labels = shapes(60)
     result = train_student(

@@ -100,9 +100,8 @@ def ours(problem: Problem) -> Solution:
     )
     belief = _sure_of(found.labels, found.confidence, found.probabilities)
     wrong = 1.0 - found.probabilities[np.arange(len(start)), problem.given]
-    doubt = np.where(
-        start.argmax(axis=1) == problem.given, found.doubt, wrong
-    )  # refinement may have moved labels before
+    moved = start.argmax(axis=1) != problem.given  # by refinement, before the correction that doubts
+    doubt = np.where(moved, wrong, found.doubt)
     return Solution(found.labels, belief, doubt, found.student.note)
 
 

@@ -11,14 +11,13 @@ features: the graph, where classes are islands, or a network that learns feature
 from __future__ import annotations
 
 import argparse
-import subprocess
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from rerun import HERE, with_folder
+from rerun import HERE, commit, with_folder
 
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.evaluation.protocols.noise import make_problem
@@ -51,9 +50,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=HERE / "results")
     options = parser.parse_args()
 
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True).stdout
     lines = [
-        f"Measured at commit {commit.strip()}, {options.runs} runs. What an oracle makes of the features, in percent: a probe",
+        f"Measured at commit {commit()}, {options.runs} runs. What an oracle makes of the features, in percent: a probe",
         "taught the truth about the other images, and that probe weighed against the given label with the true noise.",
         "",
         "| cell | given | probe taught the truth | ceiling (worst run) | reach |",

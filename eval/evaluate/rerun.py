@@ -91,6 +91,12 @@ def shown(found: dict[str, Any] | None, best: float | None, worst: str, failed: 
     return (f"**{text}**" if found["mean"] == best else text) + (f", {failed} failed" if failed else "")
 
 
+def commit() -> str:
+    """The commit that is measured."""
+    command = ["git", "describe", "--always", "--dirty"]
+    return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip() or "unknown"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", choices=sorted(file.stem for file in HERE.glob("*.yaml")))
@@ -122,10 +128,7 @@ def main() -> None:
         for kept in KEPT:
             if (file := options.work / options.config / name / kept).exists():
                 shutil.copy(file, target / kept)
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=HERE, capture_output=True, text=True
-    ).stdout.strip()
-    (options.results / f"{options.config}.md").write_text(table(config, summaries, commit or "unknown"))
+    (options.results / f"{options.config}.md").write_text(table(config, summaries, commit()))
 
 
 if __name__ == "__main__":
