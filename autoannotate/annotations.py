@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from autoannotate import tables
+from autoannotate import opinions, tables
 from autoannotate.errors import InputError, OutputError, UnreadableImageError, UsageError
 from autoannotate.progress import Track, silent
 
@@ -53,7 +53,8 @@ class Annotations:
     higher score is more doubtful. `suspects` is the queue, worst first, with the columns `SUSPECTS`.
     `unreadable` has a row for each file that looked like an image and could not be read. `run` holds all that
     is needed to repeat the run. `images` says where the pictures are; it is not saved, and is found again
-    from the arguments of the run when it is needed. `folder` is where the run was loaded from or saved last.
+    from the arguments of the run when it is needed. `folder` is where the run was loaded from or saved last. `student` is
+    what the student said of each image, see `opinions.py`.
 
     >>> annotations = Annotations.load("autoannotate-run")                            # doctest: +SKIP
     >>> annotations.table.query("suspect == 1 and source == 'student'")               # doctest: +SKIP
@@ -66,6 +67,7 @@ class Annotations:
     run: dict[str, Any]
     images: Sequence[ImageRef] | None = field(default=None, repr=False)
     folder: Path | None = field(default=None, repr=False)
+    student: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
@@ -127,7 +129,7 @@ class Annotations:
         return {ref.path: ref for ref in images}
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write labels.csv, suspects.csv, unreadable.csv, report.html and run.json, all or none.
+        """Write labels.csv, suspects.csv, unreadable.csv, report.html, run.json and student.npz, all or none.
 
         Raises `OutputError` as `ensure_writable` does, and where the disk is full.
         """
@@ -136,7 +138,11 @@ class Annotations:
         contents = self.contents()
         with tables.plain_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        tables.write_files({folder / name: contents[name] for name in FILES})
+        said = {} if self.student is None else {opinions.FILE: self.student}
+        tables.write_files({folder / name: content for name, content in (said | contents).items()})
+        if not said:
+            with tables.plain_errors(folder):
+                (folder / opinions.FILE).unlink(missing_ok=True)
         object.__setattr__(self, "folder", folder)
 
     def contents(self) -> dict[str, bytes]:
@@ -171,6 +177,7 @@ class Annotations:
             unreadable=tables.read(folder / "unreadable.csv", UNREADABLE),
             run=run,
             folder=folder,
+            student=opinions.load(folder, (run.get("student") or {}).get("said")),
         )
 
     def export(
@@ -215,7 +222,7 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
     """Make sure, before any work starts, that a run can be saved in the folder; nothing is left behind.
 
     Only an empty or new folder takes a run; with `overwrite` also one that holds an earlier run, of which the
-    files in `FILES` are replaced and all else stays. A folder with answers by clinicians is never written
+    files are replaced and all else stays. A folder with answers by clinicians is never written
     over. Raises `OutputError` with the ways out.
     """
     with tables.plain_errors(folder):

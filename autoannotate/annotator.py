@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autoannotate import __version__
+from autoannotate import __version__, opinions
 from autoannotate.annotations import UNREADABLE, Annotations, check_classes
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, fingerprint, read_image, stamp
@@ -206,6 +206,7 @@ class Annotator:
             }
         )
         trained = student.held_out_accuracy is not None
+        said = opinions.pack(student.opinion) if trained else None
         disagreements = int((student.probabilities.argmax(1) != clip.probabilities.argmax(1)).sum())
         run = {
             **self._settings(images),
@@ -225,6 +226,7 @@ class Annotator:
                 "held_out_accuracy": student.held_out_accuracy,
                 "baseline_accuracy": student.baseline_accuracy,
                 "note": student.note,
+                "said": None if said is None else opinions.digest(said),
             },
             "estimated_error_rate": queue.error_rate,
             "timings": dict(timings),
@@ -232,7 +234,8 @@ class Annotator:
             "stamps": "".join(stamp(ref).ljust(8, "0") for ref in encoded.refs),
         }
         unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
-        return Annotations(table, self._queue(table, asked, queue.suggested), unreadable, run, encoded.refs)
+        queued = self._queue(table, asked, queue.suggested)
+        return Annotations(table, queued, unreadable, run, encoded.refs, student=said)
 
     def _names(self, labels: np.ndarray) -> np.ndarray:
         return np.array(self.classes, dtype=object)[labels]

@@ -8,7 +8,7 @@ only be changed where the opinions are clearly the better of the two.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
 TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
+CHANCE = 1.645  # standard deviations above which, with 95 % confidence, it is more than chance
 USUAL = 0.2  # each row of the noise leans towards noise that is the same for all classes, with this share of its images
 
 
@@ -40,8 +41,30 @@ class Twins:
 
     def agreement(self, labels: NDArray[np.integer]) -> float:
         """How often those that never saw a label, (N,), would have given it."""
+        return 1.0 - float(self.contradictions(labels).mean())
+
+    def contradictions(self, labels: NDArray[np.integer]) -> NDArray[np.float64]:
+        """How often each label, (N,), is contradicted by those that never saw it, (N,)."""
         judges = (self.first,) if self.first_only else (self.first, self.second)
-        return float(np.mean([(judge.argmax(axis=1) == labels).mean() for judge in judges]))
+        return np.mean([judge.argmax(axis=1) != labels for judge in judges], axis=0)
+
+    @property
+    def quarrels(self) -> NDArray[np.bool_]:
+        """Where they contradict each other, (N,)."""
+        return self.first.argmax(axis=1) != self.second.argmax(axis=1)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a learner that never saw the label it judges says of N images, (N, K), rows sum to one; and its twins."""
+
+    probabilities: NDArray[np.float64]
+    twins: Twins
+
+    def among(self, rows: NDArray[np.int64]) -> Opinion:
+        """The same of some images."""
+        twins = replace(self.twins, first=self.twins.first[rows], second=self.twins.second[rows])
+        return Opinion(self.probabilities[rows], twins)
 
 
 @dataclass(frozen=True)
@@ -106,6 +129,7 @@ def believe(
     twins: Sequence[Twins] = (),
     clusters: Clusters | None = None,
     correctors: Correctors | None = None,
+    blind: float = 0.0,
 ) -> Belief:
     """Weigh opinions, (N, K) each, of images whose labels, (N,), they did not see.
 
@@ -118,6 +142,7 @@ def believe(
       learned is no quarrel and the noise that neither learned is none. Labels that contradict them more often than they
       contradict each other are wrong: d = e + r (1 − e K/(K−1)). Of several twins, the pair that sees least decides whether
       there is noise, and if there is, the pair that would have given the labels most often may say that there is more.
+      So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
       Two correctors of different kinds that agree with each other more than with the labels say the same, and where
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
       believed, and the opinions that it rests on are heard.
@@ -128,10 +153,9 @@ def believe(
     if n < FEWEST or len(np.unique(labels)) < 2:
         mean = np.mean(opinions, axis=0)
         return Belief(mean, mean, mean, np.eye(k), 0.0, 0.0, 0.0, 2.0, np.zeros(k, dtype=bool))
-    logs = np.stack([np.log(np.clip(each, 1e-4, 1.0)) for each in opinions])
+    logs = _logs(opinions)
     predicted, _, without = _pool(logs, labels, blind=False)
-    _, blind, with_noise = _pool(logs, labels, blind=True)
-    blind = blind if blind >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+    blind = _blind(logs, labels, without) or blind
     by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in twins)
     least = min((seen for _, seen in by_twins), default=0.0)
     rate, heard = max(blind, least), predicted
@@ -141,13 +165,9 @@ def believe(
         rate, heard = max((rate, heard), (by_clusters, follow), key=lambda each: each[0])
     if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
         rate, (heard, _, _) = agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)
-    if least >= LEAST:
+    if by_twins and max(blind, least) >= LEAST:
         rate = max(rate, by_twins[-1][1])
-    against = float((heard.argmax(axis=1) != labels).mean())
-    opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
-    clean = _as_sure_as(heard, 1.0 - opinion_error)
-    noise = _noise(clean, labels, rate)
-    posterior = _weighed(clean, noise, labels)
+    clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     ahead = rate >= opinion_error + LEAD
     behind = rate >= max(LEAST, HALF * opinion_error)
     sure = SURE if ahead or behind or blind else 2.0
@@ -155,10 +175,23 @@ def believe(
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
 
-def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
-    """The share of labels that must be wrong for how often the twins contradict them, and each other."""
-    quarrels = float((pair.first.argmax(axis=1) != pair.second.argmax(axis=1)).mean())
-    return _wrong(1.0 - pair.agreement(labels), quarrels, k)
+def weighed(
+    predicted: NDArray[np.float64], labels: NDArray[np.int64], rate: float, answers: NDArray[np.integer] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
+    """Opinions as sure as they are right, and labels heard beside them: clean, noise, posterior, opinion_error of `Belief`.
+
+    predicted: (N, K), of labels that they did not see. labels: (N,), of which the share `rate` is wrong. answers: (N,) class
+    numbers, -1 where there is none: of the true classes; the noise is learned from them too.
+    """
+    k = predicted.shape[1]
+    truth = np.full(len(labels), -1) if answers is None else np.asarray(answers)
+    others = truth < 0
+    against = float((predicted.argmax(axis=1) != labels)[others].mean()) if others.any() else 0.0
+    opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
+    clean = _as_sure_as(predicted, 1.0 - opinion_error)
+    known = np.where(others[:, None], clean, np.eye(k)[truth])
+    noise = _noise(known, labels, rate)
+    return clean, noise, _posterior(clean, noise, labels), opinion_error
 
 
 def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:
@@ -177,6 +210,16 @@ def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:
     return _wrong((first + second) / 2, apart, k)
 
 
+def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
+    """The share of labels that must be wrong for how often the twins contradict them, and each other; 0 where the images are
+    so few that this may be chance."""
+    against, apart = pair.contradictions(labels), pair.quarrels
+    more = against - apart
+    if more.mean() < CHANCE * more.std() / np.sqrt(len(more)):
+        return 0.0
+    return _wrong(float(against.mean()), float(apart.mean()), k)
+
+
 def _wrong(against: float, error: float, k: int) -> float:
     """The share r of labels that must be wrong for an opinion with this error to contradict `against` of them."""
     beyond_chance = 1.0 - error * k / (k - 1)
@@ -188,6 +231,23 @@ def _wrong(against: float, error: float, k: int) -> float:
 def _unmixed(against: float, rate: float, k: int) -> float:
     """The error e of an opinion that contradicts this share of labels, of which `rate` are wrong: d = e + r (1 − e K/(K−1))."""
     return (against - rate) / max(1.0 - rate * k / (k - 1), 0.05)
+
+
+def blind_noise(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The share of labels, (N,), that noise which does not depend on the image has surely made wrong, by opinions (N, K)."""
+    if len(labels) < FEWEST or len(np.unique(labels)) < 2:
+        return 0.0
+    logs = _logs(opinions)
+    return _blind(logs, labels, _pool(logs, labels, blind=False)[2])
+
+
+def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> float:
+    _, rate, with_noise = _pool(logs, labels, blind=True)
+    return rate if rate >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+
+
+def _logs(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:
+    return np.stack([np.log(np.clip(each, 1e-4, 1.0)) for each in opinions])
 
 
 def _pool(
@@ -256,12 +316,14 @@ def _noise(
     lean = alike * (USUAL * clean.sum(axis=0)[:, None] + 5.0)
     given, noise = np.eye(k)[labels], alike
     for _ in range(rounds):
-        noise = _weighed(clean, noise, labels).T @ given + lean
+        noise = _posterior(clean, noise, labels).T @ given + lean
         noise /= noise.sum(axis=1, keepdims=True)
     return noise
 
 
-def _weighed(clean: NDArray[np.float64], noise: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def _posterior(
+    clean: NDArray[np.float64], noise: NDArray[np.float64], labels: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """P(t | x, given) ~ P(t | x) T[t, given], (N, K)."""
     posterior = clean * noise[:, labels].T
     return posterior / np.maximum(posterior.sum(axis=1, keepdims=True), 1e-12)

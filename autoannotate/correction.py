@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import Belief, Twins
+from autoannotate.belief import Belief, Opinion
 from autoannotate.neighbours import Neighbours, compact, nearest
 from autoannotate.progress import Track, silent
 from autoannotate.student import StudentResult, near_duplicate_groups, train_student
@@ -65,6 +65,7 @@ def correct(
     encoder: Any = None,
     image_names: Sequence[str] | None = None,
     meaningful: bool = True,
+    earlier: Opinion | None = None,
     seed: int = 0,
     device: str = "auto",
     track: Track = silent,
@@ -77,6 +78,7 @@ def correct(
     images of none of the classes: not learned from, not asked about, their label stays. images: gives image i to the
     student; without it there is none. passes: the student's budget, see `train_student`. groups: (N,) images of one
     patient or lesion share a number. meaningful: False where the labels are guesses that no student should learn.
+    earlier: what a student that was taught before said of the same images, heard beside the one that is taught now.
     fast: one short student, where time goes before quality.
     """
     count = len(features)
@@ -90,7 +92,8 @@ def correct(
             np.asarray(features)[rows], given[rows], clip[rows], class_names, answers=truth[rows],
             images=None if images is None else lambda i: images(int(rows[i])), student=student, passes=passes,
             groups=None if groups is None else groups[rows], encoder=encoder, image_names=[names[i] for i in rows],
-            meaningful=meaningful, seed=seed, device=device, track=track, fast=fast,
+            meaningful=meaningful, earlier=None if earlier is None else earlier.among(rows), seed=seed, device=device,
+            track=track, fast=fast,
         )  # fmt: skip
         return _among(inside, rows, given)
 
@@ -106,16 +109,17 @@ def correct(
 
     near = nearest(compact(features))
     asked = ask(features, labels, clip, near, seed=seed, track=track)
-    belief = _borne_out(asked.belief(), came, truth)
+    before = () if earlier is None else (earlier,)
+    belief = _borne_out(asked.belief(*before), came, truth)
     kind = student if meaningful and images is not None else "none"
     judged = train_student([], features, labels, answered, baseline=belief.predicted, kind="none")
     for lesson in range(1 if fast or kind == "none" else 2):
-        before = belief.better(labels)
+        cleaned = belief.better(labels)
         taught = train_student(
             images or [],
             features,
-            before,
-            _weights(belief, before, answered, features, clip, class_names, near),
+            cleaned,
+            _weights(belief, cleaned, answered, features, clip, class_names, near),
             baseline=belief.predicted,
             kind=kind,
             encoder=encoder,
@@ -129,9 +133,8 @@ def correct(
             judged = taught if lesson == 0 else judged
             break
         judged = taught if lesson == 0 else _together(judged, taught)
-        twins = Twins(taught.probabilities, taught.seen, first_only=True)
-        belief = _borne_out(asked.belief((judged.probabilities, twins)), came, truth)
-        if (belief.better(labels) != before).mean() < MOVED:
+        belief = _borne_out(asked.belief(*before, judged.opinion), came, truth)
+        if (belief.better(labels) != cleaned).mean() < MOVED:
             break
     if not meaningful:
         judged = replace(judged, note="No student was trained: the labels it would learn are close to guesses.")
@@ -185,11 +188,10 @@ def _weights(
 
 
 def _together(first: StudentResult, second: StudentResult) -> StudentResult:
-    """Two lessons' opinions, averaged."""
+    """Two lessons' opinions, averaged; the twins are the second's."""
     return replace(
         second,
         probabilities=(first.probabilities + second.probabilities) / 2,
-        seen=(first.seen + second.seen) / 2,
         held_out_accuracy=first.held_out_accuracy,
         baseline_accuracy=first.baseline_accuracy,
         reliable=first.reliable,
@@ -228,7 +230,7 @@ def _among(inside: Corrected, rows: NDArray[np.int64], given: NDArray[np.float64
     reasons = [""] * len(given)
     for row, why in zip(rows, inside.queue.reasons, strict=True):
         reasons[row] = why
-    labels = given.argmax(axis=1)
+    labels, twins = given.argmax(axis=1), inside.student.twins
     return Corrected(
         labels=spread(inside.labels, labels),
         probabilities=spread(inside.probabilities, given),
@@ -245,7 +247,7 @@ def _among(inside: Corrected, rows: NDArray[np.int64], given: NDArray[np.float64
         student=replace(
             inside.student,
             probabilities=spread(inside.student.probabilities, given),
-            seen=spread(inside.student.seen, given),
+            twins=replace(twins, first=spread(twins.first, given), second=spread(twins.second, given)),
         ),
         doubt=spread(inside.doubt, 0.0),
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.belief import Belief, weighed
 from autoannotate.neighbours import compact
 from autoannotate.probe import standardised
 
@@ -76,16 +77,17 @@ def generalise(
     classes: int,
     *,
     opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
-    believed: NDArray[np.floating] | None = None,
+    believed: Belief | None = None,
     settings: Settings | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
     basis: (N, D), see `basis`. labels: (N,), those given before anyone answered. answers: (N,) class numbers, -1 where there is
     none. opinions: (N, K) each, of models that did not see the label or answer of the image they judge, heard beside the
-    regression's. believed: (N, K), `Belief.clean`, what goes for the others until answers say otherwise: without it, eight
-    answers about the hardest images may undo what was corrected before. settings: of an earlier call with fewer answers,
-    where choosing them anew would take too long.
+    regression's. believed: what goes for the others until answers say otherwise: without it, eight answers about the hardest
+    images may undo what was corrected before; nor are labels trusted more than it trusts them, since what the hardest images
+    teach of the opinions is doubt. settings: of an earlier call with fewer answers, where
+    choosing them anew would take too long.
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)
@@ -110,11 +112,14 @@ def generalise(
             usual = np.full(len(beside), 1.5 / len(beside))
         else:
             usual = np.r_[np.full(len(beside), BESIDE / len(beside)), BELIEVED]
-            beside.append(believed)
-        heard = _weighed(beside, np.log(usual), labels, rows, truth)
-    posterior = heard.posterior.copy()
+            beside.append(believed.clean)
+        heard = _stacked(beside, np.log(usual), labels, rows, truth)
+    belief, noise, posterior = heard.belief, heard.noise, heard.posterior.copy()
+    if believed is not None:
+        rate = float(1.0 - posterior[~answered, labels[~answered]].mean()) if not answered.all() else 0.0
+        belief, noise, posterior, _ = weighed(belief, labels.astype(np.int64), max(rate, believed.error_rate), answers)
     posterior[rows] = one_hot[truth]
-    return Generalised(heard.belief, posterior, heard.noise, chosen)
+    return Generalised(belief, posterior, noise, chosen)
 
 
 def spread_answers(answers: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -166,7 +171,7 @@ class _Heard:
     foretold: float
 
 
-def _weighed(
+def _stacked(
     opinions: Sequence[NDArray[np.floating]],
     usual: NDArray[np.float64],
     labels: NDArray[np.integer],

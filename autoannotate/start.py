@@ -15,6 +15,7 @@ from autoannotate.suspects import ask
 
 if TYPE_CHECKING:
     from autoannotate.annotator import Annotator, ZeroShot
+    from autoannotate.belief import Opinion
 
 # said of guesses whose labels follow the images' own clusters
 NAMED = (
@@ -32,10 +33,16 @@ class Start:
     from_answers: bool
 
 
-def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth: np.ndarray) -> Start:
+def start_from(
+    annotator: Annotator,
+    clip: ZeroShot,
+    features: np.ndarray,
+    truth: np.ndarray,
+    earlier: Opinion | None = None,
+) -> Start:
     """Refined zero-shot with what the answers say of it; or labels learned from the answers, where zero-shot guesses.
 
-    features: (N, F). truth: (N,) class numbers, -1 where nobody answered.
+    features: (N, F). truth: (N,) class numbers, -1 where nobody answered. earlier: what the run's student said.
     """
     seed, classes, told = annotator.seed, len(annotator.classes), clip.reliability
     if told.meaningful:
@@ -45,8 +52,10 @@ def start_from(annotator: Annotator, clip: ZeroShot, features: np.ndarray, truth
         labels = refined.argmax(axis=1)
         heard = np.where(truth >= 0, truth, labels)
         asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
+        said = () if earlier is None else (earlier,)
+        opinions = [*asked.opinions, *(each.probabilities for each in said)]
         learned = generalise(
-            basis(features, seed), labels, truth, classes, opinions=asked.opinions, believed=asked.belief().clean
+            basis(features, seed), labels, truth, classes, opinions=opinions, believed=asked.belief(*said)
         )
         return Start(refined if learned is None else learned.posterior, clip, False)
     if not fewshot.enough(truth, classes):

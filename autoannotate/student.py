@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import softmax
 
+from autoannotate.belief import Opinion, Twins
 from autoannotate.errors import UsageError
 from autoannotate.probe import calibrated
 from autoannotate.progress import Track, silent
@@ -37,7 +38,7 @@ class StudentResult:
     """What the student thinks.
 
     probabilities : (N, K) rows sum to 1, calibrated; from students that did not see the image's label.
-    seen : (N, K) of the students that did, or could have.
+    twins : (N, K) of those that did not see it, and of those that did, or could have.
     reliable : it may be listened to: as a start, that its held-out agreement with the given labels is, with 95 %
         confidence, not below the baseline's.
     held_out_accuracy, baseline_accuracy : agreement with the given labels on the same images, seen by neither in
@@ -47,12 +48,17 @@ class StudentResult:
     """
 
     probabilities: np.ndarray
-    seen: np.ndarray
+    twins: Twins
     reliable: bool
     held_out_accuracy: float | None
     baseline_accuracy: float | None
     note: str
     image_passes: int = 0
+
+    @property
+    def opinion(self) -> Opinion:
+        """What `suspects.Asked.belief` hears of it."""
+        return Opinion(self.probabilities, self.twins)
 
 
 def train_student(
@@ -200,7 +206,8 @@ def judge(
     note = (
         f"On images it had not seen the student agrees with {held_out:.1%} of the labels, the probe with {before:.1%}."
     )
-    return StudentResult(probabilities, seen, reliable, held_out, before, note, image_passes)
+    twins = Twins(probabilities, seen, first_only=True)
+    return StudentResult(probabilities, twins, reliable, held_out, before, note, image_passes)
 
 
 def near_duplicate_groups(features: np.ndarray, neighbours: Neighbours | None = None) -> np.ndarray:
@@ -218,7 +225,7 @@ def near_duplicate_groups(features: np.ndarray, neighbours: Neighbours | None = 
 
 
 def _untrained(baseline: np.ndarray, note: str) -> StudentResult:
-    return StudentResult(baseline.copy(), baseline.copy(), False, None, None, note)
+    return StudentResult(baseline.copy(), Twins(baseline, baseline, first_only=True), False, None, None, note)
 
 
 def _folds(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe
+from autoannotate.belief import Belief, Clusters, Correctors, Opinion, Twins, believe, blind_noise
 from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
 from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
@@ -124,14 +124,16 @@ class Asked:
     twins: Twins
     error: float | None
 
-    def belief(self, *more: tuple[NDArray[np.float64], Twins]) -> Belief:
+    def belief(self, *more: Opinion) -> Belief:
         """What is believed of the images, more opinions heard."""
-        opinions = [*self.opinions, *(opinion for opinion, _ in more)]
+        opinions = [*self.opinions, *(each.probabilities for each in more)]
         graph = len(self.opinions) - 1
         clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
         spread = self.opinions[graph].argmax(axis=1)
         correctors = Correctors(tuple(range(graph - 1, len(opinions))), self.self_trained, spread)
-        return believe(opinions, self.labels, [self.twins, *(twins for _, twins in more)], clusters, correctors)
+        blind = blind_noise(self.opinions, self.labels) if more else 0.0
+        twins = [self.twins, *(each.twins for each in more)]
+        return believe(opinions, self.labels, twins, clusters, correctors, blind)
 
 
 def ask(

@@ -48,16 +48,16 @@ def standing_answers(folder: Path, found: Sequence[ImageRef]) -> tuple[list[Answ
     with AnswerStore(folder) as store:
         answers = store.current()
     refs = {ref.path: ref for ref in found}
-    stamps: dict[int, dict[str, str]] = {}
+    by_round: dict[int, dict[str, str]] = {}
     standing, replaced = [], []
     for answer in answers:
         ref = refs.get(answer.path)
         if ref is None or not answer.fingerprint or answer.fingerprint == _fingerprint(ref):
             standing.append(answer)
             continue
-        if answer.round not in stamps:
-            stamps[answer.round] = _stamps(folder, answer.round, refs)
-        known = stamps[answer.round]
+        if answer.round not in by_round:
+            by_round[answer.round] = stamps(folder, answer.round, refs)
+        known = by_round[answer.round]
         if not known or known.get(answer.path) == stamp(ref):
             standing.append(answer)
         else:
@@ -72,7 +72,7 @@ def _fingerprint(ref: ImageRef) -> str:
         return ""
 
 
-def _stamps(folder: Path, number: int, refs: Mapping[str, ImageRef]) -> dict[str, str]:
+def stamps(folder: Path, number: int, refs: Mapping[str, ImageRef]) -> dict[str, str]:
     """How each file was in a round, by path; empty where that is not known or the folder was copied since."""
     try:
         then = history.load_round(folder, number)

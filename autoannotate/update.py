@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autoannotate import history
+from autoannotate import history, opinions
 from autoannotate.annotations import UNREADABLE, Annotations
 from autoannotate.answers import Answer
 from autoannotate.calibration import reliability_diagram
@@ -72,19 +72,21 @@ def update(
     with clock("zero-shot"):
         clip = annotator.zero_shot(encoded.embeddings)
     with clock("consensus"):
-        opinions = dict(zip(names, clip.probabilities, strict=True))
-        together = consensus(standing, annotator.classes, opinions)
+        guessed = dict(zip(names, clip.probabilities, strict=True))
+        together = consensus(standing, annotator.classes, guessed)
         groups = near_duplicate_groups(features)
         answered = about_images(together, names, annotator.classes, groups)
     with clock("pseudo-labels"):
-        start = start_from(annotator, clip, features, answered.truth)
+        kept = annotations.student  # of the run; the one that is taught now takes part in this round only
+        earlier = None if kept is None else opinions.about(kept, folder, refs, len(annotator.classes))
+        start = start_from(annotator, clip, features, answered.truth, earlier)
         clip, meaningful = start.clip, start.clip.reliability.meaningful
     with clock("correction"):
         corrected = correct(
             features, start.probabilities, clip.probabilities, annotator.classes, answers=answered.truth,
             left_out=answered.left_out, images=lambda i: read_image(refs[i]), student=annotator.student, passes=PASSES,
-            encoder=encoder, image_names=names, meaningful=meaningful, seed=annotator.seed, device=annotator.device,
-            track=track, fast=True,
+            encoder=encoder, image_names=names, meaningful=meaningful, earlier=earlier, seed=annotator.seed,
+            device=annotator.device, track=track, fast=True,
         )  # fmt: skip
     with clock("queue"):
         settled = (answered.truth >= 0) | answered.left_out
@@ -114,10 +116,11 @@ def update(
         **{name: value for name, value in previous.run.items() if name not in made.run},
         **made.run,
         "arguments": previous.run["arguments"],
+        "student": {**made.run["student"], "said": None if kept is None else opinions.digest(kept)},
         "round": number + 1,
         "counts": _counts(made.run["counts"], table, made.suspects, unreadable),
     }
-    new = Annotations(table, made.suspects, unreadable, run, refs, folder)
+    new = Annotations(table, made.suspects, unreadable, run, refs, folder, kept)
     record = history.Round(
         number + 1, "update", datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(used)),
         tuple(sorted(used - was)), tuple(sorted((was | learnt) - used)), changes, strategy,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe
+from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe, blind_noise
 from autoannotate.neighbours import compact, nearest
 from autoannotate.suspects import ask
 
@@ -79,6 +79,32 @@ def test_no_label_changes_where_one_pair_of_twins_sees_nothing_wrong() -> None:
     alike[: N // 4] = np.eye(K)[TRUTH[: N // 4]]
     assert believe(said, TRUTH, [Twins(alike, alike)]).may_change
     assert np.array_equal(believe(said, TRUTH, [twins, Twins(alike, alike)]).better(TRUTH), TRUTH)
+
+
+def test_blind_noise_that_was_seen_stands_when_an_opinion_joins() -> None:
+    labels = thrown(TRUTH, 0.3, K)
+    said, twins = opinions(TRUTH, 2.0)
+    lost = Twins(*(np.eye(K)[np.random.default_rng(seed).integers(K, size=N)] for seed in (1, 2)))
+    alike = [0.1 + 0.6 * np.eye(K)[said[0].argmax(1)]]  # as sure of all: what cannot tell noise from overlap
+    seen = blind_noise(said, labels)
+    assert abs(seen - 0.3) < 0.05
+    assert blind_noise(alike, labels) == 0.0
+    assert not believe(alike, labels, [twins, lost]).may_change
+    assert (believe(alike, labels, [twins, lost], blind=seen).better(labels) == TRUTH).mean() > 0.8
+
+
+def test_what_may_be_chance_among_few_images_is_no_noise() -> None:
+    few = TRUTH[:120]
+    first, second = few.copy(), few.copy()
+    first[:24] = (few[:24] + 1) % K  # contradict 20 % of the labels
+    second[:12], second[24:32] = first[:12], (few[24:32] + 1) % K  # and each other over 17 % of the images
+
+    def told(times: int) -> float:
+        one, other = (np.eye(K)[np.tile(each, times)] for each in (first, second))
+        return believe([0.1 + 0.6 * one], np.tile(few, times), [Twins(one, other, first_only=True)]).error_rate
+
+    assert told(1) == 0.0
+    assert told(10) > 0.0
 
 
 def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
+from autoannotate.belief import Opinion, Twins
 from autoannotate.correction import Corrected, correct
 
 NAMES = ("chest", "breast", "skin")
@@ -46,6 +47,19 @@ def test_labels_that_the_images_cannot_explain_are_kept() -> None:
     labels = np.random.default_rng(3).integers(0, 3, 300)
     found = corrected(np.random.default_rng(4).normal(size=(300, 12)), labels)
     assert (found.labels == labels).mean() > 0.98
+
+
+def test_what_a_student_said_before_is_heard() -> None:
+    features, truth = images(600, 2.5)
+    labels = thrown(truth, 0.3, 3)
+    first, second = (0.02 + 0.94 * np.eye(3)[thrown(truth, 0.02, 3, seed)] for seed in (5, 6))
+    earlier = Opinion(first, Twins(first, second, first_only=True))
+    alone, both = corrected(features, labels), corrected(features, labels, earlier=earlier)
+    assert (both.labels == truth).mean() > max(0.95, (alone.labels == truth).mean() + 0.03)
+    aside = np.arange(600) < 60
+    others = corrected(features, labels, earlier=earlier, left_out=aside)
+    assert (others.labels == truth)[~aside].mean() > 0.95
+    assert np.array_equal(others.labels[aside], labels[aside])
 
 
 def test_doubt_is_about_the_labels_that_came_in_and_the_queue_about_those_that_go_out() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from made_labels import thrown
 
+from autoannotate.belief import Twins, believe
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
@@ -18,7 +20,7 @@ from autoannotate.images import ImageRef
 
 
 def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int = 0, **options: object) -> Study:
-    """Clouds of points as features, one a class; the protocol opens no picture."""
+    """Clouds of points as features, one a class, and no pictures, so no student."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(np.arange(classes), count)
     features = rng.normal(size=(classes, 12))[labels] * 2 + rng.normal(0, spread, (len(labels), 12))
@@ -26,7 +28,11 @@ def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int =
     data = LabelledSet(refs, labels, [f"class {k}" for k in range(classes)], name="clouds")
     features = features.astype(np.float32)
     return Study(
-        data, Options(count=count, **options), features, features, {s: np.arange(len(labels)) for s in range(9)}
+        data,
+        Options(count=count, **{"student": "none", **options}),
+        features,
+        features,
+        {s: np.arange(len(labels)) for s in range(9)},
     )
 
 
@@ -154,7 +160,8 @@ def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -
     labels = np.where(rng.random(300) < 0.4, 1 - truth, truth)
     hard = rng.random(300) < 0.1
     says = np.where(hard, 0.5, np.where(truth == 1, 0.95, 0.05))
-    believed = np.stack([1 - says, says], axis=1)
+    opinion = np.stack([1 - says, says], axis=1)
+    believed = believe([opinion], labels, [Twins(opinion, np.eye(2)[thrown(truth, 0.1, 2)])])
     opinions = [0.3 + 0.4 * np.eye(2)[np.where(rng.random(300) < 0.3, 1 - truth, truth)]]
     answers = np.full(300, -1)
     asked = np.flatnonzero(hard & (truth == 1))[:FEWEST]
@@ -166,6 +173,28 @@ def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -
     assert learned is not None
     assert (without.posterior.argmax(1) == truth)[~hard].mean() < 0.7
     assert (learned.posterior.argmax(1) == truth)[~hard].mean() > 0.9
+
+
+def test_labels_are_trusted_no_more_than_they_were_believed_before() -> None:
+    """Answers about the images in doubt teach that opinions err, and would have wrong labels stand where nobody was asked."""
+    rng = np.random.default_rng(1)
+    truth = np.repeat([0, 1], 300)
+    features = rng.normal(size=(600, 8))  # say nothing
+    labels = np.where(rng.random(600) < 0.3, 1 - truth, truth)
+    doubtful = rng.random(600) < 0.2
+    right = rng.random(600) < np.where(doubtful, 0.5, 0.97)
+    sure = np.where(doubtful, 0.6, 0.9)[:, None]
+    opinion = np.where(np.eye(2)[np.where(right, truth, 1 - truth)] == 1, sure, 1 - sure)
+    twins = [Twins(opinion, np.eye(2)[np.where(rng.random(600) < 0.1, 1 - truth, truth)])]
+    believed = believe([opinion], labels, twins)
+    answers = np.full(600, -1)
+    asked = rng.permutation(np.flatnonzero(doubtful))[:30]
+    answers[asked] = truth[asked]
+    learned = generalise(basis(features), labels, answers, 2, opinions=[opinion], believed=believed)
+    assert learned is not None
+    others = answers < 0
+    before = (believed.better(labels) == truth)[others].mean()
+    assert (learned.posterior.argmax(1) == truth)[others].mean() > before - 0.02
 
 
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:

@@ -19,7 +19,7 @@ from made_scans import CLASSES, write_scans
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from autoannotate import Annotations, Annotator, annotator
+from autoannotate import Annotations, Annotator, annotator, opinions
 from autoannotate.annotations import FILES, LABELS, SUSPECTS
 from autoannotate.encoder import Encoder
 from autoannotate.errors import InputError
@@ -59,7 +59,7 @@ def run(
 def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None:
     out, process = run
     assert process.returncode == 0, process.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)
+    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, opinions.FILE))
     labels, suspects = pd.read_csv(out / "labels.csv"), pd.read_csv(out / "suspects.csv")
     assert tuple(labels.columns) == LABELS
     assert tuple(suspects.columns) == SUSPECTS

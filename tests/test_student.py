@@ -85,8 +85,10 @@ def test_a_student_sees_what_the_labels_it_was_taught_got_wrong(taught: Any) -> 
 def test_what_it_learned_and_what_it_did_not_are_kept_apart(taught: Any) -> None:
     truth, noisy, _suspects, _probe, result = taught
     wrong = noisy != truth
-    assert (result.seen.argmax(1) == noisy)[wrong].mean() >= (result.probabilities.argmax(1) == noisy)[wrong].mean()
-    np.testing.assert_allclose(result.seen.sum(1), 1)
+    assert (result.twins.second.argmax(1) == noisy)[wrong].mean() >= (result.probabilities.argmax(1) == noisy)[
+        wrong
+    ].mean()
+    np.testing.assert_allclose(result.twins.second.sum(1), 1)
 
 
 def test_a_student_that_learnt_nothing_is_not_believed() -> None:

@@ -31,6 +31,9 @@ from autoannotate.strategies import DEFAULT as OUR_STRATEGY
 from autoannotate.strategies import STRATEGIES
 
 if TYPE_CHECKING:
+    from PIL import Image
+
+    from autoannotate.belief import Belief, Opinion
     from autoannotate.correction import Corrected
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
 BASELINE = "random"
 HEADLINE = ("reviewed_to_99", "area", "label_area")
 LOWER = frozenset({"reviewed_to_99", "reviewed_to_99_labels"})
-OPTIONS = frozenset({"count", "noise", "test", "pixels", "model", "fast", "error"})
+OPTIONS = frozenset({"count", "noise", "test", "pixels", "model", "student", "fast", "error"})
 CURVE = Curve("reviewed", "accuracy", "share of the set reviewed", "labels that are right")
 LEAST = 20  # images of a class: enough for both sides of the split
 CLINICIAN, ORDER = 41, 42  # salts
@@ -70,6 +73,7 @@ class Setup:
     class_names: list[str]
     names: list[str]
     order: NDArray[np.int64]
+    images: Callable[[int], Image.Image]
     seed: int
 
     def downstream(self, labels: NDArray[np.int64]) -> float:
@@ -111,7 +115,10 @@ def check(data: LabelledSet, options: Options) -> None:
 def run_once(study: Study, seed: int, method: str) -> Outcome:
     """One ranking's curve on one set."""
     setup = study.once("setup", seed, lambda: make_setup(study, seed))
-    update = Kept(setup, method) if method in RAW else Updated(setup, method)
+    if method in RAW:
+        update: Kept | Updated = Kept(setup, method)
+    else:
+        update = Updated(setup, method, study.once("student", seed, lambda: taught(study, setup)))
     answers = np.full(len(setup.truth), -1)
     points: list[dict[str, float]] = []
     settled = right = 0
@@ -156,8 +163,27 @@ def make_setup(study: Study, seed: int) -> Setup:
         class_names=list(data.class_names),
         names=[ref.path for ref, here in zip(data.refs, mine, strict=True) if here],
         order=study.rng(seed, ORDER).permutation(len(truth)),
+        images=study.images(rows[mine]),
         seed=seed,
     )
+
+
+def smoothed(setup: Setup) -> NDArray[np.float64]:
+    """The given labels as probabilities, (N, K)."""
+    classes = len(setup.class_names)
+    return (1 - SMOOTHING) * np.eye(classes)[setup.given] + SMOOTHING / classes
+
+
+def taught(study: Study, setup: Setup) -> Opinion | None:
+    """What the student of the run that comes before the first answer says; None where none could be trained."""
+    from autoannotate.correction import correct
+
+    start = smoothed(setup)
+    student = correct(
+        setup.features, start, start, setup.class_names, images=setup.images, student=study.options.student,
+        encoder=study.annotator.encoder, image_names=setup.names, seed=setup.seed, fast=study.options.fast,
+    ).student  # fmt: skip
+    return None if student.held_out_accuracy is None else student.opinion
 
 
 def downstream(
@@ -245,16 +271,17 @@ class Updated:
 
     As in an update, labels learn from the answers (`generalise.py`); before there are enough, they are corrected. The
     correction that comes after learning in an update is left out, since without a student it changed no label there. What
-    takes seconds, opinions and settings, is found again whenever the answers have doubled. The student takes no part.
+    takes seconds, opinions and settings, is found again whenever the answers have doubled. The student is the one that was
+    taught before the first answer; that an update teaches another, shortly, is left out.
     """
 
-    def __init__(self, setup: Setup, method: str) -> None:
+    def __init__(self, setup: Setup, method: str, student: Opinion | None) -> None:
         from autoannotate.generalise import basis
         from autoannotate.neighbours import compact, nearest
         from autoannotate.strategies import NEAR
         from autoannotate.student import near_duplicate_groups
 
-        self.setup = setup
+        self.setup, self.student = setup, student
         self.kind, _, self.name = method.partition("-")
         self.basis = basis(setup.features, setup.seed)
         self.near = compact(setup.features)
@@ -262,7 +289,7 @@ class Updated:
         self.groups = near_duplicate_groups(setup.features)
         self.corrected: Corrected | None = None
         self.asked: Asked | None = None
-        self.believed: NDArray[np.float64] | None = None
+        self.believed: Belief | None = None
         self.settings: Settings | None = None
         self.since = 0
 
@@ -272,6 +299,7 @@ class Updated:
         setup, classes = self.setup, len(self.setup.class_names)
         known = spread_answers(answers, self.groups) if self.kind == "ours" else answers
         asked = int((answers >= 0).sum())
+        said = () if self.student is None else (self.student,)
         anew = self.corrected is None or asked >= 2 * self.since
         if anew:
             self.since, self.settings = max(asked, 1), None
@@ -279,8 +307,8 @@ class Updated:
                 self.corrected = self.correct(known)
             else:
                 self.asked = self.ask(known)
-                self.believed = self.asked.belief().clean
-        opinions = () if self.asked is None else self.asked.opinions
+                self.believed = self.asked.belief(*said)
+        opinions = () if self.asked is None else [*self.asked.opinions, *(each.probabilities for each in said)]
         learned = generalise(
             self.basis, setup.given, known, classes, opinions=opinions, believed=self.believed, settings=self.settings
         )
@@ -312,11 +340,11 @@ class Updated:
     def correct(self, known: NDArray[np.int64]) -> Corrected:
         from autoannotate.correction import correct
 
-        setup, classes = self.setup, len(self.setup.class_names)
-        smooth = (1 - SMOOTHING) * np.eye(classes)[setup.given] + SMOOTHING / classes
+        setup, start = self.setup, smoothed(self.setup)
         return correct(
-            setup.features, smooth, smooth, setup.class_names, answers=known, image_names=setup.names, seed=setup.seed
-        )
+            setup.features, start, start, setup.class_names, answers=known, image_names=setup.names,
+            earlier=self.student, seed=setup.seed,
+        )  # fmt: skip
 
     def ranked(
         self, labels: NDArray[np.int64], posterior: NDArray[np.float64], known: NDArray[np.int64]
