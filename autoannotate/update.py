@@ -90,12 +90,11 @@ def update(
         )  # fmt: skip
     with clock("queue"):
         settled = (answered.truth >= 0) | answered.left_out
-        if start.from_answers:  # cleanlab cannot see errors that a model made itself; what it was wrong about aside can
+        if start.taught:  # no model sees the errors that it made itself; how sure it is tells more
             expected = float(np.where(settled, 0.0, 1.0 - corrected.confidence).mean())
-            # nor are these labels CLIP's any more
             corrected = replace(
                 corrected,
-                by_student=np.ones(len(refs), dtype=bool),
+                by_student=corrected.by_student | start.moved,  # not CLIP's any more
                 queue=replace(corrected.queue, error_rate=expected),
             )
         queue = choose(
