@@ -53,8 +53,8 @@ class Annotations:
     higher score is more doubtful. `suspects` is the queue, worst first, with the columns `SUSPECTS`.
     `unreadable` has a row for each file that looked like an image and could not be read. `run` holds all that
     is needed to repeat the run. `images` says where the pictures are; it is not saved, and is found again
-    from the arguments of the run when it is needed. `folder` is where the run was loaded from or saved last. `student` is
-    what the student said of each image, see `opinions.py`.
+    from the arguments of the run when it is needed. `folder` is where the run was loaded from or saved last.
+    `student` is what the student said of each image, see `opinions.py`.
 
     >>> annotations = Annotations.load("autoannotate-run")                            # doctest: +SKIP
     >>> annotations.table.query("suspect == 1 and source == 'student'")               # doctest: +SKIP
@@ -221,9 +221,9 @@ class Annotations:
 def ensure_writable(folder: Path, overwrite: bool = False) -> None:
     """Make sure, before any work starts, that a run can be saved in the folder; nothing is left behind.
 
-    Only an empty or new folder takes a run; with `overwrite` also one that holds an earlier run, of which the
-    files are replaced and all else stays. A folder with answers by clinicians is never written
-    over. Raises `OutputError` with the ways out.
+    Only an empty or new folder takes a run; with `overwrite` also one that holds an earlier run, of which the files
+    are replaced and all else stays. A folder with answers by clinicians is never written over. Raises `OutputError` with
+    the ways out.
     """
     with tables.plain_errors(folder):
         if folder.exists() and not folder.is_dir():

@@ -86,8 +86,8 @@ def generalise(
     none. opinions: (N, K) each, of models that did not see the label or answer of the image they judge, heard beside the
     regression's. believed: what goes for the others until answers say otherwise: without it, eight answers about the hardest
     images may undo what was corrected before; nor are labels trusted more than it trusts them, since what the hardest images
-    teach of the opinions is doubt. settings: of an earlier call with fewer answers, where
-    choosing them anew would take too long.
+    teach of the opinions is doubt. settings: of an earlier call with fewer answers, where choosing them anew would take too
+    long.
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)

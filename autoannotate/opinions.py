@@ -67,7 +67,8 @@ def about(content: bytes, folder: Path, refs: Sequence[ImageRef], classes: int) 
     known = stamps(folder, 0, {ref.path: ref for ref in refs})
     said = np.full((PARTS, len(refs), classes), 1.0 / classes)
     for i, ref in enumerate(refs):
-        if ref.path in row and known.get(ref.path, stamp(ref)) == stamp(ref):
+        now = stamp(ref).ljust(8, "0")
+        if ref.path in row and known.get(ref.path, now) == now:
             said[:, i] = parts[:, row[ref.path]]
     said /= said.sum(axis=2, keepdims=True)
     return Opinion(said[0], Twins(said[1], said[2], first_only=True))

@@ -91,7 +91,7 @@ def print_round(folder: Path, one: Round, console: Console | None = None) -> Non
 def what(one: Round, answers: Mapping[int, Answer]) -> str:
     """What made the round, in a few words."""
     if one.what == "label":
-        return "labelled by the machine"
+        return "the first labels"
     if one.what == "restore":
         return f"round {one.restored} restored"
     by = Counter(answers[i].reader for i in one.learnt or one.new if i in answers)
