@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from autoannotate.reliability import kappa
 
 SURE = 0.5  # a label changes when another class is at least this probable, and …
-LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images …
-HALF = 0.5  # … or the labels be wrong at least this often for each time that the opinions are, …
+LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images, …
+HALF, WARY = (
+    0.5,
+    0.6,
+)  # … or the labels be wrong at least this often for each time that they are, and it that probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
 AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they miss
@@ -130,7 +133,6 @@ def believe(
     clusters: Clusters | None = None,
     correctors: Correctors | None = None,
     blind: float = 0.0,
-    agreement: float = 0.0,
 ) -> Belief:
     """Weigh opinions, (N, K) each, of images whose labels, (N,), they did not see.
 
@@ -143,9 +145,8 @@ def believe(
       learned is no quarrel and the noise that neither learned is none. Labels that contradict them more often than they
       contradict each other are wrong: d = e + r (1 − e K/(K−1)). Of several twins, the pair that sees least decides whether
       there is noise, and if there is, the pair that would have given the labels most often may say that there is more,
-      as it may under blind noise: where classes are hard, learners share errors and quarrel too little. `blind` and
-      `agreement` are of the opinions that were heard first (`heard_alone`): one that joins does not undo the noise that was
-      seen, and may only say that there is more where it would have given the labels as often as those.
+      if the opinions then err at most half as often as the labels: where classes are hard, learners share errors and quarrel
+      too little. So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
       Two correctors of different kinds that agree with each other more than with the labels say the same, and where
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
       believed, and the opinions that it rests on are heard.
@@ -168,12 +169,14 @@ def believe(
         rate, heard = max((rate, heard), (by_clusters, follow), key=lambda each: each[0])
     if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
         rate, (heard, _, _) = agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)
-    if by_twins and max(blind, least) >= LEAST and by_twins[-1][0] >= agreement:
-        rate = max(rate, by_twins[-1][1])
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
+    if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
+        bolder = weighed(heard, labels, more)
+        if bolder[3] <= HALF * more:
+            rate, (clean, noise, posterior, opinion_error) = more, bolder
     ahead = rate >= opinion_error + LEAD
     behind = rate >= max(LEAST, HALF * opinion_error)
-    sure = SURE if ahead or behind or blind else 2.0
+    sure = SURE if ahead or blind else WARY if behind else 2.0
     known = np.bincount(labels, minlength=k) >= FEW
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
@@ -236,19 +239,12 @@ def _unmixed(against: float, rate: float, k: int) -> float:
     return (against - rate) / max(1.0 - rate * k / (k - 1), 0.05)
 
 
-def heard_alone(
-    opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating], labels: NDArray[np.int64]
-) -> tuple[float, float]:
-    """What opinions, (N, K) each, say of N labels before others join: blind and agreement.
-
-    blind: the share that noise which does not depend on the image has surely made wrong. agreement: how often they would have
-    given the label.
-    """
+def blind_noise(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The share of labels, (N,), that noise which does not depend on the image has surely made wrong, by opinions (N, K)."""
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
-        return 0.0, 0.0
+        return 0.0
     logs = _logs(opinions)
-    predicted, _, without = _pool(logs, labels, blind=False)
-    return _blind(logs, labels, without), float((predicted.argmax(axis=1) == labels).mean())
+    return _blind(logs, labels, _pool(logs, labels, blind=False)[2])
 
 
 def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> float:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import Belief, Clusters, Correctors, Opinion, Twins, believe, heard_alone
+from autoannotate.belief import Belief, Clusters, Correctors, Opinion, Twins, believe, blind_noise
 from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
 from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
@@ -131,9 +131,9 @@ class Asked:
         clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
         spread = self.opinions[graph].argmax(axis=1)
         correctors = Correctors(tuple(range(graph - 1, len(opinions))), self.self_trained, spread)
-        alone = heard_alone(self.opinions, self.labels) if more else ()
+        blind = blind_noise(self.opinions, self.labels) if more else 0.0
         twins = [self.twins, *(each.twins for each in more)]
-        return believe(opinions, self.labels, twins, clusters, correctors, *alone)
+        return believe(opinions, self.labels, twins, clusters, correctors, blind)
 
 
 def ask(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe, heard_alone
+from autoannotate.belief import Belief, Clusters, Correctors, Twins, believe, blind_noise
 from autoannotate.neighbours import compact, nearest
 from autoannotate.suspects import ask
 
@@ -72,20 +72,6 @@ def test_of_two_pairs_of_twins_the_better_judges_say_how_much_is_wrong() -> None
     assert abs(both.error_rate - wrong.mean()) <= abs(poor_alone.error_rate - wrong.mean())
 
 
-def test_those_who_would_have_given_fewer_labels_than_was_heard_before_do_not_say_that_more_are_wrong() -> None:
-    wrong = np.random.default_rng(0).random(N) < 0.2
-    labels = np.where(wrong, (TRUTH + 1) % K, TRUTH)
-    said, twins = opinions(TRUTH, 2.5)
-    alike = twins.first.copy()  # two that err alike, so that they quarrel too little
-    alike[N // 2 :] = opinions(TRUTH, 2.4, seed=3)[1].first[N // 2 :]
-    pairs = [twins, Twins(alike, alike)]
-    _, agreement = heard_alone(said, labels)
-    better = max(pair.agreement(labels) for pair in pairs)
-    assert believe(said, labels, pairs, agreement=better).error_rate > believe(said, labels, [twins]).error_rate + 0.05
-    assert agreement > better
-    assert believe(said, labels, pairs, agreement=agreement).error_rate == believe(said, labels, [twins]).error_rate
-
-
 def test_no_label_changes_where_one_pair_of_twins_sees_nothing_wrong() -> None:
     said, twins = opinions(TRUTH, 2.5)
     # two that err alike, and less often than the twins: they would call each of their errors a wrong label
@@ -100,9 +86,9 @@ def test_blind_noise_that_was_seen_stands_when_an_opinion_joins() -> None:
     said, twins = opinions(TRUTH, 2.0)
     lost = Twins(*(np.eye(K)[np.random.default_rng(seed).integers(K, size=N)] for seed in (1, 2)))
     alike = [0.1 + 0.6 * np.eye(K)[said[0].argmax(1)]]  # as sure of all: what cannot tell noise from overlap
-    seen, _ = heard_alone(said, labels)
+    seen = blind_noise(said, labels)
     assert abs(seen - 0.3) < 0.05
-    assert heard_alone(alike, labels)[0] == 0.0
+    assert blind_noise(alike, labels) == 0.0
     assert not believe(alike, labels, [twins, lost]).may_change
     assert (believe(alike, labels, [twins, lost], blind=seen).better(labels) == TRUTH).mean() > 0.8
 
