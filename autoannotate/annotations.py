@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from autoannotate import opinions, tables
+from autoannotate import tables
 from autoannotate.errors import InputError, OutputError, UnreadableImageError, UsageError
 from autoannotate.progress import Track, silent
 
@@ -133,6 +133,8 @@ class Annotations:
 
         Raises `OutputError` as `ensure_writable` does, and where the disk is full.
         """
+        from autoannotate import opinions
+
         folder = Path(folder)
         ensure_writable(folder, overwrite)
         contents = self.contents()
@@ -160,6 +162,8 @@ class Annotations:
     @classmethod
     def load(cls, folder: str | Path) -> Annotations:
         """Read what `save` wrote. Raises `InputError` where the folder holds no whole run."""
+        from autoannotate import opinions
+
         folder = Path(folder)
         try:
             run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
