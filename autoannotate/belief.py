@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,8 @@ from autoannotate.reliability import kappa
 
 SURE = 0.5  # a label changes when another class is at least this probable, and …
 LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images, …
-HALF, WARY = (
-    0.5,
-    0.6,
-)  # … or the labels be wrong at least this often for each time that they are, and it that probable, …
+HALF = 0.5  # … or the labels be wrong at least this often for each time that they are …
+WARY = 0.6  # … and the other class at least this probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
 AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they miss
@@ -172,7 +171,7 @@ def believe(
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
         bolder = weighed(heard, labels, more)
-        if bolder[3] <= HALF * more:
+        if bolder.opinion_error <= HALF * more:
             rate, (clean, noise, posterior, opinion_error) = more, bolder
     ahead = rate >= opinion_error + LEAD
     behind = rate >= max(LEAST, HALF * opinion_error)
@@ -181,10 +180,19 @@ def believe(
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
 
+class Weighed(NamedTuple):
+    """The fields of the same names of `Belief`."""
+
+    clean: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    posterior: NDArray[np.float64]
+    opinion_error: float
+
+
 def weighed(
     predicted: NDArray[np.float64], labels: NDArray[np.int64], rate: float, answers: NDArray[np.integer] | None = None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], float]:
-    """Opinions as sure as they are right, and labels heard beside them: clean, noise, posterior, opinion_error of `Belief`.
+) -> Weighed:
+    """Opinions as sure as they are right, and labels heard beside them.
 
     predicted: (N, K), of labels that they did not see. labels: (N,), of which the share `rate` is wrong. answers: (N,) class
     numbers, -1 where there is none: of the true classes; the noise is learned from them too.
@@ -197,7 +205,7 @@ def weighed(
     clean = _as_sure_as(predicted, 1.0 - opinion_error)
     known = np.where(others[:, None], clean, np.eye(k)[truth])
     noise = _noise(known, labels, rate)
-    return clean, noise, _posterior(clean, noise, labels), opinion_error
+    return Weighed(clean, noise, _posterior(clean, noise, labels), opinion_error)
 
 
 def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:

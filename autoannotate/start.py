@@ -25,13 +25,12 @@ NAMED = (
 
 @dataclass(frozen=True)
 class Start:
-    """What the labels start from: probabilities (N, K), and what zero-shot is worth by now. taught: whether answers had a part
-    in them; then they tell how sure the labels are. moved: (N,) bool, labels that are others for it."""
+    """What the labels start from: probabilities (N, K), and what zero-shot is worth by now. moved: (N,) bool, labels that
+    answers made others; None where answers had no part in the probabilities."""
 
     probabilities: np.ndarray
     clip: ZeroShot
-    taught: bool
-    moved: np.ndarray
+    moved: np.ndarray | None = None
 
 
 def start_from(
@@ -46,31 +45,29 @@ def start_from(
     features: (N, F). truth: (N,) class numbers, -1 where nobody answered. earlier: what the run's student said.
     """
     seed, classes, told = annotator.seed, len(annotator.classes), clip.reliability
-    none = np.zeros(len(truth), dtype=bool)
     if told.meaningful:
         refined = refine(features, clip.probabilities, trust=told.trust, prior=annotator.prior)
         if (truth >= 0).sum() < FEWEST:
-            return Start(refined, clip, False, none)
+            return Start(refined, clip)
         labels = refined.argmax(axis=1)
         heard = np.where(truth >= 0, truth, labels)
         asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
         said = () if earlier is None else (earlier,)
-        opinions = [*asked.opinions, *(each.probabilities for each in said)]
         learned = generalise(
-            basis(features, seed), labels, truth, classes, opinions=opinions, believed=asked.belief(*said)
+            basis(features, seed), labels, truth, classes, opinions=asked.beside(*said), believed=asked.belief(*said)
         )
         if learned is None:
-            return Start(refined, clip, False, none)
-        return Start(learned.posterior, clip, True, learned.posterior.argmax(axis=1) != labels)
+            return Start(refined, clip)
+        return Start(learned.posterior, clip, learned.posterior.argmax(axis=1) != labels)
     if not fewshot.enough(truth, classes):
         refined = refine(features, clip.probabilities, trust=0.0, prior=annotator.prior)
         moved = float((refined.argmax(axis=1) != clip.probabilities.argmax(axis=1)).mean())
         if moved and annotator.prior is None:
             told = replace(told, verdict=f"{told.verdict} {NAMED.format(moved=moved)}")
-        return Start(refined, replace(clip, reliability=told), False, none)
+        return Start(refined, replace(clip, reliability=told))
     few = fewshot.learn(features, clip.probabilities, truth, seed=seed)
     if not few.told:
-        return Start(few.probabilities, clip, False, none)
+        return Start(few.probabilities, clip)
     reliability = replace(
         clip.reliability,
         trust=round(max(0.0, min(1.0, few.kappa)), 4),
@@ -79,4 +76,4 @@ def start_from(
         advice="With answers kept aside, the labels learned from the others agreed beyond chance by "
         f"{few.kappa:.2f} (Cohen's kappa). More answers make them better.",
     )
-    return Start(few.probabilities, replace(clip, reliability=reliability), True, ~none)
+    return Start(few.probabilities, replace(clip, reliability=reliability), np.ones(len(truth), dtype=bool))

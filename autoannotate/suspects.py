@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,14 +125,23 @@ class Asked:
     twins: Twins
     error: float | None
 
+    @cached_property
+    def blind(self) -> float:
+        """Blind noise as these opinions see it alone."""
+        return blind_noise(self.opinions, self.labels)
+
+    def beside(self, *more: Opinion) -> list[NDArray[np.float64]]:
+        """The opinions, (N, K) each, and more of them."""
+        return [*self.opinions, *(each.probabilities for each in more)]
+
     def belief(self, *more: Opinion) -> Belief:
         """What is believed of the images, more opinions heard."""
-        opinions = [*self.opinions, *(each.probabilities for each in more)]
+        opinions = self.beside(*more)
         graph = len(self.opinions) - 1
         clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
         spread = self.opinions[graph].argmax(axis=1)
         correctors = Correctors(tuple(range(graph - 1, len(opinions))), self.self_trained, spread)
-        blind = blind_noise(self.opinions, self.labels) if more else 0.0
+        blind = self.blind if more else 0.0
         twins = [self.twins, *(each.twins for each in more)]
         return believe(opinions, self.labels, twins, clusters, correctors, blind)
 

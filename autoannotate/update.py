@@ -90,7 +90,7 @@ def update(
         )  # fmt: skip
     with clock("queue"):
         settled = (answered.truth >= 0) | answered.left_out
-        if start.taught:  # no model sees the errors that it made itself; how sure it is tells more
+        if start.moved is not None:  # no model sees the errors that it made itself; how sure it is tells more
             expected = float(np.where(settled, 0.0, 1.0 - corrected.confidence).mean())
             corrected = replace(
                 corrected,

@@ -23,7 +23,7 @@ from autoannotate.errors import UsageError
 from autoannotate.evaluation.datasets import stratified_split
 from autoannotate.evaluation.noise import read_noise
 from autoannotate.evaluation.protocols import Curve
-from autoannotate.evaluation.protocols.noise import GIVEN, SMOOTHING
+from autoannotate.evaluation.protocols.noise import GIVEN, smoothed
 from autoannotate.evaluation.protocols.noise import check as check_noise
 from autoannotate.evaluation.study import SPLIT, Outcome
 from autoannotate.probe import standardised
@@ -168,17 +168,11 @@ def make_setup(study: Study, seed: int) -> Setup:
     )
 
 
-def smoothed(setup: Setup) -> NDArray[np.float64]:
-    """The given labels as probabilities, (N, K)."""
-    classes = len(setup.class_names)
-    return (1 - SMOOTHING) * np.eye(classes)[setup.given] + SMOOTHING / classes
-
-
 def taught(study: Study, setup: Setup) -> Opinion | None:
     """What the student of the run that comes before the first answer says; None where none could be trained."""
     from autoannotate.correction import correct
 
-    start = smoothed(setup)
+    start = smoothed(setup.given, len(setup.class_names))
     student = correct(
         setup.features, start, start, setup.class_names, images=setup.images, student=study.options.student,
         encoder=study.annotator.encoder, image_names=setup.names, seed=setup.seed, fast=study.options.fast,
@@ -308,7 +302,7 @@ class Updated:
             else:
                 self.asked = self.ask(known)
                 self.believed = self.asked.belief(*said)
-        opinions = () if self.asked is None else [*self.asked.opinions, *(each.probabilities for each in said)]
+        opinions = () if self.asked is None else self.asked.beside(*said)
         learned = generalise(
             self.basis, setup.given, known, classes, opinions=opinions, believed=self.believed, settings=self.settings
         )
@@ -340,7 +334,8 @@ class Updated:
     def correct(self, known: NDArray[np.int64]) -> Corrected:
         from autoannotate.correction import correct
 
-        setup, start = self.setup, smoothed(self.setup)
+        setup = self.setup
+        start = smoothed(setup.given, len(setup.class_names))
         return correct(
             setup.features, start, start, setup.class_names, answers=known, image_names=setup.names,
             earlier=self.student, seed=setup.seed,

@@ -57,6 +57,11 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
     return Outcome(found | metrics.of_doubt(problem.given != truth, solution.doubt), note=solution.note)
 
 
+def smoothed(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Labels, (N,), as probabilities, (N, K)."""
+    return (1 - SMOOTHING) * np.eye(classes)[labels] + SMOOTHING / classes
+
+
 def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
     """A sample with noisy labels, and its truth, (N,)."""
     rows = study.sample(seed)
@@ -66,11 +71,10 @@ def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
         given = study.data.given[rows]
     else:
         given = read_noise(study.options.noise).inject(truth, features, seed)
-    classes = len(study.data.class_names)
     problem = Problem(
         features=features,
         embeddings=study.embeddings[rows],
-        probabilities=(1 - SMOOTHING) * np.eye(classes)[given] + SMOOTHING / classes,
+        probabilities=smoothed(given, len(study.data.class_names)),
         given=given,
         class_names=study.data.class_names,
         texts=None,
