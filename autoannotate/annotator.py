@@ -310,7 +310,7 @@ class Annotator:
 
         for _ in range(0, len(todo), ENCODED_AT_ONCE):
             first = len(seen)
-            encodings = self.encoder.encode_images(pictures())
+            encodings = self.encoder.encode_images(pictures(), closer=True)
             cache.put([keys[ref] for ref in seen[first:]], encodings.embeddings, encodings.features)
         next(waiting, None)  # past the last image, so that the progress bar ends
         refs = [ref for ref in found if ref not in unreadable]

@@ -15,6 +15,7 @@ import numpy as np
 
 from autoannotate.errors import OutputError
 
+FORM = 2  # of the features; rows of another form are never read
 READ_AT_ONCE = 500  # SQLite takes at most 999 parameters a query
 
 
@@ -81,7 +82,7 @@ class EncodingCache:
         self._rows.close()
 
     def _key(self, key: str) -> str:
-        return f"{self.encoder}:{key}"
+        return f"{self.encoder}:{FORM}:{key}"
 
     def _parts(self, keys: Sequence[str]) -> Iterable[Sequence[str]]:
         return (keys[start : start + READ_AT_ONCE] for start in range(0, len(keys), READ_AT_ONCE))
@@ -91,4 +92,4 @@ class EncodingCache:
         rows = self._rows.execute(
             f"SELECT {columns} FROM encodings WHERE key IN ({marks})", [self._key(key) for key in keys]
         )
-        return [(key.removeprefix(f"{self.encoder}:"), embedding, features) for key, embedding, features in rows]
+        return [(key.removeprefix(self._key("")), embedding, features) for key, embedding, features in rows]

@@ -192,8 +192,8 @@ def test_the_borders_of_an_oblong_image_are_seen_where_the_checkpoint_squashes(
 @pytest.mark.parametrize(
     ("trunk", "options", "blocks"),
     [
-        ("tf_efficientnet_lite0", {}, [16, 24, 40, 112, 320, 1280]),
-        ("resnet10t", {}, [64, 64, 128, 256, 512, 512]),
+        ("tf_efficientnet_lite0", {}, 2 * [16, 24, 40, 112, 320] + [1280]),
+        ("resnet10t", {}, 2 * [64, 64, 128, 256, 512] + [512]),
         ("vit_tiny_patch16_224", {"timm_pool": "", "image_size": 224}, [192, 192]),
     ],
 )
@@ -210,7 +210,44 @@ def test_features_join_equal_blocks_of_each_stage(
 def test_open_clips_own_resnet_gives_its_stages(tmp_path: Path) -> None:
     vision = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
     encoder = load_encoder(str(open_clip_folder(tmp_path / "resnet", vision)))
-    assert encoder.encode_images(pictures(2)).features.shape == (2, 16 + 64 + 128 + 256 + 512)
+    assert encoder.encode_images(pictures(2)).features.shape == (2, 2 * (16 + 64 + 128 + 256 + 512))
+
+
+def test_a_closer_look_tells_more_of_the_same_images_and_leaves_their_embeddings(efficientnet: Path) -> None:
+    encoder = load_encoder(str(efficientnet))
+    images = pictures(5)
+    once, closer = encoder.encode_images(images), encoder.encode_images(images, closer=True)
+    stages, last = [16, 24, 40, 112, 320], 1280
+    np.testing.assert_allclose(closer.embeddings, once.embeddings, atol=1e-5)
+    assert closer.features.shape == (5, 3 * sum(stages) + last)
+    assert encoder.encode_images([], closer=True).features.shape == (0, 3 * sum(stages) + last)
+    assert_unit_rows(closer.features)
+
+    first_look = closer.features[:, : sum(stages)] * (3 * len(stages) + 1) ** 0.5
+    np.testing.assert_allclose(first_look, once.features[:, : sum(stages)] * (2 * len(stages) + 1) ** 0.5, atol=1e-5)
+    apart = encoder.encode_images(images, batch_size=2, closer=True)
+    np.testing.assert_allclose(apart.features, closer.features, atol=1e-5)
+
+
+def test_what_only_a_closer_look_can_see_is_in_its_features(efficientnet: Path) -> None:
+    encoder = load_encoder(str(efficientnet))
+    rng = np.random.default_rng(0)
+    fine = np.kron(rng.integers(0, 2, (112, 112)), [[0, 255], [255, 0]]).astype(np.uint8)  # a pixel wide
+    coarse = np.asarray(Image.fromarray(fine).resize((encoder.image_size,) * 2).resize((224, 224)))
+    images = [Image.fromarray(fine), Image.fromarray(coarse)]
+
+    def likeness(closer: bool) -> float:
+        one, other = encoder.encode_images(images, closer=closer).features
+        return float(one @ other)
+
+    assert likeness(closer=True) < likeness(closer=False)
+
+
+def test_a_tower_of_one_size_only_is_not_asked_to_look_closer(vit: Path) -> None:
+    encoder = load_encoder(str(vit))
+    assert not encoder.looks_closer
+    once, closer = encoder.encode_images(pictures(3)), encoder.encode_images(pictures(3), closer=True)
+    np.testing.assert_allclose(closer.features, once.features, atol=1e-6)
 
 
 def test_a_tower_that_shows_no_stages_gives_its_embedding_as_features(vit: Path) -> None:
