@@ -37,7 +37,7 @@ CONFIDENT, ROUNDS = 0.6, 4
 TWIN_SHRINK, TAUGHT = 0.2, 2
 # classes are clusters where spreading labels cuts the graph more cleanly by at least this share, at most that share of a
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
-CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.85
+CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
 THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels

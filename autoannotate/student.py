@@ -157,7 +157,7 @@ def train_student(
     next(steps, None)  # lets the bar close
 
     mirrorings = symmetries.mirrorings
-    if FOLDS * len(mirrorings) * count > FORWARD * passes:  # judging should take no longer than training
+    if FOLDS * len(mirrorings) * count > FORWARD * passes / 2:  # judging should take half as long as training at most
         mirrorings = mirrorings[:1]
     did_not_see = np.stack([~np.isin(groups, groups[sample]) for sample in samples], axis=1)
     logits = np.zeros((count, FOLDS, classes), dtype=np.float32)

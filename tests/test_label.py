@@ -113,9 +113,9 @@ def test_the_run_says_how_to_repeat_it_and_the_same_seed_gives_the_same_bytes(
 def test_a_second_run_with_other_classes_encodes_no_image(
     run: Any, scans: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*arguments: object) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
         assert not list(arguments[1]), "an image was encoded again"  # type: ignore[call-overload]
-        return real(*arguments)
+        return real(*arguments, **options)
 
     real = Encoder.encode_images
     monkeypatch.setattr(Encoder, "encode_images", refuse)
