@@ -20,6 +20,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
 from autoannotate import Annotations, Annotator, annotator, opinions
+from autoannotate import cache as encodings
 from autoannotate.annotations import FILES, LABELS, SUSPECTS
 from autoannotate.encoder import Encoder
 from autoannotate.errors import InputError
@@ -121,6 +122,15 @@ def test_a_second_run_with_other_classes_encodes_no_image(
     monkeypatch.setattr(Encoder, "encode_images", refuse)
     annotations = Annotator(["CT scan", "everyday photograph"], cache=cache, student="none").label(scans)
     assert set(annotations.table["label"]) <= {"CT scan", "everyday photograph"}
+
+
+def test_features_of_an_older_form_are_never_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = encodings.EncodingCache(tmp_path, "weights")
+    kept.put(["scan"], np.ones((1, 4)), np.ones((1, 8)))
+    assert kept.known(["scan"]) == {"scan"}
+    assert kept.get(["scan"])[1].shape == (1, 8)
+    monkeypatch.setattr(encodings, "FORM", encodings.FORM + 1)
+    assert encodings.EncodingCache(tmp_path, "weights").known(["scan"]) == set()
 
 
 def test_a_stopped_run_goes_on_where_it_was(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
