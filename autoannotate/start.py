@@ -16,6 +16,7 @@ from autoannotate.suspects import ask
 if TYPE_CHECKING:
     from autoannotate.annotator import Annotator, ZeroShot
     from autoannotate.belief import Opinion
+    from autoannotate.neighbours import Neighbours
 
 # said of guesses whose labels follow the images' own clusters
 NAMED = (
@@ -39,10 +40,12 @@ def start_from(
     features: np.ndarray,
     truth: np.ndarray,
     earlier: Opinion | None = None,
+    neighbours: Neighbours | None = None,
 ) -> Start:
     """Refined zero-shot with what the answers say of it; or labels learned from the answers, where zero-shot guesses.
 
     features: (N, F). truth: (N,) class numbers, -1 where nobody answered. earlier: what the run's student said.
+    neighbours: of the images, if they are known already.
     """
     seed, classes, told = annotator.seed, len(annotator.classes), clip.reliability
     if told.meaningful:
@@ -51,7 +54,8 @@ def start_from(
             return Start(refined, clip)
         labels = refined.argmax(axis=1)
         heard = np.where(truth >= 0, truth, labels)
-        asked = ask(features, heard, clip.probabilities, nearest(compact(features)), seed=seed)
+        near = nearest(compact(features)) if neighbours is None else neighbours
+        asked = ask(features, heard, clip.probabilities, near, seed=seed)
         said = () if earlier is None else (earlier,)
         learned = generalise(
             basis(features, seed), labels, truth, classes, opinions=asked.beside(*said), believed=asked.belief(*said)

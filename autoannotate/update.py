@@ -48,6 +48,7 @@ def update(
     """
     from autoannotate.annotator import Clock
     from autoannotate.correction import correct
+    from autoannotate.neighbours import compact, nearest
     from autoannotate.queue import choose
     from autoannotate.start import start_from
     from autoannotate.student import near_duplicate_groups
@@ -74,12 +75,13 @@ def update(
     with clock("consensus"):
         guessed = dict(zip(names, clip.probabilities, strict=True))
         together = consensus(standing, annotator.classes, guessed)
-        groups = near_duplicate_groups(features)
+        near = nearest(compact(features))
+        groups = near_duplicate_groups(features, near)
         answered = about_images(together, names, annotator.classes, groups)
     with clock("pseudo-labels"):
         kept = annotations.student  # of the run; the one that is taught now takes part in this round only
         earlier = None if kept is None else opinions.about(kept, folder, refs, len(annotator.classes))
-        start = start_from(annotator, clip, features, answered.truth, earlier)
+        start = start_from(annotator, clip, features, answered.truth, earlier, near)
         clip, meaningful = start.clip, start.clip.reliability.meaningful
     with clock("correction"):
         corrected = correct(
