@@ -62,6 +62,7 @@ def correct(
     student: str = "embedded",
     passes: int | None = None,
     groups: NDArray[np.integer] | None = None,
+    neighbours: Neighbours | None = None,
     encoder: Any = None,
     image_names: Sequence[str] | None = None,
     meaningful: bool = True,
@@ -77,8 +78,9 @@ def correct(
     zero_shot: (N, K). class_names: K. answers: (N,) class number a clinician gave, -1 where none did. left_out: (N,) bool,
     images of none of the classes: not learned from, not asked about, their label stays. images: gives image i to the
     student; without it there is none. passes: the student's budget, see `train_student`. groups: (N,) images of one
-    patient or lesion share a number. meaningful: False where the labels are guesses that no student should learn.
-    earlier: what a student that was taught before said of the same images, heard beside the one that is taught now.
+    patient or lesion share a number. neighbours: of the images, where they are known already. meaningful: False where the
+    labels are guesses that no student should learn. earlier: what a student that was taught before said of the same images,
+    heard beside the one that is taught now.
     fast: one short student, where time goes before quality.
     """
     count = len(features)
@@ -107,7 +109,7 @@ def correct(
         none = train_student([], features, labels, answered, baseline=given, kind="none")
         return Corrected(labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score)
 
-    near = nearest(compact(features))
+    near = nearest(compact(features)) if neighbours is None else neighbours
     asked = ask(features, labels, clip, near, seed=seed, track=track)
     before = () if earlier is None else (earlier,)
     belief = _borne_out(asked.belief(*before), came, truth)

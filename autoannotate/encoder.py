@@ -10,9 +10,11 @@ Importing this module imports torch and open_clip.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,6 +28,7 @@ from torch.nn import functional
 from autoannotate.errors import ModelError
 from autoannotate.models import sources
 from autoannotate.models.build import build
+from autoannotate.models.fold import fold_batch_norm
 from autoannotate.models.words import first_line
 
 CLOSER = 224  # side of the square, in pixels, of a closer look
@@ -235,19 +238,29 @@ def _tower(network: Any, probe: Tensor) -> tuple[Tower, bool]:
         describe = _convolutional_trunk
     else:
         describe = _stages
-    try:
-        embedding, means, others = describe(visual, probe)
-        fits = torch.allclose(embedding, network.encode_image(probe), rtol=1e-3, atol=1e-4)
-        if fits and all(block.ndim == 2 for block in means + others):
-            return lambda pixels: describe(visual, pixels), describe is _convolutional_trunk
-    except (AttributeError, TypeError, AssertionError, RuntimeError, KeyError, IndexError):
-        pass
+    embedding = network.encode_image(probe)
+    for faster in (True, False):
+        try:
+            tower = _folded(visual, probe) if faster else visual
+            found, means, others = describe(tower, probe)
+            fits = torch.allclose(found, embedding, rtol=1e-3, atol=1e-4)
+            if fits and all(block.ndim == 2 for block in means + others):
+                return partial(describe, tower), describe is _convolutional_trunk
+        except (AttributeError, TypeError, AssertionError, RuntimeError, KeyError, IndexError):
+            continue
 
     def joint_only(pixels: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         embedding = network.encode_image(pixels)
         return embedding, [embedding], []
 
     return joint_only, False
+
+
+def _folded(visual: nn.Module, probe: Tensor) -> nn.Module:
+    """A copy of an image tower without the batch norms that it can do without: the same outputs in two thirds of the time."""
+    if not any(isinstance(module, nn.BatchNorm2d) for module in visual.modules()):
+        return visual
+    return fold_batch_norm(copy.deepcopy(visual), probe)
 
 
 def _convolutional_trunk(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:

@@ -163,9 +163,7 @@ def train_student(
     logits = np.zeros((count, FOLDS, classes), dtype=np.float32)
     watched = iter(track(range(count), "student: judging", total=count))
     while chunk := list(islice(watched, 4 * cnn.PREDICT_BATCH)):
-        pixels = pictures[np.array(chunk)]
-        for k, student in enumerate(students):
-            logits[chunk, k] = cnn.predict(student, pixels, where, mirrorings)
+        logits[chunk] = cnn.predict(cnn.jointly(students), pictures[np.array(chunk)], where, mirrorings)
         pictures.drop(chunk)
     counted = _stand_in(np.concatenate(stopped_by), weights > 0, labels)
     return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)

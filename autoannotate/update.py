@@ -87,7 +87,7 @@ def update(
         corrected = correct(
             features, start.probabilities, clip.probabilities, annotator.classes, answers=answered.truth,
             left_out=answered.left_out, images=lambda i: read_image(refs[i]), student=annotator.student, passes=PASSES,
-            encoder=encoder, image_names=names, meaningful=meaningful, earlier=earlier, seed=annotator.seed,
+            neighbours=near, encoder=encoder, image_names=names, meaningful=meaningful, earlier=earlier, seed=annotator.seed,
             device=annotator.device, track=track, fast=True,
         )  # fmt: skip
     with clock("queue"):

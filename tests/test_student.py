@@ -14,6 +14,7 @@ from torch import nn
 
 from autoannotate import cnn
 from autoannotate.errors import UsageError
+from autoannotate.models.fold import fold_batch_norm
 from autoannotate.student import StudentResult, judge, train_student
 
 
@@ -203,7 +204,7 @@ def test_folding_batch_norm_leaves_the_outputs_as_they_were() -> None:
     images = torch.randn(2, 3, 64, 64, generator=generator)
     with torch.no_grad():
         before = net(images)
-        after = cnn.fold_batch_norm(net, images[:1])(images)
+        after = fold_batch_norm(net, images[:1])(images)
     assert not any(isinstance(module, nn.BatchNorm2d) for module in net.modules())
     torch.testing.assert_close(after, before, rtol=1e-3, atol=1e-4)
 
