@@ -309,6 +309,13 @@ def _as_sure_as(probabilities: NDArray[np.float64], accuracy: float) -> NDArray[
     """The power of the probabilities, (N, K), rows summing to one, whose mean certainty is this accuracy."""
     from scipy.special import softmax
 
+    return softmax(sharpness(probabilities, accuracy) * np.log(np.clip(probabilities, 1e-6, 1.0)), axis=1)
+
+
+def sharpness(probabilities: NDArray[np.float64], accuracy: float) -> float:
+    """The exponent of that power, from e⁻³ to e³."""
+    from scipy.special import softmax
+
     logs = np.log(np.clip(probabilities, 1e-6, 1.0))
     low, high = -3.0, 3.0
     for _ in range(30):
@@ -317,7 +324,7 @@ def _as_sure_as(probabilities: NDArray[np.float64], accuracy: float) -> NDArray[
             low = middle
         else:
             high = middle
-    return softmax(np.exp(low) * logs, axis=1)
+    return float(np.exp(low))
 
 
 def _noise(

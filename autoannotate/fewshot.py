@@ -2,7 +2,9 @@
 
 Twenty answers a class say more about fine classes than any sentence. Three classifiers that hold up with so few labels
 (discriminant analysis, a logistic probe, label propagation) and zero-shot are pooled, each for what it proved to be worth
-on answers that it had not seen (stacking, Wolpert 1992).
+on answers that it had not seen (stacking, Wolpert 1992). By the same answers the labels are made no surer than they are right.
+Answers that were asked for because they are hard are guessed less often than others would be: what carries over from them is
+not how often they were, but whether as often as was claimed.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.belief import sharpness
 from autoannotate.neighbours import compact, graph_of, nearest, propagate
 from autoannotate.probe import standardised
 
@@ -23,7 +26,8 @@ TOLD = 0.4  # labels are no longer guesses when agreement beyond chance is surel
 
 @dataclass(frozen=True)
 class FewShot:
-    """probabilities: (N, K), rows sum to one. kappa: agreement beyond chance with answers that were kept aside.
+    """probabilities: (N, K), rows sum to one. kappa: the agreement beyond chance with a clinician that they let expect of the
+    images that nobody answered.
 
     told: with 95 % confidence it is above `TOLD`: the classes can be told by now, and the labels mean something.
     """
@@ -50,7 +54,6 @@ def learn(
     features: (N, F). zero_shot: (N, K). answers: (N,) in 0 … K-1, -1 where there is none; each class has `FEWEST` or more.
     """
     from scipy.special import softmax
-    from sklearn.metrics import cohen_kappa_score
 
     answered = np.flatnonzero(answers >= 0)
     points, graph = standardised(features), graph_of(nearest(compact(features)))
@@ -81,12 +84,18 @@ def learn(
     held_out = np.concatenate([opinions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
     truth = answers[np.concatenate(folds)]
     weights = _weights(held_out, truth)
-    guessed = np.tensordot(weights, held_out, axes=1).argmax(axis=1)
-    kappa = float(cohen_kappa_score(truth, guessed))
-    right = float((guessed == truth).mean())
-    by_chance = (right - kappa) / max(1.0 - kappa, 1e-9)
-    wobble = np.sqrt(max(right * (1 - right), 0.25 / len(truth)) / len(truth)) / max(1.0 - by_chance, 1e-9)
-    probabilities = softmax(np.tensordot(weights, opinions(answered, np.arange(len(points))), axes=1), axis=1)
+    aside = softmax(np.tensordot(weights, held_out, axes=1), axis=1)
+    right, many = int((aside.argmax(axis=1) == truth).sum()), len(truth)
+    everything = np.tensordot(weights, opinions(answered, np.arange(len(points))), axes=1)
+    others = everything[answers < 0] if (answers < 0).any() else everything
+    # Laplace's rule of succession: ten right of ten are no proof that all are
+    power = min(1.0, sharpness(aside, (right + 1) / (many + 2)))
+    power *= min(1.0, sharpness(softmax(power * others, axis=1), (many + 1) / (many + 2)))
+    probabilities, others = softmax(power * everything, axis=1), softmax(power * others, axis=1)
+    sure = float(others.max(axis=1).mean())
+    by_chance = float(((np.bincount(others.argmax(axis=1), minlength=k) / len(others)) ** 2).sum())
+    kappa = (sure - by_chance) / max(1.0 - by_chance, 1e-9)
+    wobble = np.sqrt(max(sure * (1 - sure), 0.25 / many) / many) / max(1.0 - by_chance, 1e-9)
     return FewShot(probabilities, kappa, bool(kappa - 1.645 * wobble > TOLD))
 
 

@@ -170,7 +170,6 @@ def numbers_of(annotations: Annotations) -> dict[str, Any]:
         "answered": int((table["source"] == "clinician").sum()),
         "mean_confidence": round(float(table["confidence"].mean()), 6) if len(table) else None,
         "estimated_error_rate": run.get("estimated_error_rate"),
-        "meaningful": (run.get("reliability") or {}).get("meaningful"),
         "per_class": {name: int((table["label"] == name).sum()) for name in annotations.classes},
     }
 

@@ -237,8 +237,6 @@ def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, An
         rows.append(
             (words, *("unknown" if side.get(name) is None else percent(side[name]) for side in (before, after)))
         )
-    if before.get("meaningful") is False:  # what cleanlab makes of guesses is no estimate
-        rows[2] = (rows[2][0], "unknown", rows[2][2] if after.get("meaningful") else "unknown")
     classes = {**before["per_class"], **after["per_class"]}
     rows += [(f"images of {name}", *(f"{side['per_class'].get(name, 0):,}" for side in (before, after)))
              for name in sorted(classes, key=lambda name: -classes[name])[:MOST_CLASSES]]  # fmt: skip

@@ -77,7 +77,7 @@ def start_from(
         trust=round(max(0.0, min(1.0, few.kappa)), 4),
         meaningful=True,
         verdict=f"CLIP could not tell these classes; the labels were learned from {(truth >= 0).sum()} answers.",
-        advice="With answers kept aside, the labels learned from the others agreed beyond chance by "
+        advice="By the answers that were kept aside, the others should agree with a clinician beyond chance by "
         f"{few.kappa:.2f} (Cohen's kappa). More answers make them better.",
     )
     return Start(few.probabilities, replace(clip, reliability=reliability), np.ones(len(truth), dtype=bool))

@@ -65,10 +65,10 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     if note := (run.get("student") or {}).get("note"):
         rows.append(("the student", str(note)))
     rate, guesses = run.get("estimated_error_rate"), trust(run)["level"] == "poor"
-    if guesses:  # what cleanlab makes of guesses is no estimate
+    if guesses:
         rows.append(("labels estimated wrong", "unknown: they are close to guesses"))
     elif rate is not None:
-        rows.append(("labels estimated wrong", f"{percent(rate)} (cleanlab)"))
+        rows.append(("labels estimated wrong", percent(rate)))
     doubted = len(annotations.suspects)
     asked = "images for a person to answer" if guesses else "suspects, for a person to check"
     rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))

@@ -41,6 +41,24 @@ def test_where_nothing_can_be_told_it_says_so() -> None:
     assert found.kappa < 0.4
 
 
+def test_ten_right_answers_of_ten_are_no_proof_of_perfect_labels() -> None:
+    features, truth = blobs(n=400, k=2, noise=0.3)
+    flat = np.full((400, 2), 0.5)
+    sure = [fewshot.learn(features, flat, some(truth, n)).probabilities.max(axis=1).mean() for n in (5, 20)]
+    assert sure[0] < 0.97
+    assert sure[0] < sure[1]
+
+
+def test_answers_to_the_hardest_images_do_not_make_the_others_guesses() -> None:
+    features, truth = blobs(n=400, k=2, noise=0.8)
+    flat = np.full((400, 2), 0.5)
+    first = fewshot.learn(features, flat, some(truth, 8))
+    hardest = np.argsort(first.probabilities.max(axis=1))[:30]
+    answers = some(truth, 8)
+    answers[hardest] = truth[hardest]
+    assert fewshot.learn(features, flat, answers).told
+
+
 def test_good_zero_shot_is_kept() -> None:
     rng = np.random.default_rng(4)
     features, truth = rng.normal(size=(150, 24)), rng.integers(3, size=150)
