@@ -2,9 +2,8 @@
 
 Twenty answers a class say more about fine classes than any sentence. Three classifiers that hold up with so few labels
 (discriminant analysis, a logistic probe, label propagation) and zero-shot are pooled, each for what it proved to be worth
-on answers that it had not seen (stacking, Wolpert 1992). By the same answers the labels are made no surer than they are right.
-Answers that were asked for because they are hard are guessed less often than others would be: what carries over from them is
-not how often they were, but whether as often as was claimed.
+on answers that it had not seen (stacking, Wolpert 1992), which makes the pool as sure as it is right. How often it was right
+about these answers says less: they are to images that were asked because they are typical, or because they are hard.
 """
 
 from __future__ import annotations
@@ -84,13 +83,11 @@ def learn(
     held_out = np.concatenate([opinions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
     truth = answers[np.concatenate(folds)]
     weights = _weights(held_out, truth)
-    aside = softmax(np.tensordot(weights, held_out, axes=1), axis=1)
-    right, many = int((aside.argmax(axis=1) == truth).sum()), len(truth)
     everything = np.tensordot(weights, opinions(answered, np.arange(len(points))), axes=1)
     others = everything[answers < 0] if (answers < 0).any() else everything
+    many = len(truth)
     # Laplace's rule of succession: ten right of ten are no proof that all are
-    power = min(1.0, sharpness(aside, (right + 1) / (many + 2)))
-    power *= min(1.0, sharpness(softmax(power * others, axis=1), (many + 1) / (many + 2)))
+    power = min(1.0, sharpness(softmax(others, axis=1), (many + 1) / (many + 2)))
     probabilities, others = softmax(power * everything, axis=1), softmax(power * others, axis=1)
     sure = float(others.max(axis=1).mean())
     by_chance = float(((np.bincount(others.argmax(axis=1), minlength=k) / len(others)) ** 2).sum())
