@@ -228,9 +228,8 @@ class Annotator:
                 "note": student.note,
                 "said": None if said is None else opinions.digest(said),
             },
-            "estimated_error_rate": queue.error_rate
-            if clip.reliability.meaningful
-            else None,  # of guesses nobody knows
+            # of guesses nobody knows
+            "estimated_error_rate": queue.error_rate if clip.reliability.meaningful else None,
             "timings": dict(timings),
             # 8 digits an image, to tell a replaced one
             "stamps": "".join(stamp(ref).ljust(8, "0") for ref in encoded.refs),

@@ -188,6 +188,10 @@ class Classifier(nn.Module):
         """(B, 3, S, S) -> (B, width)."""
         with torch.no_grad():
             low = self.stem(batch)
+        return self.pooled(low)
+
+    def pooled(self, low: Tensor) -> Tensor:
+        """What the stem makes of a batch -> (B, width)."""
         return self.body(low).mean(dim=(2, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -203,7 +207,7 @@ def jointly(models: Sequence[Classifier]) -> Callable[[Tensor], Tensor]:
 
     def heard(batch: Tensor) -> Tensor:
         low = models[0].stem(batch)
-        return torch.stack([model.head(model.body(low).mean(dim=(2, 3))) for model in models], dim=1)
+        return torch.stack([model.head(model.pooled(low)) for model in models], dim=1)
 
     return heard
 

@@ -84,11 +84,12 @@ def learn(
     truth = answers[np.concatenate(folds)]
     weights = _weights(held_out, truth)
     everything = np.tensordot(weights, opinions(answered, np.arange(len(points))), axes=1)
-    others = everything[answers < 0] if (answers < 0).any() else everything
+    rest = answers < 0 if (answers < 0).any() else answers >= 0
     many = len(truth)
     # Laplace's rule of succession: ten right of ten are no proof that all are
-    power = min(1.0, sharpness(softmax(others, axis=1), (many + 1) / (many + 2)))
-    probabilities, others = softmax(power * everything, axis=1), softmax(power * others, axis=1)
+    power = min(1.0, sharpness(softmax(everything[rest], axis=1), (many + 1) / (many + 2)))
+    probabilities = softmax(power * everything, axis=1)
+    others = probabilities[rest]
     sure = float(others.max(axis=1).mean())
     by_chance = float(((np.bincount(others.argmax(axis=1), minlength=k) / len(others)) ** 2).sum())
     kappa = (sure - by_chance) / max(1.0 - by_chance, 1e-9)

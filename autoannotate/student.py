@@ -161,9 +161,10 @@ def train_student(
         mirrorings = mirrorings[:1]
     did_not_see = np.stack([~np.isin(groups, groups[sample]) for sample in samples], axis=1)
     logits = np.zeros((count, FOLDS, classes), dtype=np.float32)
+    together = cnn.jointly(students)
     watched = iter(track(range(count), "student: judging", total=count))
     while chunk := list(islice(watched, 4 * cnn.PREDICT_BATCH)):
-        logits[chunk] = cnn.predict(cnn.jointly(students), pictures[np.array(chunk)], where, mirrorings)
+        logits[chunk] = cnn.predict(together, pictures[np.array(chunk)], where, mirrorings)
         pictures.drop(chunk)
     counted = _stand_in(np.concatenate(stopped_by), weights > 0, labels)
     return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)
