@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -169,13 +168,6 @@ def test_another_file_in_its_place_is_a_plain_message(tmp_path: Path) -> None:
         AnswerStore(tmp_path)
     with pytest.raises(OutputError, match="cannot be written"):
         AnswerStore(tmp_path / "nowhere")
-
-
-def test_adding_is_quick_enough_to_wait_for(store: AnswerStore) -> None:
-    started = time.perf_counter()
-    for i in range(20):
-        store.add([Answer(f"{i}.png", "Ana", "unsure")])
-    assert (time.perf_counter() - started) / 20 < 0.05
 
 
 WRITER = """

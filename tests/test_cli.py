@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -47,10 +46,8 @@ def test_the_help_of_each_command_teaches_with_an_example(command: list[str]) ->
     assert f"Example: autoannotate {' '.join(command)}" in " ".join(result.stdout.split())
 
 
-def test_help_answers_at_once() -> None:
-    started = time.perf_counter()
+def test_help_tells_the_commands() -> None:
     result = start("--help")
-    assert time.perf_counter() - started < 5  # a slow machine's worth of room; the next test says why it is fast
     assert result.returncode == 0
     assert "label" in result.stdout
 
