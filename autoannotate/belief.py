@@ -23,6 +23,9 @@ WARY = 0.6  # … and the other class at least this probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
 AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they miss
+LEARNED = (
+    0.025  # opinions that contradict this share of labels less than the clusters do have learned that many mistakes
+)
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
 TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
@@ -148,7 +151,10 @@ def believe(
       too little. So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
       Two correctors of different kinds that agree with each other more than with the labels say the same, and where
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
-      believed, and the opinions that it rests on are heard.
+      believed.
+    - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
+      clearly more labels than all together do; the correctors, if they do, or where noise is seen that is not blind, so that
+      some of it can be learned and who corrected it has learned the least.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
     """
@@ -161,13 +167,20 @@ def believe(
     blind = _blind(logs, labels, without) or blind
     by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in twins)
     least = min((seen for _, seen in by_twins), default=0.0)
+
+    def pooled(which: Sequence[int]) -> NDArray[np.float64]:
+        return _pool(logs[list(which)], labels, blind=False)[0]
+
     rate, heard = max(blind, least), predicted
+    if correctors is not None and least >= LEAST and not blind:
+        heard = pooled(correctors.opinions)
     if clusters is not None:
-        follow, _, _ = _pool(logs[list(clusters.opinions)], labels, blind=False)
-        by_clusters = _wrong(float((follow.argmax(axis=1) != labels).mean()), clusters.error, k)
-        rate, heard = max((rate, heard), (by_clusters, follow), key=lambda each: each[0])
+        follow = pooled(clusters.opinions)
+        against = _against(follow, labels)
+        if (by_clusters := _wrong(against, clusters.error, k)) > rate:
+            rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
     if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
-        rate, (heard, _, _) = agreed, _pool(logs[list(correctors.opinions)], labels, blind=False)
+        rate, heard = agreed, pooled(correctors.opinions)
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
         bolder = weighed(heard, labels, more)
@@ -200,12 +213,17 @@ def weighed(
     k = predicted.shape[1]
     truth = np.full(len(labels), -1) if answers is None else np.asarray(answers)
     others = truth < 0
-    against = float((predicted.argmax(axis=1) != labels)[others].mean()) if others.any() else 0.0
+    against = _against(predicted[others], labels[others]) if others.any() else 0.0
     opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
     clean = _as_sure_as(predicted, 1.0 - opinion_error)
     known = np.where(others[:, None], clean, np.eye(k)[truth])
     noise = _noise(known, labels, rate)
     return Weighed(clean, noise, _posterior(clean, noise, labels), opinion_error)
+
+
+def _against(opinion: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
+    """The share of labels, (N,), that an opinion, (N, K), contradicts."""
+    return float((opinion.argmax(axis=1) != labels).mean())
 
 
 def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:

@@ -116,6 +116,31 @@ def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None
     assert (belief.better(labels) == TRUTH).mean() > 0.99
 
 
+def test_where_clusters_know_hardly_more_than_all_together_all_are_heard() -> None:
+    labels = thrown(TRUTH, 0.3, K)
+    good = opinions(TRUTH, 1.5)[0][0]
+    follows = good.copy()
+    follows[: N // 40] = np.roll(good[: N // 40], 1, axis=1)  # clusters err where all together do not
+    both, alone = believe([good, follows], labels, [], Clusters((1,), 0.1)), believe([follows], labels)
+    assert both.error_rate > both.blind > 0.25  # the clusters find the most wrong labels
+    assert (both.better(labels) == TRUTH).mean() > (alone.better(labels) == TRUTH).mean() + 0.02
+
+
+def test_where_noise_can_be_learned_those_who_corrected_it_are_heard() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(N) < 0.5  # errors only among half of the images, always into the next class
+    following = (TRUTH + 1) % K
+    labels = np.where(hard & (rng.random(N) < 0.5), following, TRUTH)
+    said, twins = opinions(TRUTH, 1.5)
+    torn = np.where(rng.random(N) < 0.5, 0.6, 0.4)[:, None]  # this opinion learned them, and takes either side
+    learned = np.where(hard[:, None], torn * np.eye(K)[TRUTH] + (1 - torn) * np.eye(K)[following], np.eye(K)[TRUTH])
+    those = Correctors((1,), labels, labels)
+    heard, deaf = (believe([0.02 + 0.92 * learned, said[1]], labels, [twins], None, each) for each in (those, None))
+    assert heard.blind == deaf.blind == 0.0
+    assert heard.error_rate == deaf.error_rate
+    assert (heard.better(labels) == TRUTH).mean() > max((deaf.better(labels) == TRUTH).mean(), 0.95)
+
+
 def corrected(truth: np.ndarray, wrong: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """What a corrector that errs this often makes of labels: the labels, and its opinion."""
     labels = thrown(truth, wrong, K, seed)
