@@ -116,14 +116,15 @@ class Belief:
         return self.sure <= 1.0
 
     def better(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The labels, (N,), changed where another class is surely more probable, and for its size too.
+        """The labels, (N,), changed where another class is surely more probable, and worth more.
 
-        Such a change can be expected to raise accuracy and balanced accuracy: where one class is rare, what raises the one
-        may lower the other.
+        A right label raises accuracy by 1/N and balanced accuracy by one share of its class, so it is worth 1 + 1/(K π), π
+        the share of its class: where one class is rare, what raises the one may lower the other.
         """
         best, rows = self.posterior.argmax(axis=1), np.arange(len(labels))
-        for_its_size = self.posterior / np.maximum(self.posterior.mean(axis=0), 1e-12)
-        change = (self.posterior[rows, best] >= self.sure) & (for_its_size[rows, best] >= for_its_size[rows, labels])
+        share = np.maximum(self.posterior.mean(axis=0), 1e-12)
+        worth = self.posterior * (1.0 + 1.0 / (len(share) * share))
+        change = (self.posterior[rows, best] >= self.sure) & (worth[rows, best] >= worth[rows, labels])
         change &= self.known[best] & self.known[labels]
         return np.where(change, best, labels).astype(np.int64)
 
