@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from autoannotate.belief import Belief, weighed
 from autoannotate.neighbours import compact
 from autoannotate.probe import standardised
+from autoannotate.ridge import Ridge
 
 ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
 WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01)
@@ -134,28 +135,6 @@ def spread_answers(answers: NDArray[np.integer], groups: NDArray[np.integer]) ->
         said[group] = answer if said.get(group, answer) == answer else -1
     from_group = np.array([said.get(group, -1) for group in groups.tolist()], dtype=np.int64)
     return np.where(answers >= 0, answers, from_group)
-
-
-class Ridge:
-    """Weighted ridge regression of many targets on one basis (N, D), each row predicted without its own target.
-
-    Closed form: f₋ᵢ = (fᵢ − hᵢ yᵢ) / (1 − hᵢ), hᵢ = wᵢ φᵢᵀ (ΦᵀWΦ + sI)⁻¹ φᵢ (Allen 1974, "The relationship between variable
-    selection and data augmentation and a method for prediction").
-    """
-
-    def __init__(self, basis: NDArray[np.float64], weights: NDArray[np.float64], strength: float) -> None:
-        from scipy.linalg import solve_triangular
-
-        gram = (basis * weights[:, None]).T @ basis
-        gram[np.diag_indices_from(gram)] += strength
-        self.white = solve_triangular(np.linalg.cholesky(gram), basis.T, lower=True, check_finite=False)
-        self.weights = weights[:, None]
-        self.own = np.minimum(self.weights * (self.white**2).sum(axis=0)[:, None], 0.999)
-
-    def left_out(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Scores, (N, K), by targets (N, K)."""
-        fitted = self.white.T @ (self.white @ (self.weights * targets))
-        return (fitted - self.own * targets) / (1.0 - self.own)
 
 
 @dataclass(frozen=True)
