@@ -35,7 +35,7 @@ STRENGTHS = (1e-3, 1e-2)
 CONFIDENT, ROUNDS = 0.6, 4
 # the kernel machine, which is better calibrated and corrects less: its width, its ridge (the variance of noise that it allows
 # for), what its scores are multiplied with before they are calibrated, how many images others are compared with
-CAUTIOUS, WIDTH, ALLOWED, SHARP, LANDMARKS = 0.85, 0.3, 0.5, 8.0, 1500
+CAUTIOUS, WIDTH, ALLOWED, SHARP, LANDMARKS = 0.85, 0.3, 0.5, 8.0, 1000
 # of the twins: how far their discriminants are shrunk, and how many images they learn from per dimension. Stiffer ones, or ones
 # taught more, quarrel too little: what overlapping classes leave open they answer alike.
 TWIN_SHRINK, TAUGHT = 0.2, 2

@@ -35,13 +35,12 @@ def likeness(points: NDArray[np.float64], width: float, most: int, seed: int = 0
     Seeger 2001).
     """
     from scipy.linalg import solve_triangular
-    from scipy.spatial.distance import cdist
+    from sklearn.metrics.pairwise import rbf_kernel
 
     marks = points
     if len(points) > most:
         marks = points[np.sort(np.random.default_rng([seed, 37]).permutation(len(points))[:most])]
-    per_column = width / points.shape[1]
-    among = np.exp(-per_column * cdist(marks, marks, "sqeuclidean"))
+    among = rbf_kernel(marks, gamma=width / points.shape[1])
     among[np.diag_indices_from(among)] += 1e-6
-    to_marks = np.exp(-per_column * cdist(points, marks, "sqeuclidean"))
-    return solve_triangular(np.linalg.cholesky(among), to_marks.T, lower=True, check_finite=False).T
+    to_marks = rbf_kernel(marks, points, gamma=width / points.shape[1])
+    return solve_triangular(np.linalg.cholesky(among), to_marks, lower=True, check_finite=False).T
