@@ -74,11 +74,13 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Correctors:
-    """Two ways to correct N labels, of different kinds, what each made of them, (N,), and the opinions of either, by number."""
+    """Two ways to correct N labels, of different kinds, what each made of them, (N,), and the opinions of either, by number;
+    and those of others that correct labels too."""
 
     opinions: tuple[int, ...]
     first: NDArray[np.int64]
     second: NDArray[np.int64]
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,8 +156,8 @@ def believe(
       classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
       believed.
     - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
-      clearly more labels than all together do; the correctors, if they do, or where noise is seen that is not blind, so that
-      some of it can be learned and who corrected it has learned the least.
+      clearly more labels than all together do; the two correctors, if they do; all that correct labels where noise is seen that
+      is not blind, so that some of it can be learned and who corrected it has learned the least.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
     """
@@ -174,7 +176,7 @@ def believe(
 
     rate, heard = max(blind, least), predicted
     if correctors is not None and least >= LEAST and not blind:
-        heard = pooled(correctors.opinions)
+        heard = pooled((*correctors.others, *correctors.opinions))
     if clusters is not None:
         follow = pooled(clusters.opinions)
         against = _against(follow, labels)

@@ -42,7 +42,6 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 # classes are clusters where spreading labels cuts the graph more cleanly by at least this share, at most that share of a
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
-CORRECTORS = ("kernel", "self-trained")  # the views that learn from labels which they corrected themselves
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
 THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
@@ -52,10 +51,10 @@ THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with t
 class OutOfSample:
     """What models that never saw an image's label say of it.
 
-    opinions: (V, N, K), calibrated, rows sum to one, last those of the `CORRECTORS` and the graph. twins: (2, N, K), two
-    models taught by different halves of the other images. seen: (N, K) bool, classes that the models of an image had other
-    images of. self_trained: (N,), the labels as self-training left them. error: where classes are clusters, the share of
-    images for which the graph errs; else None.
+    opinions: (V, N, K), calibrated, rows sum to one, the kernel machine's, the self-trained probe's and the graph's last.
+    twins: (2, N, K), two models taught by different halves of the other images. seen: (N, K) bool, classes that the models of
+    an image had other images of. self_trained: (N,), the labels as self-training left them. error: where classes are clusters,
+    the share of images for which the graph errs; else None.
     """
 
     opinions: NDArray[np.float64]
@@ -82,7 +81,7 @@ def out_of_sample(
     """
     n, k = len(labels), classes
     points = standardised(features)
-    names = ("nearest", *map(str, STRENGTHS), "discriminant", *CORRECTORS, "graph")
+    names = ("nearest", *map(str, STRENGTHS), "discriminant", "kernel", "self-trained", "graph")
     votes = {name: np.zeros((n, k)) for name in names}
     twins = np.zeros((2, n, k))
     seen = np.zeros((n, k), dtype=bool)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autoannotate.belief import Belief, Clusters, Correctors, Opinion, Twins, believe, blind_noise
 from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
-from autoannotate.probe import CORRECTORS, out_of_sample
+from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
 from autoannotate.reasons import REASONS, Doubt, Evidence
 
@@ -116,7 +116,7 @@ def find_suspects(
 
 @dataclass(frozen=True)
 class Asked:
-    """What the other images say of N labels: opinions (V, N, K), the correctors' and the graph's last, the labels as the
+    """What the other images say of N labels: opinions (V, N, K), the last three as in `OutOfSample`, the labels as the
     self-trained probe leaves them, (N,), and what else `believe` asks."""
 
     opinions: NDArray[np.float64]
@@ -140,7 +140,7 @@ class Asked:
         graph = len(self.opinions) - 1
         clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
         spread = self.opinions[graph].argmax(axis=1)
-        correctors = Correctors(tuple(range(graph - len(CORRECTORS), len(opinions))), self.self_trained, spread)
+        correctors = Correctors(tuple(range(graph - 1, len(opinions))), self.self_trained, spread, (graph - 2,))
         blind = self.blind if more else 0.0
         twins = [self.twins, *(each.twins for each in more)]
         return believe(opinions, self.labels, twins, clusters, correctors, blind)

@@ -138,6 +138,8 @@ def test_where_noise_can_be_learned_those_who_corrected_it_are_heard() -> None:
     heard, deaf = (believe([0.02 + 0.92 * learned, said[1]], labels, [twins], None, each) for each in (those, None))
     assert heard.blind == deaf.blind == 0.0
     assert heard.error_rate == deaf.error_rate
+    others = believe([0.02 + 0.92 * learned, said[1]], labels, [twins], None, Correctors((), labels, labels, (1,)))
+    np.testing.assert_array_equal(others.posterior, heard.posterior)
     assert (heard.better(labels) == TRUTH).mean() > max((deaf.better(labels) == TRUTH).mean(), 0.95)
 
 
