@@ -37,11 +37,20 @@ SAME = ("runs.csv", "summary.json", "report.html", "accuracy_difference.png", "m
 
 
 @pytest.fixture(scope="module")
-def organs(data_dir: Path) -> LabelledSet:
-    return read_labelled([f"{name}={data_dir / 'eval' / folder}" for name, folder in SETS.items()])
+def folders(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """NAME=PATH of sixty real images of each class: few, so that an evaluation is soon past encoding them."""
+    made = []
+    for name, folder in {"chest": "chest_nih", "breast": "breast_busi"}.items():
+        copies = tmp_path_factory.mktemp(name)
+        for file in sorted((data_dir / "eval" / folder / "images").rglob("*.*"))[:60]:
+            shutil.copy(file, copies)
+        made.append(f"{name}={copies}")
+    return made
 
 
-SETS = {"chest": "chest_nih", "breast": "breast_busi"}
+@pytest.fixture(scope="module")
+def organs(folders: list[str]) -> LabelledSet:
+    return read_labelled(folders)
 
 
 @pytest.fixture(scope="module")
@@ -157,9 +166,9 @@ def test_two_jobs_give_the_bytes_of_one(organs: LabelledSet, cache: Path, tmp_pa
 
 @pytest.mark.slow
 def test_a_killed_evaluation_leaves_no_process_and_goes_on(
-    organs: LabelledSet, cache: Path, data_dir: Path, tmp_path: Path, measured: Path
+    organs: LabelledSet, folders: list[str], cache: Path, tmp_path: Path, measured: Path
 ) -> None:
-    data = [part for name, folder in SETS.items() for part in ("--data", f"{name}={data_dir / 'eval' / folder}")]
+    data = [part for folder in folders for part in ("--data", folder)]
     command = [sys.executable, "-m", "autoannotate", "evaluate", "noise", *data, "--count", "12", "--jobs", "2"]
     command += ["--noise", "symmetric:0.25", "--methods", "given,knn", "--out", str(tmp_path), "--cache", str(cache)]
     process = subprocess.Popen([*command, "--runs", "200"], start_new_session=True, stderr=subprocess.DEVNULL)
@@ -190,16 +199,8 @@ def _group_is_alive(group: int) -> bool:
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_one_sentence(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
-    few = {}  # encoded in a moment, so that the runs are what is interrupted
-    for name, of_class in zip(
-        organs.class_names, (np.flatnonzero(organs.labels == k)[:15] for k in (0, 1)), strict=True
-    ):
-        few[name] = tmp_path / "few" / name
-        few[name].mkdir(parents=True)
-        for row in of_class:
-            shutil.copy(organs.refs[row].file, few[name])
-    data = [part for name, folder in few.items() for part in ("--data", f"{name}={folder}")]
+def test_ctrl_c_is_one_sentence(folders: list[str], cache: Path, tmp_path: Path) -> None:
+    data = [part for folder in folders for part in ("--data", folder)]
     command = [sys.executable, "-m", "autoannotate", "evaluate", "noise", *data, "--count", "12", "--runs", "2000"]
     command += ["--methods", "given,knn", "--out", str(tmp_path), "--cache", str(cache), "--jobs", "2"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
