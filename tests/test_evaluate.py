@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_processes import hears_ctrl_c
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -203,7 +204,9 @@ def test_ctrl_c_is_one_sentence(folders: list[str], cache: Path, tmp_path: Path)
     data = [part for folder in folders for part in ("--data", folder)]
     command = [sys.executable, "-m", "autoannotate", "evaluate", "noise", *data, "--count", "12", "--runs", "2000"]
     command += ["--methods", "given,knn", "--out", str(tmp_path), "--cache", str(cache), "--jobs", "2"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, start_new_session=True, preexec_fn=hears_ctrl_c
+    )
     deadline = time.monotonic() + 300
     while time.monotonic() < deadline and (not (tmp_path / RECORDS).exists() or _lines(tmp_path) < 3):
         time.sleep(0.1)

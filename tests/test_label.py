@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from made_processes import hears_ctrl_c
 from made_scans import CLASSES, write_scans
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
@@ -158,7 +159,9 @@ def test_a_stopped_run_goes_on_where_it_was(scans: Path, tmp_path: Path, monkeyp
 
 @pytest.mark.slow
 def test_ctrl_c_is_one_sentence_and_costs_nothing_done(scans: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(command(scans, tmp_path / "out", tmp_path / "cache"), stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(scans, tmp_path / "out", tmp_path / "cache"), stderr=subprocess.PIPE, text=True, preexec_fn=hears_ctrl_c
+    )
     deadline = time.monotonic() + 120
     while not (tmp_path / "cache").exists() and time.monotonic() < deadline:
         time.sleep(0.1)
