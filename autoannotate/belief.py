@@ -23,9 +23,7 @@ WARY = 0.6  # … and the other class at least this probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
 AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they miss
-LEARNED = (
-    0.025  # opinions that contradict this share of labels less than the clusters do have learned that many mistakes
-)
+LEARNED = 0.025  # opinions that contradict this share of labels less than clusters do have learned as many mistakes
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
 TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
