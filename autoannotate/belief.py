@@ -14,20 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.reliability import kappa
-
 SURE = 0.5  # a label changes when another class is at least this probable, and …
 LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images, …
 HALF = 0.5  # … or the labels be wrong at least this often for each time that they are …
 WARY = 0.6  # … and the other class at least this probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
-AGREED = 0.05  # correctors that agree on fewer wrong labels may share what they miss
 LEARNED = 0.025  # opinions that contradict this share of labels less than clusters do have learned as many mistakes
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
-TELLING = 0.3  # learners that agree less than this beyond chance say nothing about the labels
-CHANCE = 1.645  # standard deviations above which, with 95 % confidence, it is more than chance
+TELLING = 0.4  # learners that agree less than this beyond chance say nothing about the labels
+CHANCE = 2.326  # standard deviations above which, with 99 % confidence, it is more than chance
 USUAL = 0.2  # each row of the noise leans towards noise that is the same for all classes, with this share of its images
 
 
@@ -35,12 +32,14 @@ USUAL = 0.2  # each row of the noise leans towards noise that is the same for al
 class Twins:
     """What two learners that were taught different labels say of the same N images, (N, K) each.
 
-    The first never saw the label it judges. first_only: the second saw it.
+    The first never saw the label it judges. first_only: the second saw it. corrected: both learned from their own sure
+    corrections.
     """
 
     first: NDArray[np.floating]
     second: NDArray[np.floating]
     first_only: bool = False
+    corrected: bool = False
 
     def agreement(self, labels: NDArray[np.integer]) -> float:
         """How often those that never saw a label, (N,), would have given it."""
@@ -56,6 +55,12 @@ class Twins:
         """Where they contradict each other, (N,)."""
         return self.first.argmax(axis=1) != self.second.argmax(axis=1)
 
+    def swallow(self, labels: NDArray[np.integer]) -> bool:
+        """Whether either leaves a class less than half of its labels, (N,)."""
+        size = np.bincount(labels, minlength=self.first.shape[1])
+        said = (np.bincount(each.argmax(axis=1), minlength=len(size)) for each in (self.first, self.second))
+        return any(bool((each < size / 2).any()) for each in said)
+
 
 @dataclass(frozen=True)
 class Opinion:
@@ -68,17 +73,6 @@ class Opinion:
         """The same of some images."""
         twins = replace(self.twins, first=self.twins.first[rows], second=self.twins.second[rows])
         return Opinion(self.probabilities[rows], twins)
-
-
-@dataclass(frozen=True)
-class Correctors:
-    """Two ways to correct N labels, of different kinds, what each made of them, (N,), and the opinions of either, by number;
-    and those of others that correct labels too."""
-
-    opinions: tuple[int, ...]
-    first: NDArray[np.int64]
-    second: NDArray[np.int64]
-    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +128,7 @@ def believe(
     labels: NDArray[np.int64],
     twins: Sequence[Twins] = (),
     clusters: Clusters | None = None,
-    correctors: Correctors | None = None,
+    correctors: Sequence[int] = (),
     blind: float = 0.0,
 ) -> Belief:
     """Weigh opinions, (N, K) each, of images whose labels, (N,), they did not see.
@@ -150,12 +144,14 @@ def believe(
       there is noise, and if there is, the pair that would have given the labels most often may say that there is more,
       if the opinions then err at most half as often as the labels: where classes are hard, learners share errors and quarrel
       too little. So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
-      Two correctors of different kinds that agree with each other more than with the labels say the same, and where
-      classes are clusters e is known better. All of these miss noise that they learned, so the one that finds most is
-      believed.
+      Twins that corrected labels have learned less noise and see more of it; those that lost a class have lost their eyes, and
+      blind noise is told better without them. Where classes are clusters e is known better. All of these miss noise that
+      they learned, so the one that finds most is believed.
     - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
-      clearly more labels than all together do; the two correctors, if they do; all that correct labels where noise is seen that
-      is not blind, so that some of it can be learned and who corrected it has learned the least.
+      clearly more labels than all together do; the correctors, by number, where noise is seen that is not blind, so that some
+      of it can be learned and who corrected it has learned the least.
+    Learners of different kinds that agree with each other more than with the labels prove nothing: where classes overlap
+    they err on the same images, and right labels would be changed.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
     """
@@ -166,22 +162,21 @@ def believe(
     logs = _logs(opinions)
     predicted, _, without = _pool(logs, labels, blind=False)
     blind = _blind(logs, labels, without) or blind
-    by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in twins)
+    telling = (pair for pair in twins if not (pair.corrected and (blind or pair.swallow(labels))))
+    by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in telling)
     least = min((seen for _, seen in by_twins), default=0.0)
 
     def pooled(which: Sequence[int]) -> NDArray[np.float64]:
         return _pool(logs[list(which)], labels, blind=False)[0]
 
     rate, heard = max(blind, least), predicted
-    if correctors is not None and least >= LEAST and not blind:
-        heard = pooled((*correctors.others, *correctors.opinions))
+    if correctors and least >= LEAST and not blind:
+        heard = pooled(correctors)
     if clusters is not None:
         follow = pooled(clusters.opinions)
         against = _against(follow, labels)
         if (by_clusters := _wrong(against, clusters.error, k)) > rate:
             rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
-    if correctors is not None and (agreed := _agreed(correctors, labels, k)) >= max(AGREED, rate + LEAD):
-        rate, heard = agreed, pooled(correctors.opinions)
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
         bolder = weighed(heard, labels, more)
@@ -225,22 +220,6 @@ def weighed(
 def _against(opinion: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
     """The share of labels, (N,), that an opinion, (N, K), contradicts."""
     return float((opinion.argmax(axis=1) != labels).mean())
-
-
-def _agreed(pair: Correctors, labels: NDArray[np.int64], k: int) -> float:
-    """The share of labels that must be wrong for how far two corrections are from them, and from each other.
-
-    Distances are beyond chance, 1 − Cohen's kappa: two that say the commonest class of everything agree on nothing. Nor is
-    a correction heard that leaves a class less than half of its labels.
-    """
-    size = np.bincount(labels, minlength=k)
-    if any((np.bincount(each, minlength=k) < size / 2).any() for each in (pair.first, pair.second)):
-        return 0.0
-    first, second, apart = (
-        (1.0 - kappa(one, other, k)) * (k - 1) / k
-        for one, other in ((pair.first, labels), (pair.second, labels), (pair.first, pair.second))
-    )
-    return _wrong((first + second) / 2, apart, k)
 
 
 def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:

@@ -22,6 +22,7 @@ from autoannotate.neighbours import (
     separation,
 )
 from autoannotate.progress import Track, silent
+from autoannotate.reliability import kappa
 from autoannotate.ridge import Ridge, likeness
 
 if TYPE_CHECKING:
@@ -45,6 +46,9 @@ CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
 THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
+# what spreading makes of the labels must agree with what self-training makes of them, by Cohen's kappa, with the labels more
+# than by chance, and with these hardly less than self-training does: else the clusters are something else than the classes
+CONFIRMED, RELATED, HARDLY = 0.72, 0.3, 0.15
 
 
 @dataclass(frozen=True)
@@ -52,15 +56,15 @@ class OutOfSample:
     """What models that never saw an image's label say of it.
 
     opinions: (V, N, K), calibrated, rows sum to one, the kernel machine's, the self-trained probe's and the graph's last.
-    twins: (2, N, K), two models taught by different halves of the other images. seen: (N, K) bool, classes that the models of
-    an image had other images of. self_trained: (N,), the labels as self-training left them. error: where classes are clusters,
-    the share of images for which the graph errs; else None.
+    twins: (2, N, K), two models taught by different halves of the other images; corrected_twins: the same, of models that
+    learned from their own sure corrections. seen: (N, K) bool, classes that the models of an image had other images of. error:
+    where classes are clusters, the share of images for which the graph errs; else None.
     """
 
     opinions: NDArray[np.float64]
     twins: NDArray[np.float64]
+    corrected_twins: NDArray[np.float64]
     seen: NDArray[np.bool_]
-    self_trained: NDArray[np.int64]
     error: float | None
 
 
@@ -81,9 +85,10 @@ def out_of_sample(
     """
     n, k = len(labels), classes
     points = standardised(features)
+    alike = likeness(points, WIDTH, LANDMARKS, seed)
     names = ("nearest", *map(str, STRENGTHS), "discriminant", "kernel", "self-trained", "graph")
     votes = {name: np.zeros((n, k)) for name in names}
-    twins = np.zeros((2, n, k))
+    twins, corrected_twins = np.zeros((2, n, k)), np.zeros((2, n, k))
     seen = np.zeros((n, k), dtype=bool)
     dealt = [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds(labels, seed)]
     for number, (rest, fold) in enumerate(track(dealt, "cross-validating", None)):
@@ -105,15 +110,21 @@ def out_of_sample(
             twin[np.ix_(fold, np.unique(labels[half]))] = _discriminant(
                 points[half], labels[half], points[fold], TWIN_SHRINK
             )
+        both = halves(rest, labels, 2 * LANDMARKS, np.random.default_rng([seed, 9, number]))
+        for twin, half in zip(corrected_twins, both, strict=True):
+            known = np.isin(np.arange(k), labels[half])
+            twin[fold] = SelfTrainedKernel(alike[half], labels[half], np.tile(known, (len(half), 1))).of(alike[fold])
     votes["nearest"] = _nearest(neighbours, labels, k) * seen
-    votes["kernel"] = self_trained_kernel(points, labels, seen, seed)
+    votes["kernel"] = SelfTrainedKernel(alike, labels, seen).left_out
     votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], dealt, track)
 
-    error = _error_of_clusters(graph, labels, votes["graph"].argmax(axis=1), k)
-    if (on := clusters(graph, labels)) is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
+    spread = votes["graph"].argmax(axis=1)
+    error = _error_of_clusters(graph, labels, spread, k) if _confirmed(spread, corrected, labels, k) else None
+    on = clusters(graph, labels, corrected, k)
+    if on is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
         votes["graph"], error = np.eye(k)[on] * seen, by_cut
     opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
-    return OutOfSample(opinions, twins, seen, corrected, error)
+    return OutOfSample(opinions, twins, corrected_twins, seen, error)
 
 
 def self_trained(
@@ -142,29 +153,36 @@ def self_trained(
     return view, np.where(view.max(axis=1) >= CONFIDENT, view.argmax(axis=1), corrected)
 
 
-def self_trained_kernel(
-    points: NDArray[np.float64], labels: NDArray[np.integer], seen: NDArray[np.bool_], seed: int = 0
-) -> NDArray[np.float64]:
-    """What a kernel ridge regression says, (N, K), that learned from its own sure corrections, as `self_trained` does.
+class SelfTrainedKernel:
+    """A kernel ridge regression that learned from its own sure corrections, as the probe of `self_trained` does.
 
-    points: (N, d), of unit mean square. labels: (N,). seen: (N, K) bool, classes that other images have. Each image is left out
-    in closed form, so that a round costs one product instead of five fits. The regression is the mean of a Gaussian process,
+    basis: (N, D), see `likeness`. labels: (N,). seen: (N, K) bool, classes that other images have. Each image is left out in
+    closed form, so that a round costs one product instead of five fits. The regression is the mean of a Gaussian process,
     and its ridge the variance of the labels' noise (Rasmussen and Williams 2006, section 2.2 and equation 5.12).
+    left_out: (N, K), what it says of each image.
     """
-    from scipy.special import softmax
 
-    machine = Ridge(likeness(points, WIDTH, LANDMARKS, seed), np.ones(len(points)), ALLOWED)
-    one_hot = np.eye(seen.shape[1])
+    def __init__(self, basis: NDArray[np.float64], labels: NDArray[np.integer], seen: NDArray[np.bool_]) -> None:
+        from scipy.special import softmax
 
-    def says(now: NDArray[np.int64]) -> NDArray[np.float64]:
-        return calibrated(softmax(SHARP * machine.left_out(one_hot[now] - 1.0 / len(one_hot)), axis=1), now, seen)
+        machine = Ridge(basis, np.ones(len(basis)), ALLOWED)
+        centred = np.eye(seen.shape[1]) - 1.0 / seen.shape[1]
 
-    corrected = np.array(labels, dtype=np.int64)
-    view = says(corrected)
-    for _ in range(ROUNDS):
-        corrected = np.where(view.max(axis=1) >= CAUTIOUS, view.argmax(axis=1), corrected)
-        view = says(corrected)
-    return view
+        def says(now: NDArray[np.int64]) -> NDArray[np.float64]:
+            return calibrated(softmax(SHARP * machine.left_out(centred[now]), axis=1), now, seen)
+
+        corrected = np.array(labels, dtype=np.int64)
+        self.left_out = says(corrected)
+        for _ in range(ROUNDS):
+            corrected = np.where(self.left_out.max(axis=1) >= CAUTIOUS, self.left_out.argmax(axis=1), corrected)
+            self.left_out = says(corrected)
+        self._weights, self._known = machine.taught(centred[corrected]), seen.any(axis=0)
+
+    def of(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What it says, not calibrated, of M other images, (M, D) on the same basis: (M, K)."""
+        from scipy.special import softmax
+
+        return softmax(np.where(self._known, SHARP * (others @ self._weights), -np.inf), axis=1)
 
 
 def halves(
@@ -177,6 +195,21 @@ def halves(
     for half in (dealt[::2], dealt[1::2]):
         both.append(np.sort(half[np.unique(np.linspace(0, len(half) - 1, min(most, len(half))).astype(int))]))
     return both[0], both[1]
+
+
+def _confirmed(
+    spread: NDArray[np.integer], corrected: NDArray[np.integer], labels: NDArray[np.integer], k: int
+) -> bool:
+    """Whether labels (N,) spread over the graph are what self-training makes of them too.
+
+    Images may form clusters by scanner or view; right labels of classes that overlap lie over these as if thrown.
+    """
+    related = kappa(spread, labels, k)
+    return (
+        kappa(spread, corrected, k) >= CONFIRMED
+        and related >= RELATED
+        and kappa(corrected, labels, k) - related <= HARDLY
+    )
 
 
 def _error_of_clusters(
@@ -196,18 +229,21 @@ def _error_of_clusters(
     return BORDER * border if clustered and scattered and moved > 2.0 * BORDER * border else None
 
 
-def clusters(graph: csr_array, labels: NDArray[np.integer]) -> NDArray[np.int64] | None:
+def clusters(
+    graph: csr_array, labels: NDArray[np.integer], corrected: NDArray[np.integer], k: int
+) -> NDArray[np.int64] | None:
     """The class of each image's cluster, (N,), where the images form one cluster a class, whatever their labels; else None.
 
     Much noise that depends on the image moves the border to which labels spread; a cut made without labels stays where it is.
     Each cluster must be about as large as its class. Islands need only agree with the labels beyond chance; clusters that
-    touch may be something else, such as two scanners, and must agree with the labels moderately (Landis and Koch 1977).
+    touch may be something else, such as two scanners, and must agree with the labels moderately (Landis and Koch 1977), and
+    with the labels that self-training corrected, (N,).
     """
     named = cut_and_name(graph, labels)
     if named is None:
         return None
     islands = named.border <= SHORE and named.agreement >= BEYOND_CHANCE
-    touching = named.border <= THIN and named.kappa >= MODERATE
+    touching = named.border <= THIN and named.kappa >= MODERATE and _confirmed(named.labels, corrected, labels, k)
     size, labelled = named.sizes
     alike = ((size >= labelled / 2) & (size <= labelled * 2)).all()
     return named.labels if alike and (islands or touching) else None

@@ -111,7 +111,7 @@ def _agreement(
     return float(np.mean(kappas))
 
 
-def kappa(first: NDArray[np.int64], second: NDArray[np.int64], n_classes: int) -> float:
+def kappa(first: NDArray[np.integer], second: NDArray[np.integer], n_classes: int) -> float:
     """Cohen's kappa of two labellings (N,); 0 where one of them knows a single class only."""
     agreed = float((first == second).mean())
     shares = [np.bincount(labels, minlength=n_classes) / len(labels) for labels in (first, second)]

@@ -18,7 +18,8 @@ class Ridge:
 
         gram = (basis * weights[:, None]).T @ basis
         gram[np.diag_indices_from(gram)] += strength
-        self.white = solve_triangular(np.linalg.cholesky(gram), basis.T, lower=True, check_finite=False)
+        self.root = np.linalg.cholesky(gram)
+        self.white = solve_triangular(self.root, basis.T, lower=True, check_finite=False)
         self.weights = weights[:, None]
         self.own = np.minimum(self.weights * (self.white**2).sum(axis=0)[:, None], 0.999)
 
@@ -26,6 +27,13 @@ class Ridge:
         """Scores, (N, K), by targets (N, K)."""
         fitted = self.white.T @ (self.white @ (self.weights * targets))
         return (fitted - self.own * targets) / (1.0 - self.own)
+
+    def taught(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Weights, (D, K), by targets (N, K): a row's scores are its product with them."""
+        from scipy.linalg import solve_triangular
+
+        right = self.white @ (self.weights * targets)
+        return solve_triangular(self.root, right, lower=True, trans=1, check_finite=False)
 
 
 def likeness(points: NDArray[np.float64], width: float, most: int, seed: int = 0) -> NDArray[np.float64]:

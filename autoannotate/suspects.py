@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import Belief, Clusters, Correctors, Opinion, Twins, believe, blind_noise
+from autoannotate.belief import Belief, Clusters, Opinion, Twins, believe, blind_noise
 from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
 from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
@@ -116,13 +116,12 @@ def find_suspects(
 
 @dataclass(frozen=True)
 class Asked:
-    """What the other images say of N labels: opinions (V, N, K), the last three as in `OutOfSample`, the labels as the
-    self-trained probe leaves them, (N,), and what else `believe` asks."""
+    """What the other images say of N labels: opinions (V, N, K), the last three as in `OutOfSample`, and what else `believe`
+    asks."""
 
     opinions: NDArray[np.float64]
     labels: NDArray[np.int64]
-    self_trained: NDArray[np.int64]
-    twins: Twins
+    twins: tuple[Twins, ...]
     error: float | None
 
     @cached_property
@@ -139,10 +138,9 @@ class Asked:
         opinions = self.beside(*more)
         graph = len(self.opinions) - 1
         clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
-        spread = self.opinions[graph].argmax(axis=1)
-        correctors = Correctors(tuple(range(graph - 1, len(opinions))), self.self_trained, spread, (graph - 2,))
+        correctors = range(graph - 2, len(opinions))
         blind = self.blind if more else 0.0
-        twins = [self.twins, *(each.twins for each in more)]
+        twins = [*self.twins, *(each.twins for each in more)]
         return believe(opinions, self.labels, twins, clusters, correctors, blind)
 
 
@@ -164,7 +162,9 @@ def ask(
     unseen = np.where(found.seen[back], 0.0, zero_shot)
     opinions = found.opinions[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
     opinions /= opinions.sum(axis=2, keepdims=True)
-    return Asked(opinions, labels, found.self_trained[back], Twins(*found.twins[:, back]), found.error)
+    twin, other = found.corrected_twins[:, back]
+    twins = (Twins(*found.twins[:, back]), Twins(twin, other, corrected=True))
+    return Asked(opinions, labels, twins, found.error)
 
 
 def _confident_learning(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:

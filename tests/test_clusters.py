@@ -43,7 +43,8 @@ def test_too_few_images_and_images_that_are_all_alike_have_no_clusters() -> None
 def test_touching_clusters_need_more_agreement_than_islands(apart: float, share: float, heard: bool) -> None:
     points, which = clouds(2, 200, apart)
     graph = graph_of(nearest(compact(points)))
-    found = clusters(graph, thrown(which, share, 2))
+    labels = thrown(which, share, 2)
+    found = clusters(graph, labels, which, 2)
     assert (found is not None) == heard
     if found is not None:
         assert (found == which).mean() > 0.95
@@ -52,4 +53,4 @@ def test_touching_clusters_need_more_agreement_than_islands(apart: float, share:
 def test_a_small_island_is_no_class() -> None:
     points, which = clouds(2, 150, apart=0.0)
     points[:20] += 50.0
-    assert clusters(graph_of(nearest(compact(points))), which) is None
+    assert clusters(graph_of(nearest(compact(points))), which, which, 2) is None
