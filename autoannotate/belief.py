@@ -20,6 +20,13 @@ HALF = 0.5  # … or the labels be wrong at least this often for each time that 
 WARY = 0.6  # … and the other class at least this probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
+CLEARLY = (
+    1.5  # wrong labels for each image for which clusters err, below which these may be something else than the classes
+)
+FAINT, APART = (
+    0.3,
+    0.03,
+)  # so may clusters with more error than this that agree with the labels less than that, beyond chance
 LEARNED = 0.025  # opinions that contradict this share of labels less than clusters do have learned as many mistakes
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
@@ -145,15 +152,17 @@ def believe(
       if the opinions then err at most half as often as the labels: where classes are hard, learners share errors and quarrel
       too little. So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
       Twins that corrected labels have learned less noise and see more of it; those that lost a class have lost their eyes, and
-      blind noise is told better without them. Where classes are clusters e is known better. All of these miss noise that
-      they learned, so the one that finds most is believed.
+      blind noise is told better without them. Where classes are clusters e is known better; but the more labels contradict
+      clusters, the likelier these are scanners or views, and where most do, the opinions must find blind noise likely too. All
+      of these miss noise that they learned, so the one that finds most is believed.
     - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
       clearly more labels than all together do; the correctors, by number, where noise is seen that is not blind, so that some
       of it can be learned and who corrected it has learned the least.
-    Learners of different kinds that agree with each other more than with the labels prove nothing: where classes overlap
-    they err on the same images, and right labels would be changed.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
+
+    That learners of different kinds agree with each other more than with the labels proves nothing: where classes overlap they
+    err on the same images, and right labels would be changed.
     """
     n, k = np.shape(opinions[0])
     if n < FEWEST or len(np.unique(labels)) < 2:
@@ -161,7 +170,8 @@ def believe(
         return Belief(mean, mean, mean, np.eye(k), 0.0, 0.0, 0.0, 2.0, np.zeros(k, dtype=bool))
     logs = _logs(opinions)
     predicted, _, without = _pool(logs, labels, blind=False)
-    blind = _blind(logs, labels, without) or blind
+    likely, sure_of_it = _blind(logs, labels, without)
+    blind = likely if sure_of_it else blind
     telling = (pair for pair in twins if not (pair.corrected and (blind or pair.swallow(labels))))
     by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in telling)
     least = min((seen for _, seen in by_twins), default=0.0)
@@ -175,7 +185,9 @@ def believe(
     if clusters is not None:
         follow = pooled(clusters.opinions)
         against = _against(follow, labels)
-        if (by_clusters := _wrong(against, clusters.error, k)) > rate:
+        by_clusters = _wrong(against, clusters.error, k)
+        classes = clusters.error <= APART or against <= (1.0 - FAINT) * (k - 1) / k or likely >= against / 2
+        if classes and by_clusters > max(rate, CLEARLY * clusters.error):
             rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
@@ -250,12 +262,14 @@ def blind_noise(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return 0.0
     logs = _logs(opinions)
-    return _blind(logs, labels, _pool(logs, labels, blind=False)[2])
+    likely, sure_of_it = _blind(logs, labels, _pool(logs, labels, blind=False)[2])
+    return likely if sure_of_it else 0.0
 
 
-def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> float:
+def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> tuple[float, bool]:
+    """The likeliest rate of blind noise, and whether there surely is some."""
     _, rate, with_noise = _pool(logs, labels, blind=True)
-    return rate if rate >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+    return rate, rate >= LEAST and 2.0 * (without - with_noise) > BLIND
 
 
 def _logs(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:

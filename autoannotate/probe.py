@@ -42,14 +42,13 @@ CAUTIOUS, WIDTH, ALLOWED, SHARP, LANDMARKS = 0.85, 0.3, 0.5, 8.0, 1000
 TWIN_SHRINK, TAUGHT = 0.2, 2
 # classes are clusters where spreading labels cuts the graph more cleanly by at least this share, at most that share of a
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
-CLUSTERED, ISLAND, SCATTERED = 0.6, 0.15, 0.8
+CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
 BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
-MORE = 1.5  # labels that spreading changes, for each image for which the graph errs
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
 THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
 # what spreading makes of the labels must agree with what self-training makes of them, by Cohen's kappa, with the labels more
 # than by chance, and with these hardly less than self-training does: else the clusters are something else than the classes
-CONFIRMED, RELATED, HARDLY = 0.72, 0.3, 0.15
+CONFIRMED, RELATED, HARDLY = 0.72, 0.2, 0.15
 
 
 @dataclass(frozen=True)
@@ -227,7 +226,7 @@ def _error_of_clusters(
     border, was = (float(conductance(graph, each, k).mean()) for each in (spread, labels))
     clustered = separation(graph, labels, spread, k) >= CLUSTERED and border <= ISLAND
     scattered = was >= SCATTERED * 2.0 * moved * (1.0 - moved)
-    return BORDER * border if clustered and scattered and moved > MORE * BORDER * border else None
+    return BORDER * border if clustered and scattered and moved > 2.0 * BORDER * border else None
 
 
 def clusters(
