@@ -14,19 +14,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.reliability import kappa
+
 SURE = 0.5  # a label changes when another class is at least this probable, and …
 LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images, …
 HALF = 0.5  # … or the labels be wrong at least this often for each time that they are …
 WARY = 0.6  # … and the other class at least this probable, …
 BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
 LEAST = 0.03  # … and hit at least this share of the labels
-CLEARLY = (
-    1.5  # wrong labels for each image for which clusters err, below which these may be something else than the classes
-)
-FAINT, APART = (
-    0.3,
-    0.03,
-)  # so may clusters with more error than this that agree with the labels less than that, beyond chance
+# clusters may be something else than the classes where labels are wrong less often than this for each image for which they
+# err, …
+CLEARLY = 1.5
+# … or where they have more error than APART and agree with the labels less than FAINT (Cohen's kappa), unless the likeliest
+# rate of blind noise is this share of the labels that contradict them
+APART, FAINT, LIKELY = 0.03, 0.3, 0.6
 LEARNED = 0.025  # opinions that contradict this share of labels less than clusters do have learned as many mistakes
 FEWEST = 10  # with fewer images nothing can be estimated
 FEW = 5  # labels of a class, below which nothing can be said of it
@@ -186,7 +187,8 @@ def believe(
         follow = pooled(clusters.opinions)
         against = _against(follow, labels)
         by_clusters = _wrong(against, clusters.error, k)
-        classes = clusters.error <= APART or against <= (1.0 - FAINT) * (k - 1) / k or likely >= against / 2
+        related = clusters.error <= APART or kappa(follow.argmax(axis=1), labels, k) >= FAINT
+        classes = related or likely >= LIKELY * against
         if classes and by_clusters > max(rate, CLEARLY * clusters.error):
             rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)

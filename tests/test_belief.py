@@ -138,6 +138,16 @@ def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None
     assert (belief.better(labels) == TRUTH).mean() > 0.99
 
 
+@pytest.mark.parametrize(("error", "wrong"), [(0.2, 0.25), (0.1, 0.4)])
+def test_clusters_that_err_nearly_as_often_or_hardly_agree_may_be_no_classes(error: float, wrong: float) -> None:
+    rng = np.random.default_rng(0)
+    truth = np.arange(600) % 2
+    labels = np.where(rng.random(600) < wrong + error * (1 - 2 * wrong), 1 - truth, truth)
+    views = 0.45 + 0.1 * np.eye(2)[truth]  # what images cluster by; as sure of all, so that no noise is likely
+    assert not believe([views], labels, [], Clusters((0,), error)).may_change
+    assert believe([views], labels, [], Clusters((0,), 0.01)).may_change  # so far apart that they are believed
+
+
 def test_where_clusters_know_hardly_more_than_all_together_all_are_heard() -> None:
     labels = thrown(TRUTH, 0.3, K)
     good = opinions(TRUTH, 1.5)[0][0]
