@@ -153,9 +153,8 @@ def believe(
       if the opinions then err at most half as often as the labels: where classes are hard, learners share errors and quarrel
       too little. So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
       Twins that corrected labels have learned less noise and see more of it; those that lost a class have lost their eyes, and
-      blind noise is told better without them. Where classes are clusters e is known better; but the more labels contradict
-      clusters, the likelier these are scanners or views, and where most do, the opinions must find blind noise likely too. All
-      of these miss noise that they learned, so the one that finds most is believed.
+      blind noise is told better without them. Where classes are clusters e is known better. All of these miss noise that
+      they learned, so the one that finds most is believed.
     - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
       clearly more labels than all together do; the correctors, by number, where noise is seen that is not blind, so that some
       of it can be learned and who corrected it has learned the least.
@@ -171,8 +170,7 @@ def believe(
         return Belief(mean, mean, mean, np.eye(k), 0.0, 0.0, 0.0, 2.0, np.zeros(k, dtype=bool))
     logs = _logs(opinions)
     predicted, _, without = _pool(logs, labels, blind=False)
-    likely, sure_of_it = _blind(logs, labels, without)
-    blind = likely if sure_of_it else blind
+    blind = _surely_blind(logs, labels, without) or blind
     telling = (pair for pair in twins if not (pair.corrected and (blind or pair.swallow(labels))))
     by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in telling)
     least = min((seen for _, seen in by_twins), default=0.0)
@@ -187,9 +185,7 @@ def believe(
         follow = pooled(clusters.opinions)
         against = _against(follow, labels)
         by_clusters = _wrong(against, clusters.error, k)
-        related = clusters.error <= APART or kappa(follow.argmax(axis=1), labels, k) >= FAINT
-        classes = related or likely >= LIKELY * against
-        if classes and by_clusters > max(rate, CLEARLY * clusters.error):
+        if by_clusters > max(rate, CLEARLY * clusters.error):
             rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
@@ -264,14 +260,28 @@ def blind_noise(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return 0.0
     logs = _logs(opinions)
-    likely, sure_of_it = _blind(logs, labels, _pool(logs, labels, blind=False)[2])
-    return likely if sure_of_it else 0.0
+    return _surely_blind(logs, labels, _pool(logs, labels, blind=False)[2])
 
 
-def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> tuple[float, bool]:
-    """The likeliest rate of blind noise, and whether there surely is some."""
+def _surely_blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> float:
     _, rate, with_noise = _pool(logs, labels, blind=True)
-    return rate, rate >= LEAST and 2.0 * (without - with_noise) > BLIND
+    return rate if rate >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+
+
+def are_classes(
+    error: float,
+    follows: NDArray[np.floating],
+    opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating],
+    labels: NDArray[np.int64],
+) -> bool:
+    """Whether clusters with this error are the classes, by the opinion that follows them and all together, (N, K) each.
+
+    Those that labels, (N,), mostly contradict may be scanners or views, unless blind noise is likely to have made these wrong.
+    """
+    said = follows.argmax(axis=1)
+    if error <= APART or kappa(said, labels, follows.shape[1]) >= FAINT:
+        return True
+    return _pool(_logs(opinions), labels, blind=True)[1] >= LIKELY * float((said != labels).mean())
 
 
 def _logs(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:

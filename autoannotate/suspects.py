@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import Belief, Clusters, Opinion, Twins, believe, blind_noise
+from autoannotate.belief import Belief, Clusters, Opinion, Twins, are_classes, believe, blind_noise
 from autoannotate.neighbours import Neighbours, compact, graph_of, nearest
 from autoannotate.probe import out_of_sample
 from autoannotate.progress import Track, silent
@@ -129,6 +129,13 @@ class Asked:
         """Blind noise as these opinions see it alone."""
         return blind_noise(self.opinions, self.labels)
 
+    @cached_property
+    def clusters(self) -> float | None:
+        """How often the graph errs where classes are clusters, by these opinions alone; else None."""
+        if self.error is None or not are_classes(self.error, self.opinions[-1], self.opinions, self.labels):
+            return None
+        return self.error
+
     def beside(self, *more: Opinion) -> list[NDArray[np.float64]]:
         """The opinions, (N, K) each, and more of them."""
         return [*self.opinions, *(each.probabilities for each in more)]
@@ -137,7 +144,7 @@ class Asked:
         """What is believed of the images, more opinions heard."""
         opinions = self.beside(*more)
         graph = len(self.opinions) - 1
-        clusters = None if self.error is None else Clusters(tuple(range(graph, len(opinions))), self.error)
+        clusters = None if self.clusters is None else Clusters(tuple(range(graph, len(opinions))), self.clusters)
         correctors = range(graph - 2, len(opinions))
         blind = self.blind if more else 0.0
         twins = [*self.twins, *(each.twins for each in more)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Belief, Clusters, Twins, believe, blind_noise
+from autoannotate.belief import Belief, Clusters, Twins, are_classes, believe, blind_noise
 from autoannotate.neighbours import compact, nearest
 from autoannotate.suspects import ask
 
@@ -138,14 +138,21 @@ def test_where_classes_are_clusters_what_follows_the_clusters_is_heard() -> None
     assert (belief.better(labels) == TRUTH).mean() > 0.99
 
 
-@pytest.mark.parametrize(("error", "wrong"), [(0.2, 0.25), (0.1, 0.4)])
-def test_clusters_that_err_nearly_as_often_or_hardly_agree_may_be_no_classes(error: float, wrong: float) -> None:
-    rng = np.random.default_rng(0)
-    truth = np.arange(600) % 2
-    labels = np.where(rng.random(600) < wrong + error * (1 - 2 * wrong), 1 - truth, truth)
-    views = 0.45 + 0.1 * np.eye(2)[truth]  # what images cluster by; as sure of all, so that no noise is likely
-    assert not believe([views], labels, [], Clusters((0,), error)).may_change
-    assert believe([views], labels, [], Clusters((0,), 0.01)).may_change  # so far apart that they are believed
+def test_clusters_that_err_nearly_as_often_as_the_labels_are_not_believed() -> None:
+    labels, views = thrown(TRUTH % 2, 0.3, 2), 0.45 + 0.1 * np.eye(2)[TRUTH % 2]
+    assert not believe([views], labels, [], Clusters((0,), 0.2)).may_change
+    assert believe([views], labels, [], Clusters((0,), 0.1)).may_change
+
+
+def test_clusters_that_hardly_agree_with_the_labels_are_no_classes_unless_far_apart_or_noise_is_likely_blind() -> None:
+    truth = TRUTH % 2
+    labels, views = thrown(truth, 0.4, 2), 0.45 + 0.1 * np.eye(2)[truth]  # as sure of all: no noise is likely
+    told = opinions(TRUTH, 1.5)[0][0]  # surer of some
+    told = np.stack([told[:, ::2].sum(axis=1), told[:, 1::2].sum(axis=1)], axis=1)
+    assert not are_classes(0.1, views, [views], labels)
+    assert are_classes(0.01, views, [views], labels)
+    assert are_classes(0.1, views, [told], labels)
+    assert are_classes(0.1, views, [views], thrown(truth, 0.2, 2))
 
 
 def test_where_clusters_know_hardly_more_than_all_together_all_are_heard() -> None:
