@@ -276,12 +276,16 @@ def are_classes(
 ) -> bool:
     """Whether clusters with this error are the classes, by the opinion that follows them and all together, (N, K) each.
 
-    Those that labels, (N,), mostly contradict may be scanners or views, unless blind noise is likely to have made these wrong.
+    Those that labels, (N,), hardly agree with may be scanners or views, unless blind noise is likely to have made these wrong;
+    those that contradict half of them or more are never believed.
     """
     said = follows.argmax(axis=1)
+    against = float((said != labels).mean())
+    if against >= 0.5:
+        return False
     if error <= APART or kappa(said, labels, follows.shape[1]) >= FAINT:
         return True
-    return _pool(_logs(opinions), labels, blind=True)[1] >= LIKELY * float((said != labels).mean())
+    return _pool(_logs(opinions), labels, blind=True)[1] >= LIKELY * against
 
 
 def _logs(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:

@@ -155,6 +155,12 @@ def test_clusters_that_hardly_agree_with_the_labels_are_no_classes_unless_far_ap
     assert are_classes(0.1, views, [views], thrown(truth, 0.2, 2))
 
 
+def test_clusters_that_contradict_most_labels_are_never_believed() -> None:
+    views = np.eye(K)[TRUTH]
+    assert are_classes(0.0, views, [views], thrown(TRUTH, 0.4, K))
+    assert not are_classes(0.0, views, [views], thrown(TRUTH, 0.55, K))
+
+
 def test_where_clusters_know_hardly_more_than_all_together_all_are_heard() -> None:
     labels = thrown(TRUTH, 0.3, K)
     good = opinions(TRUTH, 1.5)[0][0]
