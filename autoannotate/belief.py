@@ -152,7 +152,7 @@ def believe(
       there is noise, and if there is, the pair that would have given the labels most often may say that there is more,
       if the opinions then err at most half as often as the labels: where classes are hard, learners share errors and quarrel
       too little. So it may under blind noise, which an opinion that joins does not undo: `blind` is what was seen without it.
-      Twins that corrected labels have learned less noise and see more of it; those that lost a class have lost their eyes, and
+      Twins that corrected labels have learned less noise and see more of it; those that lost a class see nothing, and
       blind noise is told better without them. Where classes are clusters e is known better. All of these miss noise that
       they learned, so the one that finds most is believed.
     - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
