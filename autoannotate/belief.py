@@ -279,11 +279,10 @@ def are_classes(
     Those that labels, (N,), hardly agree with may be scanners or views, unless blind noise is likely to have made these wrong;
     those that contradict half of them or more are never believed.
     """
-    said = follows.argmax(axis=1)
-    against = float((said != labels).mean())
+    against = _against(follows, labels)
     if against >= 0.5:
         return False
-    if error <= APART or kappa(said, labels, follows.shape[1]) >= FAINT:
+    if error <= APART or kappa(follows.argmax(axis=1), labels, follows.shape[1]) >= FAINT:
         return True
     return _pool(_logs(opinions), labels, blind=True)[1] >= LIKELY * against
 
