@@ -15,7 +15,7 @@ import numpy as np
 
 from autoannotate.errors import OutputError
 
-FORM = 2  # of the features; rows of another form are never read
+FORM = 3  # of the features; rows of another form are never read
 READ_AT_ONCE = 500  # SQLite takes at most 999 parameters a query
 
 

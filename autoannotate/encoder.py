@@ -14,7 +14,7 @@ import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -32,6 +32,8 @@ from autoannotate.models.fold import fold_batch_norm
 from autoannotate.models.words import first_line
 
 CLOSER = 224  # side of the square, in pixels, of a closer look
+# of a stage's channels, what varies together: channels and numbers that are left of many, steps to a matrix's square root
+CHANNELS, SKETCH, ITERATIONS = 64, 512, 5
 
 # A batch of pixels -> the joint embedding (B, D), and blocks (B, F_i) that describe the images: those that are worth having
 # from each of several looks, and the others.
@@ -47,8 +49,8 @@ class ImageEncodings:
         never compared with texts
 
     The features join blocks, each of the same length in every row so that none outweighs another: for a
-    convolutional tower the channel means and standard deviations of every stage, and the last layer before the
-    projection; for a transformer the class token and the mean of the patch tokens after its last layer; for any other
+    convolutional tower the channel means and standard deviations of every stage, which of its channels vary together, and
+    the last layer before the projection; for a transformer the class token and the mean of the patch tokens after its last layer; for any other
     tower the joint embedding. With a closer look these are what is seen there, after the means of the first look.
     """
 
@@ -264,7 +266,7 @@ def _folded(visual: nn.Module, probe: Tensor) -> nn.Module:
 
 
 def _convolutional_trunk(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """timm's convolutional networks: channel means and deviations of every stage, and the pooled last layer."""
+    """timm's convolutional networks: channel means and other moments of every stage, and the pooled last layer."""
     last, stages = visual.trunk.forward_intermediates(pixels, output_fmt="NCHW")
     pooled = visual.trunk.forward_head(last)
     means, deviations = _moments(stages)
@@ -272,18 +274,49 @@ def _convolutional_trunk(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tens
 
 
 def _stages(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
-    """open_clip's own ResNets: channel means and deviations of every stage."""
+    """open_clip's own ResNets: channel means and other moments of every stage."""
     out = visual.forward_intermediates(pixels)
     return out["image_features"], *_moments(out["image_intermediates"])
 
 
 def _moments(stages: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-    """Channel means and standard deviations, (B, C) each, of maps (B, C, H, W): what is there, and how unevenly.
+    """Channel means of maps (B, C, H, W), and what else is known of them: what is there, how unevenly, and what together.
 
-    Both statistics of a layer make up the style of a picture in Huang and Belongie 2017 (arXiv 1703.06868, eqs. 5 and 6):
-    texture, which is what tells blood cells apart.
+    Means and standard deviations, (B, C) each, make up the style of a picture in Huang and Belongie 2017 (arXiv 1703.06868,
+    eqs. 5 and 6): texture, which is what tells blood cells apart. See `_together` for the third.
     """
-    return [stage.mean((2, 3)) for stage in stages], [stage.std((2, 3), correction=0) for stage in stages]
+    means, deviations = [stage.mean((2, 3)) for stage in stages], [stage.std((2, 3), correction=0) for stage in stages]
+    return means, deviations + [_together(stage) for stage in stages]
+
+
+def _together(stage: Tensor) -> Tensor:
+    """Which channels of a map (B, C, H, W) vary together, (B, at most `SKETCH`): the square root of their covariance.
+
+    Second-order pooling with a matrix square root, which keeps a few strong directions from drowning all others (Li et al. 2018,
+    arXiv 1712.01034, eqs. 2 to 5, Newton and Schulz's iterations on the covariance divided by its trace). Channels first, and
+    then the matrix, are projected at random where they are many.
+    """
+    maps = stage.float().flatten(2)
+    maps = maps - maps.mean(2, keepdim=True)
+    if maps.shape[1] > CHANNELS:
+        maps = _directions(maps.shape[1], CHANNELS, maps.device).T @ maps
+    covariance = maps @ maps.transpose(1, 2)
+    trace = covariance.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
+    identity = torch.eye(maps.shape[1], device=maps.device)
+    root, inverse = covariance / trace[:, None, None], identity.expand_as(covariance)
+    for _ in range(ITERATIONS):
+        step = 0.5 * (3.0 * identity - inverse @ root)
+        root, inverse = root @ step, step @ inverse
+    row, column = torch.triu_indices(len(identity), len(identity), device=maps.device)
+    triangle = root[:, row, column]
+    return triangle if triangle.shape[1] <= SKETCH else triangle @ _directions(triangle.shape[1], SKETCH, maps.device)
+
+
+@cache
+def _directions(source: int, target: int, device: torch.device) -> Tensor:
+    """A fixed random projection, (source, target), that keeps distances well (Johnson and Lindenstrauss 1984)."""
+    drawn = np.random.default_rng([source, target]).standard_normal((source, target)) / np.sqrt(target)
+    return torch.from_numpy(drawn.astype(np.float32)).to(device)
 
 
 def _transformer(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
