@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from autoannotate.encoder import Encoder, load_encoder
+from autoannotate.encoder import Encoder, _together, load_encoder
 from autoannotate.errors import ModelError
 
 TEXTS = ["a chest x-ray", "blood cells under the microscope", "a chest x-ray of a child"]
@@ -192,8 +192,8 @@ def test_the_borders_of_an_oblong_image_are_seen_where_the_checkpoint_squashes(
 @pytest.mark.parametrize(
     ("trunk", "options", "blocks"),
     [
-        ("tf_efficientnet_lite0", {}, 2 * [16, 24, 40, 112, 320] + [1280]),
-        ("resnet10t", {}, 2 * [64, 64, 128, 256, 512] + [512]),
+        ("tf_efficientnet_lite0", {}, 2 * [16, 24, 40, 112, 320] + [136, 300, 512, 512, 512] + [1280]),
+        ("resnet10t", {}, 2 * [64, 64, 128, 256, 512] + 5 * [512] + [512]),
         ("vit_tiny_patch16_224", {"timm_pool": "", "image_size": 224}, [192, 192]),
     ],
 )
@@ -207,24 +207,38 @@ def test_features_join_equal_blocks_of_each_stage(
         np.testing.assert_allclose(np.linalg.norm(block, axis=1), len(blocks) ** -0.5, atol=1e-5)
 
 
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), scale=st.sampled_from([0.0, 1e-3, 1.0, 1e3]), shift=st.sampled_from([0.0, 5.0]))
+def test_what_varies_together_is_the_root_of_the_covariance(seed: int, scale: float, shift: float) -> None:
+    rng = np.random.default_rng(seed)
+    mixed = rng.standard_normal((8, 8)) @ rng.standard_normal((8, 49))
+    maps = torch.from_numpy(scale * mixed + shift).float().reshape(1, 8, 7, 7)
+    root = torch.zeros(8, 8)
+    rows, columns = torch.triu_indices(8, 8)
+    root[rows, columns] = root[columns, rows] = _together(maps)[0]
+    expected = np.cov(mixed) / np.trace(np.cov(mixed)) if scale else np.zeros((8, 8))
+    np.testing.assert_allclose((root @ root).numpy(), expected, atol=0.02)
+
+
 def test_open_clips_own_resnet_gives_its_stages(tmp_path: Path) -> None:
     vision = {"image_size": 64, "layers": [1, 1, 1, 1], "width": 16, "patch_size": None}
     encoder = load_encoder(str(open_clip_folder(tmp_path / "resnet", vision)))
-    assert encoder.encode_images(pictures(2)).features.shape == (2, 2 * (16 + 64 + 128 + 256 + 512))
+    assert encoder.encode_images(pictures(2)).features.shape == (2, 2 * (16 + 64 + 128 + 256 + 512) + 136 + 4 * 512)
 
 
 def test_a_closer_look_tells_more_of_the_same_images_and_leaves_their_embeddings(efficientnet: Path) -> None:
     encoder = load_encoder(str(efficientnet))
     images = pictures(5)
     once, closer = encoder.encode_images(images), encoder.encode_images(images, closer=True)
-    stages, last = [16, 24, 40, 112, 320], 1280
+    stages, together, last = [16, 24, 40, 112, 320], [136, 300, 512, 512, 512], 1280
+    width = 3 * sum(stages) + sum(together) + last
     np.testing.assert_allclose(closer.embeddings, once.embeddings, atol=1e-5)
-    assert closer.features.shape == (5, 3 * sum(stages) + last)
-    assert encoder.encode_images([], closer=True).features.shape == (0, 3 * sum(stages) + last)
+    assert closer.features.shape == (5, width)
+    assert encoder.encode_images([], closer=True).features.shape == (0, width)
     assert_unit_rows(closer.features)
 
-    first_look = closer.features[:, : sum(stages)] * (3 * len(stages) + 1) ** 0.5
-    np.testing.assert_allclose(first_look, once.features[:, : sum(stages)] * (2 * len(stages) + 1) ** 0.5, atol=1e-5)
+    first_look = closer.features[:, : sum(stages)] * (4 * len(stages) + 1) ** 0.5
+    np.testing.assert_allclose(first_look, once.features[:, : sum(stages)] * (3 * len(stages) + 1) ** 0.5, atol=1e-5)
     apart = encoder.encode_images(images, batch_size=2, closer=True)
     np.testing.assert_allclose(apart.features, closer.features, atol=1e-5)
 
