@@ -49,9 +49,10 @@ class ImageEncodings:
         never compared with texts
 
     The features join blocks, each of the same length in every row so that none outweighs another: for a
-    convolutional tower the channel means and standard deviations of every stage, which of its channels vary together, and
-    the last layer before the projection; for a transformer the class token and the mean of the patch tokens after its last layer; for any other
-    tower the joint embedding. With a closer look these are what is seen there, after the means of the first look.
+    convolutional tower the channel means and standard deviations of every stage, which of its channels vary
+    together, and the last layer before the projection; for a transformer the class token and the mean of the patch
+    tokens after its last layer; for any other tower the joint embedding. With a closer look these are what is seen
+    there, after the means of the first look.
     """
 
     embeddings: np.ndarray
@@ -292,8 +293,8 @@ def _moments(stages: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
 def _together(stage: Tensor) -> Tensor:
     """Which channels of a map (B, C, H, W) vary together, (B, at most `SKETCH`): the square root of their covariance.
 
-    Second-order pooling with a matrix square root, which keeps a few strong directions from drowning all others (Li et al. 2018,
-    arXiv 1712.01034, eqs. 2 to 5, Newton and Schulz's iterations on the covariance divided by its trace). Channels first, and
+    Second-order pooling with a matrix square root, which keeps a few strong directions from drowning all others: Newton
+    and Schulz's iterations on the covariance divided by its trace (Li et al. 2018, arXiv 1712.01034). Channels first, and
     then the matrix, are projected at random where they are many.
     """
     maps = stage.float().flatten(2)
