@@ -114,7 +114,7 @@ def main() -> None:
     cells = [cell for cell in config["cells"] if not options.only or cell["name"] in options.only]
     if any("readers" in cell for cell in cells) and options.noisy is None:
         parser.error("--noisy is needed for the tables of real readers")
-    summaries = {}
+    summaries, measured = {}, commit()
     for cell in cells:
         out = options.work / options.config / cell["name"]
         print(f"== {cell['name']}", flush=True)
@@ -128,7 +128,7 @@ def main() -> None:
         for kept in KEPT:
             if (file := options.work / options.config / name / kept).exists():
                 shutil.copy(file, target / kept)
-    (options.results / f"{options.config}.md").write_text(table(config, summaries, commit()))
+    (options.results / f"{options.config}.md").write_text(table(config, summaries, measured))
 
 
 if __name__ == "__main__":
