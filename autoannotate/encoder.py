@@ -270,8 +270,8 @@ def _convolutional_trunk(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tens
     """timm's convolutional networks: channel means and other moments of every stage, and the pooled last layer."""
     last, stages = visual.trunk.forward_intermediates(pixels, output_fmt="NCHW")
     pooled = visual.trunk.forward_head(last)
-    means, deviations = _moments(stages)
-    return visual.head(pooled), means, deviations + ([pooled] if pooled.ndim == 2 else [])
+    means, others = _moments(stages)
+    return visual.head(pooled), means, others + ([pooled] if pooled.ndim == 2 else [])
 
 
 def _stages(visual: Any, pixels: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -284,13 +284,13 @@ def _moments(stages: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
     """Channel means of maps (B, C, H, W), and what else is known of them: what is there, how unevenly, and what together.
 
     Means and standard deviations, (B, C) each, make up the style of a picture in Huang and Belongie 2017 (arXiv 1703.06868,
-    eqs. 5 and 6): texture, which is what tells blood cells apart. See `_together` for the third.
+    eqs. 5 and 6): texture, which is what tells blood cells apart. See `_second_order` for the third.
     """
     means, deviations = [stage.mean((2, 3)) for stage in stages], [stage.std((2, 3), correction=0) for stage in stages]
-    return means, deviations + [_together(stage) for stage in stages]
+    return means, deviations + [_second_order(stage) for stage in stages]
 
 
-def _together(stage: Tensor) -> Tensor:
+def _second_order(stage: Tensor) -> Tensor:
     """Which channels of a map (B, C, H, W) vary together, (B, at most `SKETCH`): the square root of their covariance.
 
     Second-order pooling with a matrix square root, which keeps a few strong directions from drowning all others: Newton

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from autoannotate.encoder import Encoder, _together, load_encoder
+from autoannotate.encoder import Encoder, _second_order, load_encoder
 from autoannotate.errors import ModelError
 
 TEXTS = ["a chest x-ray", "blood cells under the microscope", "a chest x-ray of a child"]
@@ -215,7 +215,7 @@ def test_what_varies_together_is_the_root_of_the_covariance(seed: int, scale: fl
     maps = torch.from_numpy(scale * mixed + shift).float().reshape(1, 8, 7, 7)
     root = torch.zeros(8, 8)
     rows, columns = torch.triu_indices(8, 8)
-    root[rows, columns] = root[columns, rows] = _together(maps)[0]
+    root[rows, columns] = root[columns, rows] = _second_order(maps)[0]
     expected = np.cov(mixed) / np.trace(np.cov(mixed)) if scale else np.zeros((8, 8))
     np.testing.assert_allclose((root @ root).numpy(), expected, atol=0.02)
 
