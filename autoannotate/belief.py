@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 
 from autoannotate.reliability import kappa
 
-SURE = 0.5  # a label changes when another class is at least this probable, and …
-LEAD = 0.01  # … the opinions must be right more often than the labels by this share of the images, …
-HALF = 0.5  # … or the labels be wrong at least this often for each time that they are …
-WARY = 0.6  # … and the other class at least this probable, …
-BLIND = 6.63  # … or noise that hits every image alike be seen with 99 % confidence (chi-squared, one degree) …
-LEAST = 0.03  # … and hit at least this share of the labels
+# labels change where the opinions are right more often than they are, by this share of the images, …
+LEAD = 0.01
+HALF = 0.5  # … or the labels are wrong at least this often for each time that the opinions are …
+WARY = 0.6  # … and another class is at least this probable, …
+BLIND = 6.63  # … or noise that hits every image alike is seen with 99 % confidence (chi-squared, one degree) …
+LEAST = 0.03  # … and hits at least this share of the labels
 # clusters may be something else than the classes where labels are wrong less often than this for each image for which they
 # err, …
 CLEARLY = 1.5
@@ -98,8 +98,9 @@ class Belief:
     predicted: (N, K), what the opinions together say of the given label, unseen. clean: (N, K), what they say of the true
     class, as sure as they are right. posterior: (N, K), with the given label weighed in. noise: T[true, given], (K, K).
     error_rate: the share of labels estimated to be wrong; opinion_error: the share of `clean`'s favourites. blind: the share
-    that noise which does not depend on the image has surely made wrong. sure: what a new label's posterior must reach; above 1
-    where no label may change. known: (K,) bool, classes with enough labels to be judged; a label of another is kept.
+    that noise which does not depend on the image has surely made wrong. sure: what a new label's posterior must reach, 0 where
+    opinions are trusted and above 1 where no label may change. known: (K,) bool, classes with enough labels to be judged; a
+    label of another is kept.
     """
 
     predicted: NDArray[np.float64]
@@ -118,16 +119,14 @@ class Belief:
         return self.sure <= 1.0
 
     def better(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The labels, (N,), changed where another class is surely more probable, and worth more.
+        """The labels, (N,), changed where another class is likely to be worth more.
 
         A right label raises accuracy by 1/N and balanced accuracy by one share of its class, so it is worth 1 + 1/(K π), π
         the share of its class: where one class is rare, what raises the one may lower the other.
         """
-        best, rows = self.posterior.argmax(axis=1), np.arange(len(labels))
         share = np.maximum(self.posterior.mean(axis=0), 1e-12)
-        worth = self.posterior * (1.0 + 1.0 / (len(share) * share))
-        change = (self.posterior[rows, best] >= self.sure) & (worth[rows, best] >= worth[rows, labels])
-        change &= self.known[best] & self.known[labels]
+        best, rows = (self.posterior * (1.0 + 1.0 / (len(share) * share))).argmax(axis=1), np.arange(len(labels))
+        change = (self.posterior[rows, best] >= self.sure) & self.known[best] & self.known[labels]
         return np.where(change, best, labels).astype(np.int64)
 
 
@@ -194,7 +193,7 @@ def believe(
             rate, (clean, noise, posterior, opinion_error) = more, bolder
     ahead = rate >= opinion_error + LEAD
     behind = rate >= max(LEAST, HALF * opinion_error)
-    sure = SURE if ahead or blind else WARY if behind else 2.0
+    sure = 0.0 if ahead or blind else WARY if behind else 2.0
     known = np.bincount(labels, minlength=k) >= FEW
     return Belief(predicted, clean, posterior, noise, rate, opinion_error, blind, sure, known)
 
@@ -357,8 +356,11 @@ def sharpness(probabilities: NDArray[np.float64], accuracy: float) -> float:
 def _noise(
     clean: NDArray[np.float64], labels: NDArray[np.int64], rate: float, *, rounds: int = 20
 ) -> NDArray[np.float64]:
-    """T[true, given], (K, K), that explains the labels, each row leaning towards noise of this rate that is alike for all."""
-    k = clean.shape[1]
+    """T[true, given], (K, K), that explains the labels, each row leaning towards noise of this rate that is alike for all.
+
+    Such noise itself, unless the labels bear out what more T says of them (Schwarz 1978, the Bayesian information criterion).
+    """
+    n, k = clean.shape
     alike = np.full((k, k), max(rate, 0.002) / (k - 1))
     np.fill_diagonal(alike, 1.0 - max(rate, 0.002))
     lean = alike * (USUAL * clean.sum(axis=0)[:, None] + 5.0)
@@ -366,7 +368,12 @@ def _noise(
     for _ in range(rounds):
         noise = _posterior(clean, noise, labels).T @ given + lean
         noise /= noise.sum(axis=1, keepdims=True)
-    return noise
+
+    def likelihood(noise: NDArray[np.float64]) -> float:
+        return float(np.log(np.maximum((clean * noise[:, labels].T).sum(axis=1), 1e-12)).sum())
+
+    more = 2.0 * (likelihood(noise) - likelihood(alike))
+    return noise if more > (k * (k - 1) - 1) * np.log(n) else alike
 
 
 def _posterior(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.belief import blind_noise
 from autoannotate.clusters import cut_and_name
 from autoannotate.neighbours import (
     Neighbours,
@@ -43,7 +44,7 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 # classes are clusters where spreading labels cuts the graph more cleanly by at least this share, at most that share of a
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
-BORDER = 1.5  # images for which the graph errs, per share of edges between its clusters
+BORDER = 1.75  # images for which the graph errs, per share of edges between its clusters
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
 THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
 # what spreading makes of the labels must agree with what self-training makes of them, by Cohen's kappa, with the labels more
@@ -58,7 +59,8 @@ class OutOfSample:
     opinions: (V, N, K), calibrated, rows sum to one, the kernel machine's, the self-trained probe's and the graph's last.
     twins: (2, N, K), two models taught by different halves of the other images; corrected_twins: the same, of models that
     learned from their own sure corrections. seen: (N, K) bool, classes that the models of an image had other images of. error:
-    where classes are clusters, the share of images for which the graph errs; else None.
+    where classes are clusters, the share of images for which the graph errs; None where they are not, or where the opinions
+    see blind noise and so need none: clusters would be wrong for more images than such noise.
     """
 
     opinions: NDArray[np.float64]
@@ -118,12 +120,14 @@ def out_of_sample(
     votes["kernel"] = SelfTrainedKernel(alike, labels, seen).left_out
     votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], dealt, track)
 
+    opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
+    if blind_noise(opinions, labels.astype(np.int64)):
+        return OutOfSample(opinions, twins, corrected_twins, seen, None)
     spread = votes["graph"].argmax(axis=1)
     error = _error_of_clusters(graph, labels, spread, k) if _confirmed(spread, corrected, labels, k) else None
     on = clusters(graph, labels, corrected, k)
     if on is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
-        votes["graph"], error = np.eye(k)[on] * seen, by_cut
-    opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
+        opinions[-1], error = calibrated(np.eye(k)[on] * seen, labels, seen), by_cut
     return OutOfSample(opinions, twins, corrected_twins, seen, error)
 
 

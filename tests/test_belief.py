@@ -196,6 +196,28 @@ def test_a_label_of_a_rare_class_is_not_given_up_for_the_common_one_on_a_slight_
     assert not belief.better(labels).any()
 
 
+def test_a_label_gives_way_to_the_likeliest_class_even_where_no_class_is_likely() -> None:
+    posterior = np.tile([0.3, 0.3, 0.4], (90, 1))
+    posterior[:, :2] += np.where(np.arange(90) % 2, 0.1, -0.1)[:, None] * [1, -1]  # 0.4, 0.2, 0.4 and 0.2, 0.4, 0.4
+    posterior[:30] = [0.45, 0.3, 0.25]
+    belief = Belief(posterior, posterior, posterior, np.eye(3), 0.4, 0.2, 0.4, 0.0, np.ones(3, dtype=bool))
+    assert (belief.better(np.ones(90, dtype=np.int64))[:30] == 0).all()
+    wary = replace(belief, sure=0.6)
+    assert (wary.better(np.ones(90, dtype=np.int64)) == 1).all()
+
+
+def test_noise_is_alike_for_all_classes_unless_the_labels_bear_out_more() -> None:
+    said, twins = opinions(TRUTH, 1.5)
+    alike = believe(said, thrown(TRUTH, 0.2, K), [twins])
+    off = alike.noise[~np.eye(K, dtype=bool)]
+    np.testing.assert_allclose(off, off[0])
+    assert abs(1.0 - alike.noise[0, 0] - 0.2) < 0.05
+    rng = np.random.default_rng(0)
+    taken = np.where((TRUTH == 0) & (rng.random(N) < 0.5), 1, TRUTH)  # half of one class carries another's name
+    learned = believe(said, taken, [twins]).noise
+    assert learned[0, 1] > 0.3 > 0.05 > learned[2, 3]
+
+
 def test_a_class_with_few_labels_is_left_alone() -> None:
     said, twins = opinions(TRUTH, 1.0)
     labels = thrown(np.where(TRUTH == 3, 0, TRUTH), 0.2, K) % 3
@@ -246,6 +268,18 @@ def test_right_labels_of_classes_that_overlap_are_kept_where_images_cluster_by_s
     points[:, 1] += np.where(labels == 1, 0.4, -0.4)
     belief = beliefs(points, labels)
     assert np.array_equal(belief.better(labels), labels)
+
+
+def test_where_opinions_see_blind_noise_clusters_that_are_nearly_the_classes_are_not_taken_for_them() -> None:
+    """Two scanners, far apart, one of which took nearly all of the sick."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(600) % 2
+    scanner = np.where(rng.random(600) < 0.12, 1 - truth, truth)
+    points = rng.normal(size=(600, 24))
+    points[:, 0] += np.where(scanner == 1, 4.0, -4.0)
+    points[:, 1:4] += np.where(truth == 1, 0.9, -0.9)[:, None]
+    labels = thrown(truth, 0.1, 2)
+    assert (beliefs(points, labels).better(labels) == truth).mean() > 0.97 > (scanner == truth).mean() + 0.05
 
 
 def two_islands(size: int = 200) -> tuple[np.ndarray, np.ndarray]:
