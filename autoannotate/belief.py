@@ -183,7 +183,7 @@ def believe(
     if clusters is not None:
         follow = pooled(clusters.opinions)
         against = _against(follow, labels)
-        by_clusters = _wrong(against, clusters.error, k)
+        by_clusters = share_wrong(against, clusters.error, k)
         if by_clusters > max(rate, CLEARLY * clusters.error):
             rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
@@ -238,10 +238,10 @@ def _from_quarrels(pair: Twins, labels: NDArray[np.int64], k: int) -> float:
     more = against - apart
     if more.mean() < CHANCE * more.std() / np.sqrt(len(more)):
         return 0.0
-    return _wrong(float(against.mean()), float(apart.mean()), k)
+    return share_wrong(float(against.mean()), float(apart.mean()), k)
 
 
-def _wrong(against: float, error: float, k: int) -> float:
+def share_wrong(against: float, error: float, k: int) -> float:
     """The share r of labels that must be wrong for an opinion with this error to contradict `against` of them."""
     beyond_chance = 1.0 - error * k / (k - 1)
     if beyond_chance < TELLING:

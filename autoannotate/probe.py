@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.belief import blind_noise
+from autoannotate.belief import blind_noise, share_wrong
 from autoannotate.clusters import cut_and_name
 from autoannotate.neighbours import (
     Neighbours,
@@ -45,6 +45,7 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 # cluster's edges leaves it, and labels that contradict their cluster lie about as if thrown: a class sticks together
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
 BORDER = 1.75  # images for which the graph errs, per share of edges between its clusters
+MORE = 2.0  # wrong labels that clusters must find for each that opinions see as blind noise
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
 THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
 # what spreading makes of the labels must agree with what self-training makes of them, by Cohen's kappa, with the labels more
@@ -59,8 +60,7 @@ class OutOfSample:
     opinions: (V, N, K), calibrated, rows sum to one, the kernel machine's, the self-trained probe's and the graph's last.
     twins: (2, N, K), two models taught by different halves of the other images; corrected_twins: the same, of models that
     learned from their own sure corrections. seen: (N, K) bool, classes that the models of an image had other images of. error:
-    where classes are clusters, the share of images for which the graph errs; None where they are not, or where the opinions
-    see blind noise and so need none: clusters would be wrong for more images than such noise.
+    where classes are clusters, the share of images for which the graph errs; else None.
     """
 
     opinions: NDArray[np.float64]
@@ -121,12 +121,11 @@ def out_of_sample(
     votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], dealt, track)
 
     opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
-    if blind_noise(opinions, labels.astype(np.int64)):
-        return OutOfSample(opinions, twins, corrected_twins, seen, None)
+    blind = blind_noise(opinions, labels.astype(np.int64))
     spread = votes["graph"].argmax(axis=1)
-    error = _error_of_clusters(graph, labels, spread, k) if _confirmed(spread, corrected, labels, k) else None
+    error = _error_of_clusters(graph, labels, spread, k, blind) if _confirmed(spread, corrected, labels, k) else None
     on = clusters(graph, labels, corrected, k)
-    if on is not None and (by_cut := _error_of_clusters(graph, labels, on, k)) is not None:
+    if on is not None and (by_cut := _error_of_clusters(graph, labels, on, k, blind)) is not None:
         opinions[-1], error = calibrated(np.eye(k)[on] * seen, labels, seen), by_cut
     return OutOfSample(opinions, twins, corrected_twins, seen, error)
 
@@ -217,12 +216,13 @@ def _confirmed(
 
 
 def _error_of_clusters(
-    graph: csr_array, labels: NDArray[np.integer], spread: NDArray[np.integer], k: int
+    graph: csr_array, labels: NDArray[np.integer], spread: NDArray[np.integer], k: int, blind: float
 ) -> float | None:
     """How often the labels spread over the graph are wrong where classes are clusters; None where they are not.
 
     Labels thrown wrongly into clean clusters at rate d make 2 d (1 − d) of the edges join unlike labels; images that
     belong together but not to their cluster's class make far fewer, and there the graph is wrong and the labels are right.
+    So it may be where opinions see blind noise by themselves, at the rate `blind`, and clusters hardly more wrong labels.
     """
     if len(np.unique(labels)) < 2:
         return None
@@ -230,7 +230,9 @@ def _error_of_clusters(
     border, was = (float(conductance(graph, each, k).mean()) for each in (spread, labels))
     clustered = separation(graph, labels, spread, k) >= CLUSTERED and border <= ISLAND
     scattered = was >= SCATTERED * 2.0 * moved * (1.0 - moved)
-    return BORDER * border if clustered and scattered and moved > 2.0 * BORDER * border else None
+    error = BORDER * border
+    more = share_wrong(moved, error, k) >= MORE * blind
+    return error if clustered and scattered and moved > 2.0 * error and more else None
 
 
 def clusters(

@@ -270,16 +270,16 @@ def test_right_labels_of_classes_that_overlap_are_kept_where_images_cluster_by_s
     assert np.array_equal(belief.better(labels), labels)
 
 
-def test_where_opinions_see_blind_noise_clusters_that_are_nearly_the_classes_are_not_taken_for_them() -> None:
+def test_clusters_that_find_hardly_more_than_the_blind_noise_that_is_seen_are_not_the_classes() -> None:
     """Two scanners, far apart, one of which took nearly all of the sick."""
     rng = np.random.default_rng(0)
     truth = np.arange(600) % 2
-    scanner = np.where(rng.random(600) < 0.12, 1 - truth, truth)
+    scanner = np.where(rng.random(600) < 0.08, 1 - truth, truth)
     points = rng.normal(size=(600, 24))
     points[:, 0] += np.where(scanner == 1, 4.0, -4.0)
     points[:, 1:4] += np.where(truth == 1, 0.9, -0.9)[:, None]
     labels = thrown(truth, 0.1, 2)
-    assert (beliefs(points, labels).better(labels) == truth).mean() > 0.97 > (scanner == truth).mean() + 0.05
+    assert (beliefs(points, labels).better(labels) == truth).mean() > 0.97 > (scanner == truth).mean() + 0.03
 
 
 def two_islands(size: int = 200) -> tuple[np.ndarray, np.ndarray]:
