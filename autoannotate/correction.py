@@ -218,7 +218,7 @@ def _verdict(belief: Belief) -> str:
     wrong = (
         f"An estimated {belief.error_rate:.0%} of the labels and {belief.opinion_error:.0%} of the opinions are wrong"
     )
-    return f"{wrong}, so {'sure opinions change labels' if belief.may_change else 'no label changes'}."
+    return f"{wrong}, so {'opinions change labels' if belief.may_change else 'no label changes'}."
 
 
 def _among(inside: Corrected, rows: NDArray[np.int64], given: NDArray[np.float64]) -> Corrected:

@@ -47,7 +47,7 @@ CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
 BORDER = 1.75  # images for which the graph errs, per share of edges between its clusters
 MORE = 2.0  # wrong labels that clusters must find for each that opinions see as blind noise
 SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
-THIN, MODERATE = 0.1, 0.4  # of a touching cluster's edges; Cohen's kappa with the labels
+THIN, FAIR = 0.06, 0.3  # of a touching cluster's edges; Cohen's kappa with the labels
 # what spreading makes of the labels must agree with what self-training makes of them, by Cohen's kappa, with the labels more
 # than by chance, and with these hardly less than self-training does: else the clusters are something else than the classes
 CONFIRMED, RELATED, HARDLY = 0.72, 0.2, 0.15
@@ -242,14 +242,14 @@ def clusters(
 
     Much noise that depends on the image moves the border to which labels spread; a cut made without labels stays where it is.
     Each cluster must be about as large as its class. Islands need only agree with the labels beyond chance; clusters that
-    touch may be something else, such as two scanners, and must agree with the labels moderately (Landis and Koch 1977), and
+    touch may be something else, such as two scanners, and must agree with the labels fairly (Landis and Koch 1977), and
     with the labels that self-training corrected, (N,).
     """
     named = cut_and_name(graph, labels)
     if named is None:
         return None
     islands = named.border <= SHORE and named.agreement >= BEYOND_CHANCE
-    touching = named.border <= THIN and named.kappa >= MODERATE and _confirmed(named.labels, corrected, labels, k)
+    touching = named.border <= THIN and named.kappa >= FAIR and _confirmed(named.labels, corrected, labels, k)
     size, labelled = named.sizes
     alike = ((size >= labelled / 2) & (size <= labelled * 2)).all()
     return named.labels if alike and (islands or touching) else None
