@@ -154,9 +154,10 @@ def believe(
       Twins that corrected labels have learned less noise and see more of it; those that lost a class see nothing, and
       blind noise is told better without them. Where classes are clusters e is known better. All of these miss noise that
       they learned, so the one that finds most is believed.
-    - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most and contradict
-      clearly more labels than all together do; the correctors, by number, where noise is seen that is not blind, so that some
-      of it can be learned and who corrected it has learned the least.
+    - Whom to hear: all, unless they learned mistakes. Those that follow clusters alone, if they find most, contradict
+      clearly more labels than all together do, and noise is not likely to be blind, which nobody learns; the correctors, by
+      number, where noise is seen that is not blind, so that some of it can be learned and who corrected it has learned the
+      least.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
       P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
 
@@ -185,7 +186,8 @@ def believe(
         against = _against(follow, labels)
         by_clusters = share_wrong(against, clusters.error, k)
         if by_clusters > max(rate, CLEARLY * clusters.error):
-            rate, heard = by_clusters, follow if against - _against(predicted, labels) >= LEARNED else predicted
+            learned = against - _against(predicted, labels) >= LEARNED and not _likely_blind(logs, labels, against)
+            rate, heard = by_clusters, follow if learned else predicted
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
         bolder = weighed(heard, labels, more)
@@ -283,7 +285,12 @@ def are_classes(
         return False
     if error <= APART or kappa(follows.argmax(axis=1), labels, follows.shape[1]) >= FAINT:
         return True
-    return _pool(_logs(opinions), labels, blind=True)[1] >= LIKELY * against
+    return _likely_blind(_logs(opinions), labels, against)
+
+
+def _likely_blind(logs: NDArray[np.float64], labels: NDArray[np.int64], against: float) -> bool:
+    """Whether the likeliest rate of blind noise explains most of the share of labels that clusters contradict."""
+    return _pool(logs, labels, blind=True)[1] >= LIKELY * against
 
 
 def _logs(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:

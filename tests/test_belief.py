@@ -171,6 +171,14 @@ def test_where_clusters_know_hardly_more_than_all_together_all_are_heard() -> No
     assert (both.better(labels) == TRUTH).mean() > (alone.better(labels) == TRUTH).mean() + 0.02
 
 
+def test_where_noise_is_likely_blind_clusters_are_not_heard_alone() -> None:
+    labels = thrown(TRUTH, 0.3, K)
+    good = opinions(TRUTH, 1.5)[0][0]
+    follows = 0.01 + 0.96 * np.eye(K)[thrown(TRUTH, 0.1, K, 2)]
+    believed = believe([good, follows], labels, [], Clusters((1,), 0.1))
+    assert (believed.better(labels) == TRUTH).mean() > (follows.argmax(axis=1) == TRUTH).mean() + 0.05
+
+
 def test_where_noise_can_be_learned_those_who_corrected_it_are_heard() -> None:
     rng = np.random.default_rng(0)
     hard = rng.random(N) < 0.5  # errors only among half of the images, always into the next class
