@@ -224,7 +224,7 @@ def weighed(
     opinion_error = float(np.clip(_unmixed(against, rate, k), min(0.01, against), 1.0 - 1.0 / k))
     clean = _as_sure_as(predicted, 1.0 - opinion_error)
     known = np.where(others[:, None], clean, np.eye(k)[truth])
-    noise = _noise(known, labels, rate)
+    noise = _noise(known, labels, rate, answered=answers is not None)
     return Weighed(clean, noise, _posterior(clean, noise, labels), opinion_error)
 
 
@@ -361,11 +361,12 @@ def sharpness(probabilities: NDArray[np.float64], accuracy: float) -> float:
 
 
 def _noise(
-    clean: NDArray[np.float64], labels: NDArray[np.int64], rate: float, *, rounds: int = 20
+    clean: NDArray[np.float64], labels: NDArray[np.int64], rate: float, *, answered: bool, rounds: int = 20
 ) -> NDArray[np.float64]:
     """T[true, given], (K, K), that explains the labels, each row leaning towards noise of this rate that is alike for all.
 
-    Such noise itself, unless the labels bear out what more T says of them (Schwarz 1978, the Bayesian information criterion).
+    Where nothing was answered it is such noise itself, unless the labels bear out what more T says of them (Schwarz 1978, the
+    Bayesian information criterion). Answers teach T, and that there is more noise than this rate.
     """
     n, k = clean.shape
     alike = np.full((k, k), max(rate, 0.002) / (k - 1))
@@ -375,6 +376,8 @@ def _noise(
     for _ in range(rounds):
         noise = _posterior(clean, noise, labels).T @ given + lean
         noise /= noise.sum(axis=1, keepdims=True)
+    if answered:
+        return noise
 
     def likelihood(noise: NDArray[np.float64]) -> float:
         return float(np.log(np.maximum((clean * noise[:, labels].T).sum(axis=1), 1e-12)).sum())
