@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Belief, Clusters, Twins, are_classes, believe, blind_noise
+from autoannotate.belief import Belief, Clusters, Twins, are_classes, believe, blind_noise, weighed
 from autoannotate.neighbours import compact, nearest
 from autoannotate.suspects import ask
 
@@ -224,6 +224,15 @@ def test_noise_is_alike_for_all_classes_unless_the_labels_bear_out_more() -> Non
     taken = np.where((TRUTH == 0) & (rng.random(N) < 0.5), 1, TRUTH)  # half of one class carries another's name
     learned = believe(said, taken, [twins]).noise
     assert learned[0, 1] > 0.3 > 0.05 > learned[2, 3]
+
+
+def test_answers_teach_that_there_is_more_noise_than_was_believed() -> None:
+    said = opinions(TRUTH, 2.0)[0][0]
+    labels = thrown(TRUTH, 0.4, K)
+    answers = np.where(np.arange(N) % 8 == 0, TRUTH, -1)
+    before, after = weighed(said, labels, 0.1).noise, weighed(said, labels, 0.1, answers).noise
+    np.testing.assert_allclose(np.diag(before), 0.9)
+    assert np.diag(after).mean() < 0.85
 
 
 def test_a_class_with_few_labels_is_left_alone() -> None:
