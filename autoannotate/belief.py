@@ -119,7 +119,7 @@ class Belief:
         return self.sure <= 1.0
 
     def better(self, labels: NDArray[np.integer]) -> NDArray[np.int64]:
-        """The labels, (N,), changed where another class is likely to be worth more.
+        """The labels, (N,), changed to the class that is likely to be worth most.
 
         A right label raises accuracy by 1/N and balanced accuracy by one share of its class, so it is worth 1 + 1/(K π), π
         the share of its class: where one class is rare, what raises the one may lower the other.
@@ -159,7 +159,8 @@ def believe(
       number, where noise is seen that is not blind, so that some of it can be learned and who corrected it has learned the
       least.
     - The pool is sharpened until it is as sure as it is right, and weighed against the label by Bayes' rule,
-      P(t | x, given) ~ P(t | x) T[t, given], T by EM (Dawid and Skene 1979).
+      P(t | x, given) ~ P(t | x) T[t, given], T alike for all classes or, where labels bear that out, by EM (Dawid and
+      Skene 1979).
 
     That learners of different kinds agree with each other more than with the labels proves nothing: where classes overlap they
     err on the same images, and right labels would be changed.
@@ -170,7 +171,8 @@ def believe(
         return Belief(mean, mean, mean, np.eye(k), 0.0, 0.0, 0.0, 2.0, np.zeros(k, dtype=bool))
     logs = _logs(opinions)
     predicted, _, without = _pool(logs, labels, blind=False)
-    blind = _surely_blind(logs, labels, without) or blind
+    likeliest, surely = _blind(logs, labels, without)
+    blind = surely or blind
     telling = (pair for pair in twins if not (pair.corrected and (blind or pair.swallow(labels))))
     by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in telling)
     least = min((seen for _, seen in by_twins), default=0.0)
@@ -186,7 +188,7 @@ def believe(
         against = _against(follow, labels)
         by_clusters = share_wrong(against, clusters.error, k)
         if by_clusters > max(rate, CLEARLY * clusters.error):
-            learned = against - _against(predicted, labels) >= LEARNED and not _likely_blind(logs, labels, against)
+            learned = against - _against(predicted, labels) >= LEARNED and likeliest < LIKELY * against
             rate, heard = by_clusters, follow if learned else predicted
     clean, noise, posterior, opinion_error = weighed(heard, labels, rate)
     if by_twins and max(blind, least) >= LEAST and (more := by_twins[-1][1]) > rate:
@@ -261,12 +263,14 @@ def blind_noise(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return 0.0
     logs = _logs(opinions)
-    return _surely_blind(logs, labels, _pool(logs, labels, blind=False)[2])
+    return _blind(logs, labels, _pool(logs, labels, blind=False)[2])[1]
 
 
-def _surely_blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> float:
+def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> tuple[float, float]:
+    """The likeliest rate of blind noise, and the same where it is sure, else 0. without: minus the log-likelihood of the labels
+    without such noise."""
     _, rate, with_noise = _pool(logs, labels, blind=True)
-    return rate if rate >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+    return rate, rate if rate >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
 
 
 def are_classes(
@@ -285,12 +289,7 @@ def are_classes(
         return False
     if error <= APART or kappa(follows.argmax(axis=1), labels, follows.shape[1]) >= FAINT:
         return True
-    return _likely_blind(_logs(opinions), labels, against)
-
-
-def _likely_blind(logs: NDArray[np.float64], labels: NDArray[np.int64], against: float) -> bool:
-    """Whether the likeliest rate of blind noise explains most of the share of labels that clusters contradict."""
-    return _pool(logs, labels, blind=True)[1] >= LIKELY * against
+    return _pool(_logs(opinions), labels, blind=True)[1] >= LIKELY * against
 
 
 def _logs(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating]) -> NDArray[np.float64]:
