@@ -20,7 +20,9 @@ from autoannotate.reliability import kappa
 LEAD = 0.01
 HALF = 0.5  # … or the labels are wrong at least this often for each time that the opinions are …
 WARY = 0.6  # … and another class is at least this probable, …
-BLIND = 6.63  # … or noise that hits every image alike is seen with 99 % confidence (chi-squared, one degree) …
+# … or noise that hits every image alike is seen with 99 % confidence (chi-squared, one degree), or with 95 % where opinions
+# agree with the labels moderately (Cohen's kappa): what hardly agrees with them tells overlap and noise apart less well …
+BLIND, RATHER_BLIND, MODERATE = 6.63, 3.84, 0.4
 LEAST = 0.03  # … and hits at least this share of the labels
 # clusters may be something else than the classes where labels are wrong less often than this for each image for which they
 # err, …
@@ -171,7 +173,7 @@ def believe(
         return Belief(mean, mean, mean, np.eye(k), 0.0, 0.0, 0.0, 2.0, np.zeros(k, dtype=bool))
     logs = _logs(opinions)
     predicted, _, without = _pool(logs, labels, blind=False)
-    likeliest, surely = _blind(logs, labels, without)
+    likeliest, surely = _blind(logs, labels, predicted, without)
     blind = surely or blind
     telling = (pair for pair in twins if not (pair.corrected and (blind or pair.swallow(labels))))
     by_twins = sorted((pair.agreement(labels), _from_quarrels(pair, labels, k)) for pair in telling)
@@ -263,14 +265,20 @@ def blind_noise(opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating],
     if len(labels) < FEWEST or len(np.unique(labels)) < 2:
         return 0.0
     logs = _logs(opinions)
-    return _blind(logs, labels, _pool(logs, labels, blind=False)[2])[1]
+    predicted, _, without = _pool(logs, labels, blind=False)
+    return _blind(logs, labels, predicted, without)[1]
 
 
-def _blind(logs: NDArray[np.float64], labels: NDArray[np.int64], without: float) -> tuple[float, float]:
-    """The likeliest rate of blind noise, and the same where it is sure, else 0. without: minus the log-likelihood of the labels
-    without such noise."""
+def _blind(
+    logs: NDArray[np.float64], labels: NDArray[np.int64], predicted: NDArray[np.float64], without: float
+) -> tuple[float, float]:
+    """The likeliest rate of blind noise, and the same where it is sure, else 0. predicted: (N, K), what all say without such
+    noise, and without: minus the log-likelihood of the labels then."""
+    k = predicted.shape[1]
     _, rate, with_noise = _pool(logs, labels, blind=True)
-    return rate, rate if rate >= LEAST and 2.0 * (without - with_noise) > BLIND else 0.0
+    evidence = 2.0 * (without - with_noise)
+    sure = evidence > BLIND or (evidence > RATHER_BLIND and kappa(predicted.argmax(axis=1), labels, k) >= MODERATE)
+    return rate, rate if rate >= LEAST and sure else 0.0
 
 
 def are_classes(
