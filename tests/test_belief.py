@@ -115,6 +115,16 @@ def test_blind_noise_that_was_seen_stands_when_an_opinion_joins() -> None:
     assert (believe(alike, labels, [twins, lost], blind=seen).better(labels) == TRUTH).mean() > 0.8
 
 
+@pytest.mark.parametrize(("overlap", "count", "share", "seen"), [(2.5, 60, 0.3, True), (5.0, 100, 0.3, False)])
+def test_faint_blind_noise_is_seen_by_opinions_that_agree_with_the_labels(
+    overlap: float, count: int, share: float, seen: bool
+) -> None:
+    # of both the evidence is between 95 and 99 %; the second hardly agree with the labels, kappa 0.24
+    truth = np.arange(count) % K
+    said, _ = opinions(truth, overlap)
+    assert (blind_noise(said, thrown(truth, share, K)) > 0.0) == seen
+
+
 def test_what_may_be_chance_among_few_images_is_no_noise() -> None:
     few = TRUTH[:120]
     first, second = few.copy(), few.copy()
