@@ -34,7 +34,6 @@ LABELS = (
 )
 SUSPECTS = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
 UNREADABLE = ("path", "reason")
-SOURCES = ("clip", "student", "clinician")
 NONE_OF_THESE, NOT_USABLE = "none-of-these", "not-usable"
 """The labels of images that a clinician found to be of no class, or not worth keeping; no class may be named so."""
 

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.belief import Belief, Opinion
-from autoannotate.neighbours import Neighbours, compact, nearest
+from autoannotate.neighbours import Neighbours, compact, near_duplicate_groups, nearest
 from autoannotate.progress import Track, silent
-from autoannotate.student import StudentResult, near_duplicate_groups, train_student
+from autoannotate.student import StudentResult, train_student
 from autoannotate.suspects import Suspects, ask, find_suspects
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def correct(
     before = () if earlier is None else (earlier,)
     belief = _borne_out(asked.belief(*before), came, truth)
     kind = student if meaningful and images is not None else "none"
-    judged = train_student([], features, labels, answered, baseline=belief.predicted, kind="none")
+    judged: StudentResult | None = None
     for lesson in range(1 if fast or kind == "none" else 2):
         cleaned = belief.better(labels)
         taught = train_student(
@@ -125,19 +125,20 @@ def correct(
             baseline=belief.predicted,
             kind=kind,
             encoder=encoder,
-            groups=near_duplicate_groups(features, near) if groups is None else groups,
+            groups=near_duplicate_groups(near) if groups is None else groups,
             passes=passes or (FAST_PASSES if fast else PASSES),
             seed=seed + 1000 * lesson,
             device=device,
             track=track,
         )
         if taught.held_out_accuracy is None:
-            judged = taught if lesson == 0 else judged
+            judged = judged or taught
             break
-        judged = taught if lesson == 0 else _together(judged, taught)
+        judged = taught if judged is None else _together(judged, taught)
         belief = _borne_out(asked.belief(*before, judged.opinion), came, truth)
         if (belief.better(labels) != cleaned).mean() < MOVED:
             break
+    assert judged is not None  # there is a first lesson
     if not meaningful:
         judged = replace(judged, note="No student was trained: the labels it would learn are close to guesses.")
     elif judged.held_out_accuracy is not None:

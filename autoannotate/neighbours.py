@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+DUPLICATE = 0.25  # near duplicates are at most this share of the usual distance to the nearest image apart
+
 
 @dataclass(frozen=True)
 class Neighbours:
@@ -24,7 +26,7 @@ class Neighbours:
 
 
 def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.float64]:
-    """Features centred, on their first principal axes and unit length: (N, min(dimensions, N, F)).
+    """Features centred, on their first principal axes (`principal_axes`) and unit length: (N, d), d at most `dimensions`.
 
     Centring takes away what all images share, which otherwise drowns cosines; the axes make the search cheap.
     """
@@ -35,16 +37,25 @@ def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.
 
 
 def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
-    """The leading principal axes, (F, d) orthonormal columns, of centred data (N, F), exactly, by the smaller Gram matrix."""
+    """The leading principal axes, (F, d) orthonormal columns, of centred data (N, F), exactly, by the smaller Gram matrix.
+
+    d is `dimensions`, or fewer where the data vary in fewer directions: the others would be rounding noise. The largest
+    component of an axis is positive, so that the axes are the same on every machine.
+    """
     from scipy.linalg import eigh
 
     n, f = centred.shape
-    d = max(1, min(dimensions, n, f))
-    if f <= n:
-        return eigh(centred.T @ centred, subset_by_index=[f - d, f - 1])[1][:, ::-1]
-    vectors = eigh(centred @ centred.T, subset_by_index=[n - d, n - 1])[1][:, ::-1]
-    axes = centred.T @ vectors
-    return axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
+    gram = centred.T @ centred if f <= n else centred @ centred.T
+    size = len(gram)
+    variance, axes = eigh(gram, subset_by_index=[size - max(1, min(dimensions, size)), size - 1])
+    kept = variance > 1e-12 * variance[-1]
+    kept[-1] = True
+    axes = axes[:, kept][:, ::-1]
+    if f > n:
+        axes = centred.T @ axes
+        axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
+    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
+    return axes * np.where(largest < 0, -1.0, 1.0)
 
 
 def nearest(points: NDArray[np.float64], k: int = 10, block: int = 1024) -> Neighbours:
@@ -62,6 +73,28 @@ def nearest(points: NDArray[np.float64], k: int = 10, block: int = 1024) -> Neig
         index[start : start + block] = best
         similarity[start : start + block] = np.take_along_axis(cosines, best, 1)
     return Neighbours(index, np.clip(similarity, -1.0, 1.0))
+
+
+def near_duplicates(neighbours: Neighbours) -> NDArray[np.bool_]:
+    """Which of its nearest other images are nearly the same picture as an image, (N, k) bool.
+
+    Nearly the same: at most a quarter as far as images usually are from their nearest, and close to 1 as a cosine.
+    """
+    distance = 1.0 - neighbours.similarity
+    if distance.shape[1] == 0:
+        return np.zeros(distance.shape, dtype=bool)
+    return distance <= min(DUPLICATE * float(np.median(distance[:, 0])), 0.05) + 1e-9
+
+
+def near_duplicate_groups(neighbours: Neighbours) -> NDArray[np.int64]:
+    """(N,) ids: images linked by being nearly the same picture share one."""
+    from scipy.sparse import csr_array
+    from scipy.sparse.csgraph import connected_components
+
+    n = len(neighbours.index)
+    rows, columns = np.nonzero(near_duplicates(neighbours))
+    links = csr_array((np.ones(len(rows)), (rows, neighbours.index[rows, columns])), shape=(n, n))
+    return connected_components(links, directed=False)[1].astype(np.int64)
 
 
 def graph_of(neighbours: Neighbours) -> csr_array:

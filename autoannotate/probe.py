@@ -98,7 +98,7 @@ def out_of_sample(
         seen[np.ix_(fold, present)] = True
         columns = np.ix_(fold, present)
         if len(present) < 2:
-            for view in votes.values():
+            for view in (*votes.values(), *twins, *corrected_twins):
                 view[columns] = 1.0
             continue
         for strength in STRENGTHS:

@@ -74,17 +74,6 @@ def match_prior(probabilities: NDArray[np.floating], prior: NDArray[np.floating]
     return softmax(logits + offset, axis=1)
 
 
-def collapsed(probabilities: NDArray[np.floating], prior: NDArray[np.floating] | None = None) -> NDArray[np.bool_]:
-    """Which classes, (K,) bool, get hardly any image: fewer than a fifth of `prior` (default: an even share).
-
-    A flagged class is rare, absent, or lost to a wrong threshold; which one, only a person can say.
-    """
-    n, k = probabilities.shape
-    expected = np.full(k, 1.0 / k) if prior is None else np.asarray(prior, dtype=np.float64)
-    shares = np.bincount(probabilities.argmax(axis=1), minlength=k) / max(n, 1)
-    return shares < 0.2 * expected
-
-
 def _checked(features: NDArray[np.floating], probabilities: NDArray[np.floating], trust: float) -> NDArray[np.float64]:
     given = np.array(probabilities, dtype=np.float64)
     if given.ndim != 2 or len(given) != len(features):

@@ -44,9 +44,9 @@ def choose(
 ) -> Queue:
     """Choose what to ask.
 
-    features: (N, F). answered: (N,) bool, settled. unsure: (N,) bool, a reader could not tell: at the end, for another one.
-    groups: (N,) near duplicates, of which one is asked. strategy: a name in `strategies.STRATEGIES`. view: (N, K), an opinion
-    heard beside those of the correction.
+    features: (N, F). answered: (N,) bool, settled. unsure: (N,) bool, a reader could not tell: at the end, for another
+    one, and near duplicates wait for it. groups: (N,) near duplicates, of which one is asked. strategy: a name in
+    `strategies.STRATEGIES`. view: (N, K), an opinion heard beside those of the correction.
 
     As many as labels are estimated to be wrong, in the strategy's order, then the suspects that are not among them. Where
     the labels are guesses, so are all doubts about them: then the queue has the representatives, `EACH_CLASS` times the
@@ -55,7 +55,8 @@ def choose(
     count = len(corrected.labels)
     answered = np.zeros(count, dtype=bool) if answered is None else answered
     unsure = np.zeros(count, dtype=bool) if unsure is None else unsure & ~answered
-    pool = pool_of(features, corrected, answered=answered | unsure, groups=groups, view=view, seed=seed)
+    waits = unsure if groups is None else np.isin(groups, groups[unsure])
+    pool = pool_of(features, corrected, answered=answered | waits, groups=groups, view=view, seed=seed)
     name = strategy or (DEFAULT if meaningful else "representative")
     ranked = order(name, pool)
     if meaningful:

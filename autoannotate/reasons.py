@@ -12,11 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.neighbours import Neighbours
+from autoannotate.neighbours import Neighbours, near_duplicates
 from autoannotate.reliability import kappa
 
 NEAREST = 8  # neighbours asked by the reasons
-DUPLICATE = 0.25  # near duplicates are at most this share of the usual distance to the nearest image apart
 
 
 @dataclass(frozen=True)
@@ -130,9 +129,9 @@ def outlier(evidence: Evidence) -> Doubt:
 @reason(weight=0.25)
 def near_duplicate_disagrees(evidence: Evidence) -> Doubt:
     """Another image is nearly the same picture and has another label; the less supported of the two gets more doubt."""
-    twin, same = near_duplicates(evidence.neighbours)
-    if len(twin) == 0:
+    if evidence.neighbours.index.shape[1] == 0:
         return _never(evidence)
+    twin, same = evidence.neighbours.index[:, 0], near_duplicates(evidence.neighbours)[:, 0]
     unsupported = 1.0 - evidence.out_of_sample[np.arange(len(twin)), evidence.labels]
     part = unsupported / np.maximum(unsupported + unsupported[twin], 1e-9)
     fires = same & (evidence.labels[twin] != evidence.labels)
@@ -166,18 +165,6 @@ def student_disagrees(evidence: Evidence) -> Doubt:
     strength, best = _prefers_another(student, evidence.labels)
     chance = student.max(axis=1)
     return Doubt(strength, lambda i: f"the student says {evidence.class_names[best[i]]} ({_percent(chance[i])})")
-
-
-def near_duplicates(neighbours: Neighbours) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """The nearest other image of each, (N,), and whether it is nearly the same picture, (N,) bool.
-
-    Nearly the same: at most a quarter as far as images usually are from their nearest, and close to 1 as a cosine.
-    """
-    n, k = neighbours.index.shape
-    if k == 0:
-        return np.zeros(0, dtype=np.int64), np.zeros(n, dtype=bool)
-    distance = 1.0 - neighbours.similarity[:, 0]
-    return neighbours.index[:, 0], distance <= min(DUPLICATE * float(np.median(distance)), 0.05) + 1e-9
 
 
 def _prefers_another(

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoannotate.errors import UnreadableImageError
@@ -81,15 +80,6 @@ class Pictures:
         return Picture(f"data:image/jpeg;base64,{data}", *image.size)
 
 
-def write_report(annotations: Annotations, folder: str | Path) -> Path:
-    """Write report.html into the folder and return its path. Raises `OutputError` where it cannot."""
-    from autoannotate.tables import write_files
-
-    path = Path(folder) / "report.html"
-    write_files({path: render_report(annotations).encode("utf-8", errors="replace")})
-    return path
-
-
 def render_report(annotations: Annotations) -> str:
     """The page as text. Pictures that cannot be read any more are shown as an empty frame."""
     import jinja2
@@ -116,6 +106,7 @@ def view(annotations: Annotations) -> dict[str, Any]:
         "images": len(table),
         "story": story(annotations),
         "trust": trust(run),
+        "collapsed": collapsed(annotations),
         "tiles": tiles(annotations),
         "update": before_and_after(run, pictures),
         "counts": counts[:MOST_CLASSES],
@@ -221,6 +212,28 @@ def trust(run: Mapping[str, Any]) -> dict[str, Any]:
         "advice": found.get("advice") or "",
         "evidence": _plain_items(found.get("evidence") or {}),
     }
+
+
+def collapsed(annotations: Annotations) -> str:
+    """A sentence about classes that got hardly any image, where that is no chance; "" where none did, or once people answered.
+
+    Hardly any: fewer than a fifth of the share that was stated with a prior, else of an even one.
+    """
+    run, images = annotations.run, len(annotations.table)
+    prior = (run.get("arguments") or {}).get("prior") or {}
+    even = 1.0 / max(len(annotations.classes), 1)
+    expected = {name: images * prior.get(name, even) for name in annotations.classes}
+    lost = [
+        f"{row['name']} ({row['images']:,})"
+        for row in class_counts(annotations)
+        if expected[row["name"]] >= 5 and row["images"] < expected[row["name"]] / 5
+    ]
+    if not lost or run.get("update"):
+        return ""
+    found = f"Hardly any image is labelled {listed(lost, 6)}"
+    if prior:
+        return f"{found}, far fewer than --prior states."
+    return f"{found}: rare here, or lost to a wrong threshold. If you know how common each class is, state it with --prior."
 
 
 def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, Any] | None:

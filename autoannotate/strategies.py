@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.errors import UsageError
-from autoannotate.neighbours import Neighbours, compact, nearest
+from autoannotate.neighbours import Neighbours, compact, near_duplicate_groups, nearest
 
 if TYPE_CHECKING:
     from autoannotate.correction import Corrected
@@ -79,9 +79,8 @@ def pool_of(
 
     features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given. view: (N, K), one more opinion.
     """
-    from autoannotate.student import near_duplicate_groups
-
     points = compact(features)
+    neighbours = nearest(points, k=NEAR)
     views = [corrected.probabilities]
     if view is not None:
         views.append(np.asarray(view, dtype=np.float64))
@@ -89,12 +88,12 @@ def pool_of(
         views.append(corrected.student.probabilities)
     return Pool(
         points=points,
-        neighbours=nearest(points, k=NEAR),
+        neighbours=neighbours,
         labels=corrected.labels,
         views=np.stack(views),
         doubt=corrected.queue.score,
         answered=np.asarray(answered, dtype=bool),
-        groups=near_duplicate_groups(features) if groups is None else np.asarray(groups, dtype=np.int64),
+        groups=near_duplicate_groups(neighbours) if groups is None else np.asarray(groups, dtype=np.int64),
         seed=seed,
     )
 
@@ -187,9 +186,12 @@ def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _askable(pool: Pool) -> NDArray[np.int64]:
-    """One row of each group in which nobody answered anything: the most doubtful, the first where equal."""
-    settled = np.isin(pool.groups, pool.groups[pool.answered])
-    rows = np.flatnonzero(~settled & ~pool.answered)
+    """One row of each group that is not answered: the most doubtful, the first where equal.
+
+    A near duplicate that took over an answer counts as answered. Where it took none over, since its twin is of no class or
+    the answers contradict each other, it is asked.
+    """
+    rows = np.flatnonzero(~pool.answered)
     rows = rows[np.argsort(-pool.doubt[rows], kind="stable")]
     _, first = np.unique(pool.groups[rows], return_index=True)
     return np.sort(rows[first])

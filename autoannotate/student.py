@@ -18,13 +18,13 @@ from scipy.special import softmax
 
 from autoannotate.belief import Opinion, Twins
 from autoannotate.errors import UsageError
+from autoannotate.neighbours import compact, near_duplicate_groups, nearest
 from autoannotate.probe import calibrated
 from autoannotate.progress import Track, silent
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from autoannotate.neighbours import Neighbours
 
 FOLDS = 2
 MIN_IMAGES = 40
@@ -117,7 +117,9 @@ def train_student(
     backbone = cnn.load_backbone(kind, encoder, seed)
     where = choose_device(device)
     rng = np.random.default_rng(seed)
-    groups = near_duplicate_groups(features) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if groups is None:
+        groups = near_duplicate_groups(nearest(compact(features)))
+    groups = np.unique(groups, return_inverse=True)[1]
     fold = _folds(labels, groups, rng)
     most = int(min(max_training_images, max(passes / backbone.cost, MIN_IMAGES))) // FOLDS
     samples = [_balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, most, rng) for k in range(FOLDS)]
@@ -207,20 +209,6 @@ def judge(
     )
     twins = Twins(probabilities, seen, first_only=True)
     return StudentResult(probabilities, twins, reliable, held_out, before, note, image_passes)
-
-
-def near_duplicate_groups(features: np.ndarray, neighbours: Neighbours | None = None) -> np.ndarray:
-    """(N,) ids: images linked by being nearly the same picture, by their features (N, F), share one."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
-
-    from autoannotate.neighbours import compact, nearest
-    from autoannotate.reasons import near_duplicates
-
-    twin, same = near_duplicates(nearest(compact(features), k=1) if neighbours is None else neighbours)
-    rows = np.flatnonzero(same)
-    links = csr_array((np.ones(len(rows)), (rows, twin[rows])), shape=(len(features), len(features)))
-    return connected_components(links, directed=False)[1]
 
 
 def _untrained(baseline: np.ndarray, note: str) -> StudentResult:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from autoannotate.report import class_counts, counted, percent, trust
+from autoannotate.report import class_counts, collapsed, counted, percent, trust
 
 if TYPE_CHECKING:
     from autoannotate.annotations import Annotations
@@ -47,6 +47,8 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
     console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)
     if found["advice"] and found["advice"] not in found["verdict"]:
         console.print(Text(found["advice"]), soft_wrap=True)
+    if lost := collapsed(annotations):
+        console.print(Text(lost, style="yellow"), soft_wrap=True)
 
     console.print()
     console.print(Text.assemble(("Report  ", "bold"), str(folder / "report.html")), soft_wrap=True)

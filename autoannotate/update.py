@@ -48,10 +48,9 @@ def update(
     """
     from autoannotate.annotator import Clock
     from autoannotate.correction import correct
-    from autoannotate.neighbours import compact, nearest
+    from autoannotate.neighbours import compact, near_duplicate_groups, nearest
     from autoannotate.queue import choose
     from autoannotate.start import start_from
-    from autoannotate.student import near_duplicate_groups
 
     folder = annotations.folder
     if folder is None:
@@ -76,7 +75,7 @@ def update(
         guessed = dict(zip(names, clip.probabilities, strict=True))
         together = consensus(standing, annotator.classes, guessed)
         near = nearest(compact(features))
-        groups = near_duplicate_groups(features, near)
+        groups = near_duplicate_groups(near)
         answered = about_images(together, names, annotator.classes, groups)
     with clock("pseudo-labels"):
         kept = annotations.student  # of the run; the one that is taught now takes part in this round only

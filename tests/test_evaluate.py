@@ -280,6 +280,27 @@ def test_images_can_be_squashed_to_the_size_of_medmnist(organs: LabelledSet, cac
     assert not np.allclose(problem.features, large.features)
 
 
+def test_squashed_images_are_those_of_the_data_at_hand(folders: list[str], cache: Path, tmp_path: Path) -> None:
+    chest, breast = (folder.partition("=")[2] for folder in folders)
+    grey = []
+    for first, second in ((chest, breast), (breast, chest)):
+        data = read_labelled([f"a={first}", f"b={second}"])
+        problem, _ = noise.make_problem(study(data, tmp_path, cache, Options(count=10, pixels=28)), 0)
+        grey.append(np.asarray(problem.images(0)).mean())
+    assert grey[0] != grey[1]
+
+
+def test_other_words_in_the_same_file_are_another_evaluation(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.yaml"
+    words.write_text("classes:\n  chest: [a chest X-ray]\n  breast: [a breast ultrasound]\n")
+    asked: dict[str, Any] = {"protocol": "pair", "methods": ("clip",), "options": {"prompts": str(words), "count": 10}}
+    measure(organs, tmp_path / "out", cache, runs=1, **asked)
+    measure(organs, tmp_path / "out", cache, runs=2, **asked)
+    words.write_text("classes:\n  chest: [a breast ultrasound]\n  breast: [a chest X-ray]\n")
+    with pytest.raises(InputError, match="other prompts or weights in the same place"):
+        measure(organs, tmp_path / "out", cache, runs=3, **asked)
+
+
 def test_lesions_are_on_one_side_of_the_split(data_dir: Path, cache: Path, tmp_path: Path) -> None:
     skin = data_dir / "eval" / "skin_ham10000"
     data = read_labelled([f"mel={skin}:mel", f"nv={skin}:nv"])

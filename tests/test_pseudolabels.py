@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.pseudolabels import collapsed, match_prior, refine
+from autoannotate.pseudolabels import match_prior, refine
 
 
 def clusters(sizes: list[int], seed: int = 0, distance: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
@@ -126,12 +126,6 @@ def test_the_order_of_the_images_does_not_matter() -> None:
         refine(features, zero_shot, trust=1.0)[order],
         atol=1e-9,
     )
-
-
-def test_a_class_that_hardly_any_image_gets_is_called_collapsed() -> None:
-    zero_shot = np.array([[0.9, 0.05, 0.05]] * 95 + [[0.1, 0.8, 0.1]] * 5)
-    assert collapsed(zero_shot).tolist() == [False, True, True]
-    assert collapsed(zero_shot, prior=np.array([0.9, 0.05, 0.05])).tolist() == [False, False, True]
 
 
 def test_shapes_that_do_not_fit_and_trust_out_of_range_are_errors() -> None:

@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 
 from autoannotate.annotations import Annotations
-from autoannotate.report import agreement, percent, render_report, write_report
+from autoannotate.report import agreement, collapsed, percent, render_report
 from autoannotate.summary import print_summary
 
 
@@ -165,11 +166,28 @@ def test_the_report_names_no_place_that_the_user_did_not(tmp_path: Path, monkeyp
         assert str(tmp_path) not in Path("out", name).read_text()
 
 
-def test_the_report_can_be_written_again(run: Annotations, tmp_path: Path) -> None:
-    run.save(tmp_path / "out")
-    before = (tmp_path / "out" / "report.html").read_bytes()
-    write_report(Annotations.load(tmp_path / "out"), tmp_path / "out")
-    assert (tmp_path / "out" / "report.html").read_bytes() == before
+def lopsided(tmp_path: Path, **about: Any) -> Annotations:
+    """A run that calls 38 of 40 images chest."""
+    run = make_run(tmp_path, [f"{i}.png" for i in range(40)], draw=False, **about)
+    run.table.loc[:, "label"] = ["chest"] * 38 + ["breast"] * 2
+    return run
+
+
+def test_classes_that_hardly_any_image_got_are_named(tmp_path: Path) -> None:
+    run = lopsided(tmp_path)
+    for text in (Page(render_report(run)).text, summary(run)):
+        assert "Hardly any image is labelled breast (2): rare here, or lost to a wrong threshold." in text
+        assert "state it with --prior" in text
+
+
+def test_a_stated_prior_says_what_is_hardly_any(tmp_path: Path) -> None:
+    rare, even = ({"prior": {"chest": 1 - share, "breast": share}, "images": "scans"} for share in (0.1, 0.5))
+    assert collapsed(lopsided(tmp_path, arguments=rare)) == ""
+    assert "breast (2), far fewer than --prior states." in collapsed(lopsided(tmp_path, arguments=even))
+
+
+def test_once_people_have_answered_shares_are_theirs(tmp_path: Path) -> None:
+    assert collapsed(lopsided(tmp_path, update={"new_answers": 3})) == ""
 
 
 def test_agreement_counts_each_image_once(run: Annotations) -> None:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoannotate.neighbours import compact, nearest
 from autoannotate.reasons import REASONS
-from autoannotate.suspects import find_suspects
+from autoannotate.suspects import ask, find_suspects
 
 NAMES = ("chest", "breast", "skin")
 
@@ -127,6 +128,16 @@ def test_a_class_of_one_to_three_images_works_and_is_not_wiped_out(members: int)
     zero_shot = 0.1 + 0.7 * np.eye(3)[truth]
     found = find_suspects(features, truth, zero_shot, NAMES, seed=0)
     assert np.array_equal(found.suggested, truth)
+
+
+@pytest.mark.parametrize("rare", [0, 1])
+def test_a_class_of_one_image_says_the_same_of_the_others_whatever_its_number(rare: int) -> None:
+    features = np.random.default_rng(0).normal(size=(100, 64))
+    features[0] += 3.0
+    labels = np.full(100, 1 - rare)
+    labels[0] = rare
+    belief = ask(features, labels, 0.05 + 0.9 * np.eye(2)[labels], nearest(compact(features))).belief()
+    assert belief.error_rate < 0.05
 
 
 def test_one_class_only_gives_no_suspects() -> None:

@@ -124,14 +124,14 @@ def prepare(
     from autoannotate.annotator import Annotator
 
     annotator = Annotator(data.class_names, model=options.model, student=options.student, device=device, cache=cache)
-    readable = np.ones(len(data), dtype=bool)
+    readable, squares = np.ones(len(data), dtype=bool), out / f"images-{options.pixels}px-{data.digest()[:8]}"
     while True:
         drawn = {
             s: balanced_sample(data.labels, options.count, np.random.default_rng([s, SAMPLE]), readable) for s in seeds
         }
         union = np.unique(np.concatenate(list(drawn.values())))
         if options.pixels:
-            data, read = squashed(data, union, options.pixels, out / f"images-{options.pixels}px", track)
+            data, read = squashed(data, union, options.pixels, squares, track)
             if not read.all():
                 readable &= read
                 continue
@@ -154,12 +154,28 @@ def prepare(
 def _settings(protocol: str, module: EvaluationProtocol, data: LabelledSet, options: Options) -> dict[str, Any]:
     """What makes two evaluations the same: their numbers may stand in one table."""
     read = {name: value for name, value in asdict(options).items() if name in module.OPTIONS}
+    files = {
+        name: digest for name, value in read.items() if isinstance(value, str) and (digest := _digest(Path(value)))
+    }
     return {
         "protocol": protocol,
         "version": __version__,
         "options": json.loads(json.dumps(read)),
         "data_sha256": data.digest(),
+        **({"files_sha256": files} if files else {}),
     }
+
+
+def _digest(place: Path) -> str:
+    """A name for what a file, or the files of a folder, hold; "" where there is none."""
+    digest, found = hashlib.sha256(), False
+    for file in sorted([place, *place.glob("*")] if place.is_dir() else [place]):
+        if file.is_file():
+            found = True
+            digest.update(file.name.encode("utf-8", "surrogateescape") + b"\0")
+            with file.open("rb") as handle:
+                digest.update(hashlib.file_digest(handle, "sha256").digest())
+    return digest.hexdigest() if found else ""
 
 
 class Log:
@@ -220,11 +236,11 @@ class Log:
             old = {**there, **there.get("options", {})}
             new = {**settings, **settings["options"]}
             what = next((k for k in new if k != "options" and old.get(k) != new[k]), "options")
-            shown = (
-                "other images or labels"
-                if what == "data_sha256"
-                else f"{what} {old.get(what)!r}, not {new.get(what)!r}"
-            )
+            others = {
+                "data_sha256": "other images or labels",
+                "files_sha256": "other prompts or weights in the same place",
+            }
+            shown = others.get(what) or f"{what} {old.get(what)!r}, not {new.get(what)!r}"
             different = f"settings ({shown})"
         raise InputError(
             f"{self.file.parent} holds an evaluation with other {different}: choose another place with --out, or replace "

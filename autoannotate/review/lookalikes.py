@@ -89,19 +89,12 @@ def from_cache(run: Mapping[str, Any], keys: Sequence[str]) -> np.ndarray | None
 
 def alike(paths: Sequence[str], features: np.ndarray) -> Alike:
     """Neighbours and groups of N images from their features (N, F)."""
-    from scipy.sparse import csr_array
-    from scipy.sparse.csgraph import connected_components
+    from autoannotate.neighbours import near_duplicate_groups, nearest
 
-    from autoannotate.neighbours import nearest
-    from autoannotate.reasons import near_duplicates
-
-    n = len(paths)
-    if n < 2:
+    if len(paths) < 2:
         return Alike()
     close = nearest(compact(features), k=SHOWN + 4)
-    twin, same = near_duplicates(close)
-    rows = np.flatnonzero(same)
-    ids = connected_components(csr_array((np.ones(len(rows)), (rows, twin[rows])), shape=(n, n)), directed=False)[1]
+    ids = near_duplicate_groups(close)
     members: dict[int, list[str]] = {}
     for path, group in zip(paths, ids.tolist(), strict=True):
         members.setdefault(group, []).append(path)

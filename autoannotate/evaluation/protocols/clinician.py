@@ -271,16 +271,15 @@ class Updated:
 
     def __init__(self, setup: Setup, method: str, student: Opinion | None) -> None:
         from autoannotate.generalise import basis
-        from autoannotate.neighbours import compact, nearest
+        from autoannotate.neighbours import compact, near_duplicate_groups, nearest
         from autoannotate.strategies import NEAR
-        from autoannotate.student import near_duplicate_groups
 
         self.setup, self.student = setup, student
         self.kind, _, self.name = method.partition("-")
         self.basis = basis(setup.features, setup.seed)
         self.near = compact(setup.features)
         self.neighbours = nearest(self.near, k=NEAR)
-        self.groups = near_duplicate_groups(setup.features)
+        self.groups = near_duplicate_groups(self.neighbours)
         self.corrected: Corrected | None = None
         self.asked: Asked | None = None
         self.believed: Belief | None = None

@@ -34,7 +34,6 @@ OPTIONS = frozenset({"count", "test", "pixels", "model", "fast"})
 CURVE = Curve("labels", "accuracy", "labelled images", "test images labelled right")
 LEAST = 20  # images of a class: enough for both sides of the split
 BACKBONES = {"scratch": "resnet18", "embedded": "embedded"}  # names in cnn.BACKBONES
-SIMCLR = "-simclr"
 AGAINST = {"scratch-simclr": "scratch", "embedded-simclr": "embedded", "embedded": "scratch", "probe": "scratch"}
 SHARES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images that are labelled
 DRAW = 51  # salt
