@@ -83,6 +83,8 @@ def apply(
     Raises `NothingAppliedError` where answers have problems, `InputError` where the file cannot be read or holds none, and
     `OutputError` where the disk is full: all answers of the file are kept then, or none.
     """
+    from autoannotate.truth import about_replaced
+
     folder, file = annotations.folder, Path(file)
     if folder is None:
         raise InputError("The run has no folder to keep answers in: save it first.")
@@ -94,7 +96,8 @@ def apply(
         raise InputError(f"{file} holds no answers: {imports.find_format(name).HINT}.")
     given = _read_by(given, reader, name)
     with AnswerStore(folder) as store:
-        rows = _compared(checked(given, annotations, name), store)
+        replaced = about_replaced(store.current(), folder, annotations.refs)
+        rows = _compared(checked(given, annotations, name), store, replaced)
         problems = sum(row.outcome == PROBLEM for row in rows)
         if problems and not skip_problems:
             rows = [row if row.outcome != NEW else replace(row, outcome=LEFT) for row in rows]
@@ -204,8 +207,11 @@ def _read_by(given: Sequence[Given], reader: str | None, format: str) -> list[Gi
     ]
 
 
-def _compared(rows: Sequence[Row], store: AnswerStore) -> list[Row]:
-    """The rows, those that are kept already or were overtaken marked so."""
+def _compared(rows: Sequence[Row], store: AnswerStore, replaced: Container[int | None]) -> list[Row]:
+    """The rows, those that are kept already or were overtaken marked so.
+
+    replaced: the ids of answers to pictures that are no longer there; what repeats them is new, unless it is older.
+    """
     current = {(one.path, one.reader): one for one in store.current()}
     by_source: dict[tuple[str, str, str], Answer] = {}
     for one in store.everything():
@@ -218,15 +224,16 @@ def _compared(rows: Sequence[Row], store: AnswerStore) -> list[Row]:
         if answer is None:
             result.append(row)
             continue
-        stands = current.get((answer.path, answer.reader))
-        same = (stands, by_source.get((answer.path, answer.reader, answer.source)))
+        last = current.get((answer.path, answer.reader))
+        stands = last is not None and last.id not in replaced
+        same = (last, by_source.get((answer.path, answer.reader, answer.source))) if stands else ()
         if any(one is not None and _content(one) == _content(answer) for one in same):
             row = replace(row, outcome=KNOWN)
-        elif stands is not None and stands.answered_at > (answer.answered_at or now):
-            said = f"{answer.reader} answered {stands.label or stands.verdict} since"
+        elif last is not None and last.answered_at > (answer.answered_at or now):
+            said = f"{answer.reader} answered {last.label or last.verdict} since"
             row = replace(row, outcome=OLDER, problem=said)
-        elif stands is not None:
-            row = replace(row, problem=f"instead of {stands.label or stands.verdict}")
+        elif last is not None and stands:
+            row = replace(row, problem=f"instead of {last.label or last.verdict}")
         result.append(row)
     return result
 

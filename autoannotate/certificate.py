@@ -22,6 +22,7 @@ from autoannotate.annotations import LABELS, Annotations
 from autoannotate.answers import Answer, AnswerStore
 from autoannotate.certify import Certificate, Sample, certify, draw_sample, fingerprint, grown, missing, share
 from autoannotate.errors import InputError, UsageError
+from autoannotate.truth import standing_answers
 
 FOLDER = "certify"
 SAMPLE = ("sample.csv", "sample.json", "labels.csv")
@@ -55,13 +56,14 @@ def certify_run(
 ) -> Progress:
     """Draw the sample of the run in the folder, or make the certificate once all of the sample is answered.
 
-    What is None stays as the sample was drawn (0.02, 0.95, the computed budget and seed 0 for a new one). grow: go on to the
-    next of the budgets. Raises `UsageError` for what would break the promise once answers are known, `InputError` where the
-    folder holds no run and `OutputError` where it cannot be written.
+    What is None stays as the sample was drawn (0.02, 0.95, the computed budget and seed 0 for a new one); only a single
+    budget is computed anew for another error or confidence. grow: go on to the next of the budgets. Raises `UsageError` for
+    what would break the promise once answers are known, `InputError` where the folder holds no run or labels by clinicians
+    whose pictures were replaced since, and `OutputError` where it cannot be written.
     """
     folder = Path(folder)
     annotations = Annotations.load(folder)
-    standing, ever = _answers(folder)
+    standing, replaced, ever = _answers(folder, annotations)
     sample, drawn = read_sample(folder), annotations
     voided, earlier = "", 0
     if sample is not None:
@@ -70,6 +72,8 @@ def certify_run(
             earlier = sample.earlier + _touched(sample, ever)
             voided = void(folder, "the labels have changed since its sample was drawn")
             sample, drawn = None, annotations
+    if not replaced.isdisjoint(drawn.table.loc[drawn.table["source"] == "clinician", "path"]):
+        raise InputError("Pictures were replaced after clinicians labelled them: run `autoannotate update` first.")
     if sample is None:
         wishes = _given(max_error=max_error, confidence=confidence, budgets=budgets, seed=seed)
         now = draw_sample(drawn, standing, earlier=earlier, **wishes)
@@ -86,7 +90,7 @@ def certify_run(
     left = tuple(missing(drawn, now, standing))
     if left:
         if now == sample and not _promised_before(folder, now):
-            voided = voided or void(folder, "answers of its sample were taken back", CERTIFICATE)
+            voided = voided or void(folder, "answers of its sample were taken back, or pictures replaced", CERTIFICATE)
         return Progress(now, left, None, now != sample, voided)
     certificate = certify(drawn, now, standing, max_error)
     _write_certificate(folder, certificate, fingerprint(annotations))
@@ -147,7 +151,7 @@ def _as_wished(
             standing,
             max_error=sample.max_error if max_error is None else max_error,
             confidence=sample.confidence if confidence is None else confidence,
-            budgets=budgets or (),
+            budgets=budgets or (sample.budgets if len(sample.budgets) > 1 else ()),
             seed=sample.seed,
             earlier=sample.earlier,
         )
@@ -185,12 +189,13 @@ def _given(**wishes: Any) -> dict[str, Any]:
     return {name: wish for name, wish in wishes.items() if wish is not None}
 
 
-def _answers(folder: Path) -> tuple[list[Answer], list[Answer]]:
-    """The answers that stand, and all that were ever given."""
+def _answers(folder: Path, annotations: Annotations) -> tuple[list[Answer], set[str], list[Answer]]:
+    """The answers that stand, the paths where none does because the picture was replaced, and all that were ever given."""
     if not AnswerStore.exists(folder):
-        return [], []
+        return [], set(), []
+    standing, replaced = standing_answers(folder, list(annotations.refs.values()))
     with AnswerStore(folder) as store:
-        return store.current(), store.everything()
+        return standing, set(replaced) - {answer.path for answer in standing}, store.everything()
 
 
 def _touched(sample: Sample, ever: Sequence[Answer]) -> bool:

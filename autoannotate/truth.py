@@ -39,30 +39,34 @@ def standing_answers(folder: Path, found: Sequence[ImageRef]) -> tuple[list[Answ
     """The answers in the run's folder that were not taken back, and the paths of pictures replaced since they were seen.
 
     found: the images as they are. The answer to a picture that was replaced is left out.
-
-    A picture is the same if its fingerprint is, or its stamp (moving the folder changes the first, not the second). Where
-    most stamps changed since the run was made, the folder was copied, and nothing can be told by them.
     """
     if not AnswerStore.exists(folder):
         return [], []
     with AnswerStore(folder) as store:
         answers = store.current()
-    refs = {ref.path: ref for ref in found}
+    replaced = about_replaced(answers, folder, {ref.path: ref for ref in found})
+    standing = [answer for answer in answers if answer.id not in replaced]
+    return standing, sorted({answer.path for answer in answers if answer.id in replaced})
+
+
+def about_replaced(answers: Sequence[Answer], folder: Path, refs: Mapping[str, ImageRef]) -> set[int | None]:
+    """The ids of those answers whose picture was replaced since it was seen.
+
+    A picture is the same if its fingerprint is, or its stamp (moving the folder changes the first, not the second). Where
+    most stamps changed since the run was made, the folder was copied, and nothing can be told by them.
+    """
     by_round: dict[int, dict[str, str]] = {}
-    standing, replaced = [], []
+    replaced = set()
     for answer in answers:
         ref = refs.get(answer.path)
         if ref is None or not answer.fingerprint or answer.fingerprint == _fingerprint(ref):
-            standing.append(answer)
             continue
         if answer.round not in by_round:
             by_round[answer.round] = stamps(folder, answer.round, refs)
         known = by_round[answer.round]
-        if not known or known.get(answer.path) == stamp(ref):
-            standing.append(answer)
-        else:
-            replaced.append(answer.path)
-    return standing, sorted(set(replaced))
+        if known and known.get(answer.path) != stamp(ref):
+            replaced.add(answer.id)
+    return replaced
 
 
 def _fingerprint(ref: ImageRef) -> str:

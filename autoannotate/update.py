@@ -154,7 +154,7 @@ def _found(previous: Annotations) -> tuple[list[ImageRef], list[str]]:
     known = {*previous.table["path"], *previous.unreadable["path"]}
     found = [ref for ref in find_images(Path(source)) if ref.path in known]
     there = {ref.path for ref in found}
-    return found, [path for path in previous.table["path"] if path not in there]
+    return found, sorted(known - there)
 
 
 def _table(table: pd.DataFrame, answered: Answered) -> pd.DataFrame:

@@ -11,6 +11,7 @@ import pandas as pd
 from PIL import Image
 
 from autoannotate.annotations import Annotations
+from autoannotate.images import stamp
 
 REASON = "looks like its 8 nearest neighbours, all labelled breast"
 
@@ -25,6 +26,18 @@ def draw_images(folder: Path, paths: Sequence[str], side: int = 48) -> Path:
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / path)
     return folder
+
+
+def stamped(annotations: Annotations) -> Annotations:
+    """The run, knowing how its files are now, as runs made by `label` do."""
+    annotations.run["stamps"] = "".join(stamp(annotations.image(path)) for path in annotations.table["path"])
+    return annotations
+
+
+def replace_picture(folder: Path, path: str) -> None:
+    """Put another picture in the place of one."""
+    with Image.open(folder / path) as picture:
+        picture.resize((picture.width + 9, picture.height)).save(folder / path)
 
 
 def make_run(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_runs import make_run
+from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
 from autoannotate import history, imports
@@ -20,6 +20,7 @@ from autoannotate.answers import Answer, AnswerStore
 from autoannotate.apply import NothingAppliedError, apply, merge
 from autoannotate.cli import app
 from autoannotate.errors import InputError, OutputError, UsageError
+from autoannotate.images import fingerprint
 
 PATHS = ("a/1.png", "a/2.png", "a/10.png", "b/3.png")
 
@@ -147,6 +148,26 @@ def test_an_applied_file_does_not_overrule_the_page_afterwards(run: Annotations,
     with AnswerStore(tmp_path / "run") as store:
         store.add([Answer("a/1.png", "Ana", "label", "chest")])
     assert labels(run.apply(file, reader="Ana"))["a/1.png"] == ("chest", "clinician")
+
+
+def test_an_answer_to_a_replaced_picture_is_new_though_it_says_what_was_said_of_the_picture_before(
+    tmp_path: Path,
+) -> None:
+    run = stamped(make_run(tmp_path / "scans", PATHS))
+    run.save(tmp_path / "run")
+    file = table(tmp_path, "a/2.png,chest")
+    run.apply(file, reader="Ana")
+    with AnswerStore(tmp_path / "run") as store:
+        store.add([Answer("a/2.png", "Ana", "label", "breast", fingerprint=fingerprint(run.image("a/2.png")))])
+    replace_picture(tmp_path / "scans", "a/2.png")
+    old = table(tmp_path, "a/2.png,breast,2026-01-01T00:00:00Z", header="path,label,answered_at")
+    assert apply(run, old, reader="Ana").report["outcome"].tolist() == ["older"]
+    file = table(tmp_path, "a/2.png,breast")
+    applied = apply(run, file, reader="Ana")
+    assert applied.report[["outcome", "problem"]].to_numpy().tolist() == [["applied", ""]]
+    assert labels(applied.annotations)["a/2.png"] == ("breast", "clinician")
+    assert apply(run, file, reader="Ana").report["outcome"].tolist() == ["known already"]
+    assert len(kept(tmp_path)) == 3
 
 
 def test_merge_leaves_the_rest_alone(run: Annotations) -> None:

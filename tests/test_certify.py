@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_runs import make_run
+from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
 from autoannotate import bounds as bounds_module
@@ -24,6 +25,7 @@ from autoannotate.certificate import certify_run, read_sample
 from autoannotate.certify import certify, draw_sample, ranking
 from autoannotate.cli import app
 from autoannotate.errors import InputError, UsageError
+from autoannotate.images import fingerprint
 
 OTHER = {"chest": "breast", "breast": "chest"}
 
@@ -342,6 +344,14 @@ def test_a_sample_without_answers_may_change_its_size_and_one_with_answers_may_n
     assert len(certify_run(run, max_error=0.04).left) == 79
 
 
+def test_planned_looks_stay_where_only_the_error_or_the_confidence_is_another(run: Path) -> None:
+    certify_run(run, budgets=[100, 160])
+    assert certify_run(run, confidence=0.9).sample.budgets == (100, 160)
+    sample = certify_run(run, max_error=0.05).sample
+    assert (sample.budgets, sample.confidence, len(sample.paths)) == ((100, 160), 0.9, 100)
+    assert certify_run(run, budgets=[120]).sample.budgets == (120,)
+
+
 def test_an_answer_taken_back_counts_as_known_and_takes_the_certificate_with_it(run: Path) -> None:
     certify_run(run, budgets=[120])
     answer(run, most=119)
@@ -424,6 +434,48 @@ def test_answers_from_before_the_draw_are_not_drawn_and_count_as_right(run: Path
     assert set(before) <= set(certified.index)
     assert (certified.loc[before, "label"] == [truth[path] for path in before]).all()
     assert (certified.loc[before, "source"] == "clinician").all()
+
+
+def test_the_answer_to_a_picture_that_was_replaced_is_no_truth(tmp_path: Path) -> None:
+    run, scans, paths = tmp_path / "run", tmp_path / "scans", [f"{i:02}.png" for i in range(40)]
+    annotations = stamped(make_run(scans, paths))
+    annotations.save(run)
+    truth = dict(zip(annotations.table["path"], annotations.table["label"], strict=True))
+
+    def say(*paths: str) -> None:
+        marks = {path: fingerprint(Annotations.load(run).image(path)) for path in paths}
+        with AnswerStore(run) as store:
+            store.add([Answer(path, "Ana", "label", truth[path], fingerprint=mark) for path, mark in marks.items()])
+
+    say("03.png", "04.png")
+    replace_picture(scans, "03.png")
+    progress = certify_run(run, max_error=0.2, budgets=[15])
+    assert progress.sample.before == ("04.png",)
+    say(*progress.left)
+    certificate = certify_run(run).certificate
+    assert certificate is not None
+    by_clinician = set(certificate.table.query("source == 'clinician'")["path"])
+    assert by_clinician == {"04.png", *progress.sample.paths}
+
+    replace_picture(scans, progress.left[0])  # of the sample: it is asked again
+    again = certify_run(run)
+    assert again.left == progress.left[:1]
+    assert "pictures replaced" in again.voided
+    assert not (run / "certified.csv").exists()
+
+
+def test_a_label_by_a_clinician_whose_picture_was_replaced_waits_for_an_update(tmp_path: Path) -> None:
+    annotations = stamped(make_run(tmp_path / "scans"))
+    with_label = annotations.table.assign(source=["clinician", "clip", "clip", "clip"])
+    replace(annotations, table=with_label).save(tmp_path / "run")
+    with AnswerStore(tmp_path / "run") as store:
+        mark = fingerprint(annotations.image("a/1.png"))
+        store.add([Answer("a/1.png", "Ana", "label", "chest", fingerprint=mark)])
+    assert certify_run(tmp_path / "run").sample.before == ("a/1.png",)
+    replace_picture(tmp_path / "scans", "a/1.png")
+    code, said, warned = command(tmp_path / "run")
+    assert (code, said) == (1, "")
+    assert "replaced after clinicians labelled them: run `autoannotate update` first" in warned
 
 
 def test_answers_outside_the_sample_correct_the_file_and_never_the_count(run: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_runs import make_run
+from made_runs import make_run, replace_picture, stamped
 from PIL import Image
 
 from autoannotate.answers import AnswerStore
@@ -212,6 +212,26 @@ def test_moved_images_are_found_where_the_user_says(run: Path, tmp_path: Path) -
     page = Page(moved, "--images", str(images))
     try:
         assert page.get("items/0").json()["state"] == "ok"
+    finally:
+        page.close()
+
+
+def test_a_replaced_picture_is_asked_again_and_its_old_answer_not_shown(tmp_path: Path) -> None:
+    stamped(make_run(tmp_path / "images")).save(tmp_path / "run")
+    page = Page(tmp_path / "run")
+    try:
+        assert page.answer(0, 1, reader="Ana").status_code == 200
+        assert page.answer(0, reader="Ben", label="breast").status_code == 200
+        assert page.get("agreement").json()["disagreements"] == 1
+        replace_picture(tmp_path / "images", "a/1.png")
+        assert page.get("queue").json()["items"][0]["answer"] is None
+        offered = page.get("grid", label="chest").json()["items"]
+        assert "a/1.png" in [item["path"] for item in offered]
+        assert page.get("session").json()["answered"] == 1
+        assert page.get("agreement").json()["disagreements"] == 0
+        assert page.answer(0, label="breast", batch="again").status_code == 200
+        assert page.get("queue").json()["items"][0]["answer"]["label"] == "breast"
+        assert page.post("undo", {"reader": "Ana"}).json()["standing"] == {"a/1.png": None}
     finally:
         page.close()
 

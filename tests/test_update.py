@@ -217,6 +217,24 @@ def test_an_answer_to_a_picture_that_was_replaced_is_left_out_and_said(run: Path
         assert len(store.current()) == 3
 
 
+def test_a_picture_that_is_gone_stays_known_and_counts_again_once_it_is_back(scans: Path, tmp_path: Path) -> None:
+    mine, run = Path(shutil.copytree(scans, tmp_path / "scans")), tmp_path / "mine"
+    before = Annotator(CLASSES, student="none", cache=tmp_path / "cache").label(mine)
+    before.save(run)
+    path = before.table["path"].tolist()[3]
+    answer(run, (path, "X-ray"))
+    away = (mine / path).rename(tmp_path / "away.png")
+    for _ in range(2):  # with nothing new the second keeps no round, and forgets nothing
+        after = update(run)
+        assert after.run["round"] == 1
+        assert after.unreadable["path"].tolist() == [path]
+        assert path not in set(after.table["path"])
+    away.rename(mine / path)
+    back = update(run)
+    assert (row(back, path)["label"], row(back, path)["source"]) == ("X-ray", "clinician")
+    assert len(back.unreadable) == 0
+
+
 def test_a_moved_folder_keeps_its_answers(run: Path, scans: Path, tmp_path: Path) -> None:
     path = Annotations.load(run).table["path"].tolist()[3]
     answer(run, (path, "X-ray"), fingerprint=fingerprint({r.path: r for r in find_images(scans)}[path]))

@@ -22,6 +22,7 @@ from autoannotate.progress import Track, silent
 from autoannotate.review.agreement import agreement, disputed, said
 from autoannotate.review.files import ChangedError, Files
 from autoannotate.review.lookalikes import LookAlikes
+from autoannotate.truth import about_replaced
 
 LONGEST_NAME = 60
 LONGEST_NOTE = 4000
@@ -82,6 +83,12 @@ class Desk:
         self.suspects = [path for path in queue if path in self.by_path]
         self.files = Files(list(self.by_path), self.refs, annotations.run.get("stamps"))
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
+        self._see_replaced()
+
+    def _see_replaced(self) -> None:
+        """Find the answers about pictures that are no longer there; not at every stroke, since it looks at each file."""
+        given = [answer for answer in self.store.everything() if answer.undone_at is None]
+        self._replaced = about_replaced(given, self.folder, self.refs)
 
     def _version(self) -> tuple[int, int]:
         try:
@@ -142,6 +149,7 @@ class Desk:
         what other readers disagree on or were unsure of.
         """
         self._await_groups()
+        self._see_replaced()
         mine = self._mine(reader)
         if which == "suspects":
             return self._items(self.suspects, mine, list(self.by_path))
@@ -160,6 +168,7 @@ class Desk:
         if order not in ("doubtful", "surest"):
             raise InputError(f"{order!r} is no order: doubtful or surest.")
         self._await_groups()
+        self._see_replaced()
         mine = self._mine(reader)
         rows = [row for row in self.rows if row.label == label and row.path not in mine and row.source != "clinician"]
         rows.sort(key=lambda row: row.score if order == "surest" else -row.score)
@@ -291,10 +300,10 @@ class Desk:
         return said(self._standing(), self.classes, self.row(number).path, reader)
 
     def _standing(self) -> list[Answer]:
-        return [answer for answer in self.store.current() if answer.path in self.by_path]
+        return [one for one in self.store.current() if one.path in self.by_path and one.id not in self._replaced]
 
     def _mine(self, reader: str) -> dict[str, Answer]:
-        return {answer.path: answer for answer in self.store.current(reader)}
+        return {answer.path: answer for answer in self.store.current(reader) if answer.id not in self._replaced}
 
 
 def check_reader(name: str) -> str:
