@@ -293,7 +293,7 @@ def test_squashed_images_are_those_of_the_data_at_hand(folders: list[str], cache
 def test_other_words_in_the_same_file_are_another_evaluation(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
     words = tmp_path / "words.yaml"
     words.write_text("classes:\n  chest: [a chest X-ray]\n  breast: [a breast ultrasound]\n")
-    asked: dict[str, Any] = {"protocol": "pair", "methods": ("clip",), "options": {"prompts": str(words), "count": 10}}
+    asked: dict[str, Any] = {"protocol": "pair", "methods": ("clip",), "options": {"prompts": str(words)}}
     measure(organs, tmp_path / "out", cache, runs=1, **asked)
     measure(organs, tmp_path / "out", cache, runs=2, **asked)
     words.write_text("classes:\n  chest: [a breast ultrasound]\n  breast: [a chest X-ray]\n")
@@ -333,7 +333,7 @@ def test_an_unreadable_image_is_replaced_and_said(organs: LabelledSet, cache: Pa
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_bytes(b"no picture" if n in (2, 20) else organs.refs[row].file.read_bytes())
     summary = measure(read_labelled([tmp_path / "set"]), tmp_path / "out", cache, runs=3)
-    assert summary["notes"] == ["2 images could not be read and were replaced."]
+    assert summary["notes"] == ["2 images could not be read, and others of the class were drawn where it has more."]
     assert summary["methods"]["given"]["accuracy"] == {
         "mean": 0.75,
         "min": 0.75,
@@ -341,6 +341,26 @@ def test_an_unreadable_image_is_replaced_and_said(organs: LabelledSet, cache: Pa
         "n": 3,
         "ci95": [0.75, 0.75],
     }
+
+
+def test_a_class_of_which_too_few_images_can_be_read_is_named(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    for k, name in enumerate(organs.class_names):
+        (tmp_path / "set" / name).mkdir(parents=True)
+        for n, row in enumerate(np.flatnonzero(organs.labels == k)[:12]):
+            picture = b"no picture" if k == 1 and n >= 9 else organs.refs[row].file.read_bytes()
+            (tmp_path / "set" / name / f"{n}.png").write_bytes(picture)
+    with pytest.raises(
+        InputError, match=rf"The class '{organs.class_names[1]}' has 9 images.*can be read.*at least 10"
+    ):
+        measure(read_labelled([tmp_path / "set"]), tmp_path / "out", cache)
+
+
+def test_records_of_something_else_are_refused(organs: LabelledSet, cache: Path, tmp_path: Path) -> None:
+    measure(organs, tmp_path, cache, runs=1)
+    with (tmp_path / RECORDS).open("a") as handle:
+        handle.write('{"epoch": 3}\n')
+    with pytest.raises(InputError, match=r"lines that no evaluation wrote.*--overwrite"):
+        measure(organs, tmp_path, cache, runs=2)
 
 
 @pytest.mark.parametrize(
@@ -353,6 +373,8 @@ def test_an_unreadable_image_is_replaced_and_said(organs: LabelledSet, cache: Pa
         (["noise", "--noise", "symmetric:1.5"], 2, "needs a rate"),
         (["noise", "--test", "0.5"], 2, "The protocol noise has no option --test"),
         (["pair", "--prompts", "nowhere.yaml"], 2, "there is no file nowhere.yaml"),
+        (["pair", "--count", "3"], 2, "--count is at least 20 images of each class for the protocol pair"),
+        (["noise", "--student", "nosuch"], 2, "There is no student 'nosuch': choose embedded"),
     ],
 )
 def test_what_there_is_not_is_one_plain_sentence(

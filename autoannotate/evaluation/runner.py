@@ -32,6 +32,7 @@ from autoannotate.errors import AutoannotateError, InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet, balanced_sample, squashed
 from autoannotate.evaluation.protocols import EvaluationProtocol, chosen, find_protocol
 from autoannotate.evaluation.study import SAMPLE, Options, Study
+from autoannotate.pretraining.saved_student import check_student
 from autoannotate.progress import Track, silent
 from autoannotate.tables import plain_errors, write_files
 
@@ -94,14 +95,18 @@ def evaluate(
         raise UsageError(f"The protocol {protocol} has no option --{unread[0].replace('_', '-')}.")
     if runs < 1 or jobs < 1:
         raise UsageError("--runs and --jobs are at least 1.")
+    check_student(options.student)
     module.check(data, options)
+    if options.count < module.LEAST:
+        raise UsageError(f"--count is at least {module.LEAST} images of each class for the protocol {protocol}.")
 
     settings = _settings(protocol, module, data, options)
     log = Log(out, settings, overwrite)
     wanted = [(run, name) for run in range(runs) for name in names]
     todo = [(run, name) for run, name in wanted if log.is_missing(run, seed + run, name)]
     if todo:
-        study, notes = prepare(data, options, [seed + run for run in range(runs)], out, device, cache, track)
+        seeds = [seed + run for run in range(runs)]
+        study, notes = prepare(data, options, seeds, out, device, cache, track, module.LEAST)
         log.begin(notes)
         for record in track(_work(protocol, study, todo, seed, jobs), f"evaluating {protocol}", len(todo)):
             log.add(record)
@@ -118,9 +123,20 @@ def evaluate(
 
 
 def prepare(
-    data: LabelledSet, options: Options, seeds: Sequence[int], out: Path, device: str, cache: Any, track: Track
+    data: LabelledSet,
+    options: Options,
+    seeds: Sequence[int],
+    out: Path,
+    device: str,
+    cache: Any,
+    track: Track,
+    least: int = 1,
 ) -> tuple[Study, tuple[str, ...]]:
-    """Draw the sample of every run and encode each image of them once; what could not be read is noted and replaced."""
+    """Draw the sample of every run and encode each image of them once.
+
+    What could not be read is noted, and replaced where a class has more images. Raises InputError where fewer than `least`
+    of a class can be read.
+    """
     from autoannotate.annotator import Annotator
 
     annotator = Annotator(data.class_names, model=options.model, student=options.student, device=device, cache=cache)
@@ -141,10 +157,11 @@ def prepare(
             break
         bad = {path for path, _ in encoded.unreadable}
         readable &= np.array([ref.path not in bad for ref in data.refs])
+        data.take(np.flatnonzero(readable)).require(least, "of those that can be read, the protocol")
     samples = {s: np.searchsorted(union, chosen_rows) for s, chosen_rows in drawn.items()}
     count = int((~readable).sum())
     notes = (
-        (f"{count} image{'s' * (count != 1)} could not be read and {'were' if count != 1 else 'was'} replaced.",)
+        (f"{count} image{'s' * (count != 1)} could not be read, and others of the class were drawn where it has more.",)
         if count
         else ()
     )
@@ -197,9 +214,14 @@ class Log:
             self._refuse_others(lines[0].get("settings"), settings)
             self.notes = tuple(lines[0].get("notes", ()))
             self.code = lines[0].get("code")
-            for line in lines[1:]:
-                record = Record(**line)
-                self.records[record.run, record.seed, record.method] = record
+            try:
+                records = [Record(**line) for line in lines[1:]]
+            except TypeError:
+                raise InputError(
+                    f"{self.file} holds lines that no evaluation wrote: choose another place with --out, or replace what is "
+                    "there with --overwrite."
+                ) from None
+            self.records = {(one.run, one.seed, one.method): one for one in records}
         self._rewrite()
 
     def begin(self, notes: tuple[str, ...]) -> None:

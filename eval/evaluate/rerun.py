@@ -23,7 +23,13 @@ import yaml
 from autoannotate.evaluation.report import best_of, less_is_better
 
 HERE = Path(__file__).parent
-KEPT = ("summary.json", "accuracy_difference.png", "macro_f1_difference.png", "curves.png")
+KEPT = (
+    "summary.json",
+    "accuracy_difference.png",
+    "macro_f1_difference.png",
+    "promise_kept_difference.png",
+    "curves.png",
+)
 SETTINGS = ("noise", "prompts", "pixels", "count", "student", "error", "max_error", "fast")
 
 
@@ -112,6 +118,10 @@ def main() -> None:
 
     config = yaml.safe_load((HERE / f"{options.config}.yaml").read_text()) | {"name": options.config}
     cells = [cell for cell in config["cells"] if not options.only or cell["name"] in options.only]
+    if unknown := set(options.only or ()) - {cell["name"] for cell in cells}:
+        parser.error(
+            f"{options.config} has no cell {sorted(unknown)[0]}: {', '.join(c['name'] for c in config['cells'])}"
+        )
     if any("readers" in cell for cell in cells) and options.noisy is None:
         parser.error("--noisy is needed for the tables of real readers")
     summaries, measured = {}, commit()

@@ -56,6 +56,7 @@ class EvaluationProtocol(Protocol):
     HEADLINE: tuple[str, ...]
     OPTIONS: frozenset[str]
     CURVE: Curve | None
+    LEAST: int  # images of a class
 
     def methods(self) -> tuple[str, ...]: ...
 

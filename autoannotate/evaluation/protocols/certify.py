@@ -29,6 +29,7 @@ HEADLINE = ("promise_kept", "certified", "reviewed")
 LOWER = frozenset({"reviewed", "set_error", "error", "found"})
 OPTIONS = frozenset({"count", "noise", "pixels", "model", "fast", "max_error"})
 CURVE = None
+LEAST = noise.LEAST
 REUSE = 20
 CLINICIAN = "simulated"
 

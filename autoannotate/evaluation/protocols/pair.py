@@ -18,6 +18,7 @@ from autoannotate.evaluation import metrics
 from autoannotate.evaluation.datasets import stratified_split
 from autoannotate.evaluation.problem import Problem
 from autoannotate.evaluation.study import SPLIT, Outcome
+from autoannotate.prompts import class_prompts
 
 if TYPE_CHECKING:
     from autoannotate.annotator import ZeroShot
@@ -45,6 +46,8 @@ def check(data: LabelledSet, options: Options) -> None:
         raise UsageError(f"--test is the share of images held for testing, 0.05 to 0.9, not {options.test:g}.")
     if options.prompts not in PROMPTS and not Path(options.prompts).is_file():
         raise UsageError(f"--prompts is product, bare or a YAML file, and there is no file {options.prompts}.")
+    if options.prompts not in PROMPTS:
+        class_prompts(data.class_names, file=Path(options.prompts))
 
 
 def run_once(study: Study, seed: int, method: str) -> Outcome:
