@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 SPARE = 4  # eigenvectors sought beyond those needed, so that these converge
 SMALL = 10  # an island of fewer images than an even share of them for a class, divided by this, is no cluster
 FEWEST = 10  # images a class, below which nothing is a cluster
+SHORE = 0.02  # clusters that hardly touch are islands: at most this share of the edges of one leaves it
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,14 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     images without any neighbour.
     """
     from scipy.optimize import linear_sum_assignment
-    from scipy.sparse.csgraph import connected_components
-    from sklearn.cluster import KMeans
 
-    _, island = connected_components(graph, directed=False)
     k = len(np.unique(labels))
-    inside = np.flatnonzero(np.bincount(island)[island] >= len(labels) / (SMALL * max(k, 1)))
+    inside = _mainland(graph, k)
     graph, n = graph[inside][:, inside], len(inside)
     present, members = np.unique(np.asarray(labels)[inside], return_inverse=True)
     if k < 2 or len(present) < k or n < FEWEST * k or graph.sum() <= 0.0:
         return None
-    part = KMeans(k, n_init=10, random_state=0).fit_predict(leading_eigenvectors(graph, k))
+    part = _cut(graph, k)
     counts = np.zeros((k, k), dtype=np.int64)
     np.add.at(counts, (part, members), 1)
     part_of, class_of = linear_sum_assignment(-counts)
@@ -64,6 +62,33 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     named[inside] = present[class_of[np.argsort(part_of)]][part]
     border = float(conductance(graph, part, k).max())
     return Named(named, border, float(beyond / deviation), float(beyond / max(1.0 - chance, 1e-12)), sizes)
+
+
+def falls_into_more(graph: csr_array, k: int) -> bool:
+    """Whether the graph, (N, N), small islands aside, falls into more than k islands. A cut into k has then put some of them
+    together, whatever they are."""
+    from scipy.sparse.csgraph import connected_components
+
+    inside = _mainland(graph, k)
+    graph = graph[inside][:, inside]
+    if len(inside) <= k + 1 + SPARE or connected_components(graph, directed=False)[0] > k:
+        return True
+    return bool(conductance(graph, _cut(graph, k + 1), k + 1).max() <= SHORE)
+
+
+def _mainland(graph: csr_array, k: int) -> NDArray[np.int64]:
+    """The images that are on no small island."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, island = connected_components(graph, directed=False)
+    return np.flatnonzero(np.bincount(island)[island] >= graph.shape[0] / (SMALL * max(k, 1)))
+
+
+def _cut(graph: csr_array, parts: int) -> NDArray[np.int64]:
+    """The number of each image's part, (N,)."""
+    from sklearn.cluster import KMeans
+
+    return KMeans(parts, n_init=10, random_state=0).fit_predict(leading_eigenvectors(graph, parts))
 
 
 def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.belief import blind_noise, share_wrong
-from autoannotate.clusters import cut_and_name
+from autoannotate.clusters import SHORE, cut_and_name
 from autoannotate.neighbours import (
     Neighbours,
     conductance,
@@ -46,7 +46,7 @@ TWIN_SHRINK, TAUGHT = 0.2, 2
 CLUSTERED, ISLAND, SCATTERED = 0.65, 0.12, 0.8
 BORDER = 1.75  # images for which the graph errs, per share of edges between its clusters
 MORE = 2.0  # wrong labels that clusters must find for each that opinions see as blind noise
-SHORE, BEYOND_CHANCE = 0.02, 3.0  # of an island's edges at most this share leaves it; standard deviations
+BEYOND_CHANCE = 3.0  # standard deviations by which labels must agree with islands
 THIN, FAIR = 0.06, 0.3  # of a touching cluster's edges; Cohen's kappa with the labels
 # what spreading makes of the labels must agree with what self-training makes of them, by Cohen's kappa, with the labels more
 # than by chance, and with these hardly less than self-training does: else the clusters are something else than the classes

@@ -3,7 +3,8 @@
 Label propagation over the images' k-NN graph with zero-shot scores as seeds (ZLaP, Stojnić et al. 2024, arXiv
 2404.04072, eq. 3; Zhou et al. 2004) moves labels to the borders between clusters. Where classes are clusters that
 repairs nearly everything; where they are not it ruins labels, so a class is only touched when the refined labels make
-it an island of the graph that the zero-shot labels agree with.
+it an island of the graph that the zero-shot labels agree with. Errors that stick together look like classes of their own, and
+are put right only where the images fall into as many islands as there are classes.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.clusters import cut_and_name
+from autoannotate.clusters import SHORE, cut_and_name, falls_into_more
 from autoannotate.neighbours import compact, conductance, graph_of, nearest, propagate
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ STUBBORN = (
 )
 KEPT = 0.75  # a class that is no cluster gives images away only where this share of it stays
 FIVE_SIGMA = 5.0  # beyond chance, from which guesses name the images' own clusters
+MODERATE = 0.4  # islands overrule zero-shot that agrees with them so well (Cohen's kappa; Landis and Koch 1977) …
+SURE = 0.75  # … and gives the labels that then change less than this on average
 FEWEST = 20  # fewer images have no structure to speak of
 
 
@@ -50,8 +53,10 @@ def refine(
     start = given if prior is None else match_prior(given, np.asarray(prior, dtype=np.float64))
     if trust == 0.0:
         return _name_clusters(np.asarray(features), start)
-    refined = start if len(given) < FEWEST else _follow_clusters(np.asarray(features), start)
-    return (1.0 - trust) * given + trust * refined
+    if len(given) < FEWEST:
+        return (1.0 - trust) * given + trust * start
+    graph = graph_of(nearest(compact(np.asarray(features))))
+    return _on_islands(graph, (1.0 - trust) * given + trust * _follow_clusters(graph, start))
 
 
 def match_prior(probabilities: NDArray[np.floating], prior: NDArray[np.floating]) -> NDArray[np.float64]:
@@ -83,10 +88,9 @@ def _checked(features: NDArray[np.floating], probabilities: NDArray[np.floating]
     return given
 
 
-def _follow_clusters(features: NDArray[np.floating], start: NDArray[np.float64]) -> NDArray[np.float64]:
+def _follow_clusters(graph: csr_array, start: NDArray[np.float64]) -> NDArray[np.float64]:
     """`start` with the images of classes that turn out to be islands of the graph labelled by their island."""
     k = start.shape[1]
-    graph = graph_of(nearest(compact(features)))
     before = start.argmax(axis=1)
     after = _cut_where_thin(graph, propagate(graph, start))
     shares = np.bincount(after, minlength=k) / len(after)
@@ -107,6 +111,19 @@ def _follow_clusters(features: NDArray[np.floating], start: NDArray[np.float64])
         return start
     spread = propagate(graph, np.eye(k)[after])
     return np.where(follow[:, None], spread, start)
+
+
+def _on_islands(graph: csr_array, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`start`, but where the images are one island a class, an image that has another label than its island gets the island's,
+    with half of its probability spread over all classes: the islands may be two scanners. What zero-shot is sure of stays."""
+    k = start.shape[1]
+    named = cut_and_name(graph, start.argmax(axis=1))
+    if named is None or named.border > SHORE or named.agreement < FIVE_SIGMA or named.kappa < MODERATE:
+        return start
+    moved = named.labels != start.argmax(axis=1)
+    if not moved.any() or start[moved].max(axis=1).mean() >= SURE or falls_into_more(graph, k):
+        return start
+    return np.where(moved[:, None], 0.5 * np.eye(k)[named.labels] + 0.5 / k, start)
 
 
 def _name_clusters(features: NDArray[np.floating], guesses: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,6 +56,11 @@ def test_sub_folders_are_classes_and_what_lies_beside_them_is_said(tree: Path) -
     assert data.notes == ("1 of 5 images in tree lie in no class folder and are left out.",)
 
 
+def test_a_class_folder_without_images_is_said(tree: Path) -> None:
+    (tree / "cow").mkdir()
+    assert read_labelled([tree]).notes[1] == "tree has folders without images, which are no classes: cow."
+
+
 def test_a_table_has_labels_a_second_reader_and_groups(table: Path) -> None:
     for source in (table, table / "labels.csv"):
         data = read_labelled([source])
@@ -112,6 +117,24 @@ def test_labels_that_say_several_things_at_once_are_refused(tmp_path: Path) -> N
         read_labelled([tmp_path / "chestmnist.npz"])
 
 
+def test_an_npz_that_is_no_medmnist_file_is_one_sentence(tmp_path: Path) -> None:
+    images, labels = np.zeros((4, 28, 28), np.uint8), np.array([[0], [1], [0], [1]])
+    file = tmp_path / "set.npz"
+    np.savez(file, train_images=images, train_labels=labels)
+    whole = file.read_bytes()
+    for broken in (whole[: len(whole) // 2], b"", b"not a zip"):
+        file.write_bytes(broken)
+        with pytest.raises(InputError, match=r"set\.npz cannot be read as a MedMNIST file: .* Fetch it again"):
+            read_labelled([file])
+    np.savez(file, x=images)
+    with pytest.raises(InputError, match="holds no images with labels"):
+        read_labelled([file])
+    for odd, said in ((np.nan, "nan"), (0.5, "0.5"), (-1, "-1")):
+        np.savez(file, train_images=images, train_labels=np.array([[0], [1], [0], [odd]]))
+        with pytest.raises(InputError, match=rf"set\.npz has the label {said}: labels are whole numbers"):
+            read_labelled([file])
+
+
 def write(folder: Path, text: str) -> Path:
     picture(folder / "a.png")
     picture(folder / "b.png")
@@ -128,8 +151,10 @@ def write(folder: Path, text: str) -> Path:
         ("path,label\na.png,x\na.png,y\n", r"a\.png has two rows"),
         ("path,label\na.png,x\nc.png,y\nd.png,y\n", r"names c\.png \(and 1 more\), which is not in"),
         ("path,label\na.png,x\nb.png,x\n", r"one class only \(x\)"),
+        ("path,label\na.png,x\nb.png,X\n", "'X' and 'x' differ in capitals only"),
         ("path,label,given\na.png,x,z\nb.png,y,y\n", "the column given has 'z'"),
         ('path,label\na.png,"x\n', "cannot be read as a table"),
+        ("path,label\na.png,x,y\nb.png,y\n", "has rows with more fields than its header"),
     ],
 )
 def test_a_table_that_cannot_be_used_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
@@ -150,6 +175,51 @@ def test_sources_that_do_not_go_together_are_refused(tree: Path, table: Path, tm
         read_labelled([tree / "cat"])
     with pytest.raises(InputError, match=r"b/cat/a\.png is in the data twice"):
         read_labelled([f"a={tree}", f"b={tree}"])
+    with pytest.raises(UsageError, match="--data is empty"):
+        read_labelled([""])
+
+
+def test_two_sources_of_a_name_may_have_the_same_file_names(tmp_path: Path) -> None:
+    for i, name in enumerate(["first/001.png", "second/001.png", "other/001.png"]):
+        picture(tmp_path / name, i)
+    data = read_labelled([f"a={tmp_path / 'first'}", f"a={tmp_path / 'second'}", f"b={tmp_path / 'other'}"])
+    assert [ref.path for ref in data.refs] == ["a/1/001.png", "a/2/001.png", "b/001.png"]
+    assert data.counts() == {"a": 2, "b": 1}
+
+
+def test_an_image_is_known_again_under_another_path(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree)
+    with pytest.raises(InputError, match=r"b/a\.png is in the data twice"):
+        read_labelled(["a=cat", f"b={tree / 'cat'}"])
+    (tree / "labels.csv").write_text("path,label\ncat/a.png,x\ndog/../cat/a.png,y\n")
+    with pytest.raises(InputError, match=r"dog/\.\./cat/a\.png is in the data twice"):
+        read_labelled([tree])
+
+
+def test_the_digest_changes_with_what_a_file_of_the_same_size_holds(tmp_path: Path) -> None:
+    for i, name in enumerate(["x/a.bmp", "y/b.bmp"]):
+        picture(tmp_path / name, i)
+    before = read_labelled([tmp_path])
+    digest = before.digest()
+    assert read_labelled([tmp_path]).digest() == digest
+    picture(tmp_path / "x" / "a.bmp", 9)
+    assert before.digest() not in (digest, "")
+    (tmp_path / "x" / "a.bmp").unlink()
+    assert before.digest() != digest  # a missing file is no error
+
+
+def test_a_class_that_is_one_group_cannot_be_split(tmp_path: Path) -> None:
+    lines = [f"{label}{i}.png,{label},{'one' if label == 'a' else i}" for label in "ab" for i in range(4)]
+    for line in lines:
+        picture(tmp_path / line.partition(",")[0])
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label,patient", *lines]) + "\n")
+    with pytest.raises(InputError, match="All images of the class 'a' are of one group"):
+        read_labelled([tmp_path]).split(0.3, np.random.default_rng(0))
+
+
+def test_one_label_alone_is_one_class(table: Path) -> None:
+    with pytest.raises(InputError, match=r"has one class only \(mel\)"):
+        read_labelled([f"{table}:mel"])
 
 
 def test_a_class_with_too_few_images_is_named_with_the_least_number(tree: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import re
 import shutil
@@ -25,11 +26,12 @@ from typer.testing import CliRunner
 from autoannotate.cli import app
 from autoannotate.errors import InputError, ModelError, UsageError
 from autoannotate.evaluation import methods as registry
+from autoannotate.evaluation.commands import print_results
 from autoannotate.evaluation.datasets import LabelledSet, read_labelled
 from autoannotate.evaluation.problem import Problem, Solution
 from autoannotate.evaluation.protocols import noise, pair
-from autoannotate.evaluation.report import write_results
-from autoannotate.evaluation.runner import RECORDS, evaluate, prepare
+from autoannotate.evaluation.report import story, summarised, write_results
+from autoannotate.evaluation.runner import RECORDS, Evaluation, Record, evaluate, prepare
 from autoannotate.evaluation.study import Options, Study
 from autoannotate.progress import silent
 
@@ -248,6 +250,104 @@ def test_a_failing_run_is_a_row_and_is_counted(
     assert "4 runs failed" in (tmp_path / "report.html").read_text()
 
 
+def made(protocol: str, values: dict[str, list[dict[str, float]]]) -> Evaluation:
+    """An evaluation by its metrics: by method, one dictionary a run; an empty one is a run that failed."""
+    runs = len(next(iter(values.values())))
+    records = [
+        Record(run, run, method, values[method][run], [], "" if values[method][run] else "It broke.", "", 1.0)
+        for run in range(runs)
+        for method in values
+    ]
+    about = {"runs": runs, "seed": 0, "images": {"a": 9}, "options": {}, "data": "made", "version": "0"}
+    return Evaluation(protocol, tuple(values), records, about | {"data_sha256": "ab"}, ())
+
+
+def test_where_less_is_better_the_lower_number_wins() -> None:
+    found = {
+        name: [{"reviewed_to_99": share, "area": 1 - share} for share in shares]
+        for name, shares in {"random": [0.5, 0.6], "margin": [0.2, 0.3], "ours": [0.1, 0.2]}.items()
+    }
+    evaluation = made("clinician", found)
+    summary = summarised(evaluation)
+    against = summary["differences"]["random"]["ours"]
+    assert [against["reviewed_to_99"][name] for name in ("wins", "ties", "losses")] == [2, 0, 0]
+    assert against["reviewed_to_99"]["mean"] == pytest.approx(-0.4)
+    assert against["area"]["wins"] == 2
+    assert "It is 10.0 points better than the best of the others, “margin”" in story(evaluation, summary)
+    assert "less is better" in story(evaluation, summary)
+
+
+def test_what_reads_the_same_is_equally_good(tmp_path: Path) -> None:
+    found = {name: [{"accuracy": share}] * 2 for name, share in {"given": 0.5, "knn": 0.90001, "ours": 0.90003}.items()}
+    summary = write_results(made("noise", found), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert page.count('class="best"') == 2
+    assert "It is as good as the best of the others, “knn” (90.0%)" in page
+    assert summary["methods"]["ours"]["accuracy"]["mean"] > summary["methods"]["knn"]["accuracy"]["mean"]
+
+
+def test_a_metric_that_never_applies_is_in_no_table(tmp_path: Path) -> None:
+    found = {name: [{"reviewed_to_99": 0.5, "area": math.nan}] * 2 for name in ("random", "ours")}
+    summary = write_results(made("clinician", found), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert ">reviewed to 99%</th>" in page
+    assert ">area</th>" not in page
+    assert "area" not in summary["methods"]["ours"]
+    assert not (tmp_path / "area_difference.png").exists()
+
+
+def test_the_page_explains_its_metrics_in_plain_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shares = {"reviewed_to_99": 0.5, "area": 0.8, "label_area": 0.7}
+    summary = write_results(made("clinician", {"random": [shares], "ours": [shares]}), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<em>Downstream</em>" in page
+    assert "<code>label area</code>" in page
+    assert "`" not in page.partition("What was measured")[2]
+    print_results(summary, tuple(shares), tmp_path)
+    assert "% %" not in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_report_on_labels_leads_with_what_each_method_saves() -> None:
+    found = {"scratch": [{"area": 0.8}], "scratch-simclr": [{"area": 0.7, "saving": -0.353}]}
+    evaluation = made("labels", found)
+    said = story(evaluation, summarised(evaluation))
+    assert said == "Saving on average: “scratch-simclr” −35.3% against “scratch”."
+
+
+def test_files_of_an_earlier_evaluation_go_and_others_stay(tmp_path: Path) -> None:
+    for name in ("curves.png", "curves.csv", "area_difference.png", "macro_f1_difference.png", "mine_difference.png"):
+        (tmp_path / name).write_bytes(b"old")
+    write_results(made("noise", {"given": [{"accuracy": 0.5}], "ours": [{"accuracy": 0.75}]}), tmp_path)
+    there = {file.name for file in tmp_path.iterdir()}
+    assert not {"curves.png", "curves.csv", "area_difference.png", "macro_f1_difference.png"} & there
+    assert {"mine_difference.png", "accuracy_difference.png", "report.html"} <= there
+
+
+def test_the_report_says_that_all_runs_of_ours_failed(tmp_path: Path) -> None:
+    write_results(made("noise", {"given": [{"accuracy": 0.5}] * 2, "ours": [{}, {}]}), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "“ours” failed in every run: what follows is about “given”." in page
+    assert "Compared in pairs with" not in page
+
+
+def test_a_baseline_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = write_results(made("noise", {"knn": [{"accuracy": 0.5}], "ours": [{"accuracy": 0.75}]}), tmp_path)
+    said = "“given”, which the others are compared with, is not among the methods"
+    assert said in (tmp_path / "report.html").read_text()
+    print_results(summary, noise.HEADLINE, tmp_path)
+    assert said in capsys.readouterr().out
+
+
+def test_an_evaluation_of_which_nothing_succeeded_exits_with_1(
+    folders: list[str], cache: Path, tmp_path: Path, broken_methods: None
+) -> None:
+    data = [part for folder in folders for part in ("--data", folder)]
+    command = ["evaluate", "noise", *data, "--methods", "buggy", "--runs", "1", "--count", "12"]
+    result = CliRunner().invoke(app, [*command, "--out", str(tmp_path / "out"), "--cache", str(cache)])
+    assert result.exit_code == 1
+    assert "No run of any method succeeded" in " ".join(result.output.split())
+
+
 def study(data: LabelledSet, out: Path, cache: Path, options: Options) -> Study:
     return prepare(data, options, [0, 1], out, "auto", cache, silent)[0]
 
@@ -371,6 +471,11 @@ def test_records_of_something_else_are_refused(organs: LabelledSet, cache: Path,
         (["noise", "--methods", ","], 2, "--methods names no method"),
         (["noise", "--noise", "salt:0.2"], 2, "There is no noise 'salt'"),
         (["noise", "--noise", "symmetric:1.5"], 2, "needs a rate"),
+        (
+            ["noise", "--noise", "symmetric:0.0001"],
+            2,
+            "makes none of the .* labels of a run wrong: its rate is at least",
+        ),
         (["noise", "--test", "0.5"], 2, "The protocol noise has no option --test"),
         (["pair", "--prompts", "nowhere.yaml"], 2, "there is no file nowhere.yaml"),
         (["pair", "--count", "3"], 2, "--count is at least 20 images of each class for the protocol pair"),

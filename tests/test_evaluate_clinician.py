@@ -12,6 +12,7 @@ from made_labels import thrown
 
 from autoannotate.belief import Twins, believe
 from autoannotate.errors import InputError, UsageError
+from autoannotate.evaluation import plots
 from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
@@ -81,6 +82,44 @@ def test_fast_stops_once_the_goal_is_reached() -> None:
     slow, fast = (clinician.run_once(study_of(25, noise="symmetric:0.4", fast=f), 0, "random") for f in (False, True))
     assert len(fast.curve) <= len(slow.curve)
     assert fast.metrics["reviewed_to_99"] == slow.metrics["reviewed_to_99"]
+    assert np.isnan([fast.metrics["area"], fast.metrics["label_area"]]).all(), "curves that ended early don't compare"
+
+
+def test_no_two_methods_look_alike_and_ours_has_the_colour_of_its_box() -> None:
+    looks = plots.look_of(clinician.methods())
+    assert len(set(looks.values())) == len(clinician.methods())
+    assert [name for name, (colour, _) in looks.items() if colour == plots.ACCENT] == ["ours"]
+
+
+def test_one_wrong_label_of_a_hundred_moves_downstream_less_than_what_it_is_asked_about(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    setup = clinician.make_setup(study_of(130, spread=4.0), 0)
+    rng = np.random.default_rng(0)
+
+    def moved() -> float:
+        """How far from the true labels' number those of labels with 1% wrong lie, as a standard deviation."""
+        truth, found = setup.downstream(setup.truth), []
+        for _ in range(20):
+            labels = setup.truth.copy()
+            rows = rng.permutation(len(labels))[: len(labels) // 100]
+            labels[rows] = (labels[rows] + 1) % 3
+            found.append(setup.downstream(labels) / truth - 1)
+        return float(np.sqrt(np.mean(np.square(found))))
+
+    many = moved()
+    monkeypatch.setattr(clinician, "PROBES", 1)
+    assert many < 1 - clinician.GOAL
+    assert many < moved()
+
+
+def test_many_test_images_need_one_probe_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    setup = clinician.make_setup(study_of(40, spread=4.0), 0)
+    monkeypatch.setattr(clinician, "TESTED", len(setup.test_truth))
+    once = setup.downstream(setup.given)
+    monkeypatch.setattr(clinician, "TESTED", 0)
+    assert setup.downstream(setup.given) == once
+    assert once * len(setup.test_truth) == pytest.approx(round(once * len(setup.test_truth)))
 
 
 @given(count=st.integers(3, 3000))

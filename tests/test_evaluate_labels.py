@@ -57,7 +57,7 @@ def test_the_area_of_a_level_curve_is_its_level() -> None:
     assert protocol.area(STEPS[:1], np.array([0.4])) == pytest.approx(0.4)
 
 
-def pictures(folder: Path, count: int = 24, classes: int = 2) -> Study:
+def pictures(folder: Path, count: int = 24, classes: int = 2, simclr_epochs: int | None = None) -> Study:
     """Dark and bright pictures of noise; as features their mean."""
     rng = np.random.default_rng(0)
     refs, features = [], []
@@ -69,7 +69,8 @@ def pictures(folder: Path, count: int = 24, classes: int = 2) -> Study:
         features.append([pixels.mean() / 255, *rng.normal(0, 0.1, 7)])
     data = LabelledSet(refs, labels, [f"class {k}" for k in range(classes)], name="pictures")
     array = np.array(features, dtype=np.float32)
-    return Study(data, Options(count=count, fast=True), array, array, {0: np.arange(len(labels))}, device="cpu")
+    options = Options(count=count, fast=True, simclr_epochs=simclr_epochs)
+    return Study(data, options, array, array, {0: np.arange(len(labels))}, device="cpu")
 
 
 def test_the_probe_has_a_curve_over_numbers_of_labels(tmp_path: Path) -> None:
@@ -86,9 +87,8 @@ def test_students_with_and_without_pretraining_run_and_repeat_themselves(
 ) -> None:
     pytest.importorskip("lightly", reason="the ssl extra is not installed: pip install 'autoannotate[ssl]'")
     monkeypatch.setattr(protocol, "PASSES", {False: 60, True: 60})
-    monkeypatch.setattr(protocol, "PRETRAINING", {False: 1, True: 1})
     monkeypatch.setattr(protocol, "SHARES", (0.2, 1.0))
-    study = pictures(tmp_path)
+    study = pictures(tmp_path, simclr_epochs=1)
     first = {name: protocol.run_once(study, 0, name) for name in ("scratch", "scratch-simclr")}
     assert np.isnan(first["scratch"].metrics["saving"])
     assert np.isfinite(first["scratch-simclr"].metrics["saving"])

@@ -67,6 +67,47 @@ def test_clusters_that_have_nothing_to_do_with_the_classes_change_nothing() -> N
     assert np.array_equal(refined.argmax(axis=1), zero_shot.argmax(axis=1))
 
 
+def two_ways(by_island: float, sizes: tuple[int, ...] = (200, 200)) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Islands of the classes 0 and 1 in turn, the class of each image's island, and zero-shot that is unsure and names them,
+    but for a share of the first two that sticks together: it follows another feature there."""
+    features, island = clusters(list(sizes), distance=20.0)
+    features[:, 5] *= 5  # so that images which are alike are alike in it
+    truth = island % 2
+    other = np.zeros(len(island), dtype=bool)
+    for k in range(2):
+        of = np.flatnonzero(island == k)
+        other[of[np.argsort(-features[of, 5])[: round((1 - by_island) * len(of))]]] = True
+    return features, truth, 0.25 + noisy(np.where(other, 1 - truth, truth), 2, noise=0.15) / 2
+
+
+def test_errors_that_stick_together_are_put_right_where_each_class_is_an_island() -> None:
+    features, truth, zero_shot = two_ways(by_island=0.8)
+    assert 0.75 < accuracy(zero_shot, truth) < 0.85
+    refined = refine(features, zero_shot, trust=0.8)
+    assert accuracy(refined, truth) == 1.0
+    moved = zero_shot.argmax(axis=1) != truth
+    assert refined[moved].max() <= 0.75  # the islands may be two scanners
+    np.testing.assert_allclose(refined[~moved], zero_shot[~moved])
+
+
+def test_what_zero_shot_is_sure_of_stays_though_its_island_has_another_name() -> None:
+    features, _, zero_shot = two_ways(by_island=0.8)
+    sure = np.clip(2 * zero_shot - 0.5, 0.0, 1.0)
+    np.testing.assert_allclose(refine(features, sure, trust=0.8), sure)
+
+
+def test_islands_that_zero_shot_agrees_with_only_fairly_change_nothing() -> None:
+    features, _, zero_shot = two_ways(by_island=0.65)
+    np.testing.assert_allclose(refine(features, zero_shot, trust=0.8), zero_shot)
+
+
+def test_more_islands_than_classes_are_not_put_together() -> None:
+    features, truth, zero_shot = two_ways(by_island=0.8, sizes=(200, 200, 40))
+    third = np.arange(len(truth)) >= 400
+    assert accuracy(zero_shot[third], truth[third]) == 1.0
+    np.testing.assert_allclose(refine(features, zero_shot, trust=0.8), zero_shot)
+
+
 def test_a_wrong_threshold_is_moved_to_the_gap_between_the_clusters() -> None:
     features, truth = clusters([120, 120])
     zero_shot = noisy(truth, 2, noise=0.1, bias=1.1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autoannotate.errors import UsageError
+from autoannotate.errors import AutoannotateError, UsageError
 
 SETTINGS, MACHINERY = "Of some protocols", "Machinery"
 OUT = Path("autoannotate-evaluation")
@@ -72,6 +72,15 @@ def evaluate(
     max_error: Annotated[
         float, typer.Option(min=0, max=1, help="The error rate that certify promises.", rich_help_panel=SETTINGS)
     ] = 0.02,
+    simclr_epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How long students are pretrained on unlabelled images: 30 epochs, 10 with --fast.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
     model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
     student: Annotated[
         str, typer.Option(metavar="NAME", help="The student: embedded, resnet18 or none.", rich_help_panel=MACHINERY)
@@ -105,6 +114,7 @@ def evaluate(
         fast=fast,
         error=error,
         max_error=max_error,
+        simclr_epochs=simclr_epochs,
     )
     labelled = datasets.read_labelled([*(data or []), *(fetched(name) for name in download or [])])
     for note in labelled.notes:
@@ -120,6 +130,8 @@ def evaluate(
     )  # fmt: skip
     summary = write_results(found, out)
     print_results(summary, module.HEADLINE, out)
+    if all(record.failed for record in found.records):
+        raise AutoannotateError(f"No run of any method succeeded: {out / 'report.html'} says why.")
 
 
 def fetched(source: str) -> str:
@@ -138,17 +150,22 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from autoannotate.evaluation.report import in_words, less_is_better, points, signed
+    from autoannotate.evaluation.report import best_of, in_words, less_is_better, points, signed, without_baseline
+
+    def in_percent(metric: str) -> str:
+        words = in_words(metric)
+        return words if words.endswith("%") else f"{words} %"
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("method", no_wrap=True)
+    headline = tuple(name for name in headline if best_of(summary, name) is not None) or headline[:1]
     first = headline[0]
     worst = "max" if less_is_better(summary["protocol"], first) else "min"
     for name in (
-        f"{in_words(first)} %",
+        in_percent(first),
         "worst",
         f"to {summary['baseline']}",
-        *(f"{in_words(n)} %" for n in headline[1:]),
+        *(in_percent(n) for n in headline[1:]),
     ):
         table.add_column(name, justify="right")
     table.add_column("failed", justify="right")
@@ -165,5 +182,7 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
         console.print(
             f"failed: run {failure['run']}, {failure['method']}: {failure['why']}", soft_wrap=True, markup=False
         )
+    if missing := without_baseline(summary):
+        console.print(missing, soft_wrap=True, markup=False)
     console.print(f"\nReport  {out / 'report.html'}", soft_wrap=True)
     console.print(f"Numbers {out / 'runs.csv'}, {out / 'summary.json'}", soft_wrap=True)

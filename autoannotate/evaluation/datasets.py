@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,9 +68,21 @@ class LabelledSet:
                     f"{least} of each class. Add images of it, or leave the class out."
                 )
 
+    def split(self, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
+        """`stratified_split` of the set. Raises `InputError` with the name of a class that would be on one side only."""
+        train = stratified_split(self.labels, self.groups, share, rng)
+        for k, name in enumerate(self.class_names):
+            if len(set(train[self.labels == k].tolist())) == 1:
+                raise InputError(
+                    f"All images of the class {name!r} are of one group, or of groups with another class, so it cannot be on "
+                    "both sides of the split: correct the group column, or add images of other groups."
+                )
+        return train
+
     def digest(self) -> str:
-        """A name for what the set holds: paths, sizes of files, labels; changes when any of them does."""
-        lines = [f"{ref.path}\0{ref.file.stat().st_size if ref.file.exists() else -1}" for ref in self.refs]
+        """A name for what the set holds: paths, sizes and first 64 KiB of files, labels; changes when any of them does."""
+        heads = {file: _head(file) for file in {ref.file for ref in self.refs}}
+        lines = [f"{ref.path}\0{heads[ref.file]}" for ref in self.refs]
         arrays = [self.labels, self.groups, self.given]
         text = "\n".join([*self.class_names, *lines, *(str(None if a is None else a.tolist()) for a in arrays)])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
@@ -92,6 +105,8 @@ def read_labelled(sources: Sequence[str | Path]) -> LabelledSet:
         raise UsageError(
             "--data is missing: name a labelled set, as in --data scans/ or --data chest=a/ --data breast=b/"
         )
+    if not all(str(source).strip() for source in sources):
+        raise UsageError("--data is empty: name a labelled set, as in --data scans/")
     named = [split_name(str(source)) for source in sources]
     if len(named) == 1 and not named[0][0]:
         return _checked(_read(named[0][1]))
@@ -99,7 +114,12 @@ def read_labelled(sources: Sequence[str | Path]) -> LabelledSet:
         raise UsageError(f"With several --data each needs the name of its class, as in chest={bare[0]}")
     parts = [(name, _read_all(path)) for name, path in named]
     classes = list(dict.fromkeys(name for name, _ in parts))
-    refs = [replace(ref, path=f"{name}/{ref.path}") for name, part in parts for ref in part.refs]
+    names = [name for name, _ in parts]
+    refs = []
+    for n, (name, part) in enumerate(parts):
+        # two sources of one name may have the same file names: a number tells them apart
+        within = f"{name}/{names[: n + 1].count(name)}" if names.count(name) > 1 else name
+        refs += [replace(ref, path=f"{within}/{ref.path}") for ref in part.refs]
     labels = np.concatenate([np.full(len(part), classes.index(name), dtype=np.int64) for name, part in parts])
     notes = tuple(dict.fromkeys(note for _, part in parts for note in part.notes))
     groups = _joined([part for _, part in parts])
@@ -249,10 +269,18 @@ def _read_table(file: Path) -> LabelledSet:
 
 
 def _csv(file: Path) -> pd.DataFrame:
+    import warnings
+
     import pandas as pd
 
     try:
-        table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
+    except pd.errors.ParserWarning:  # without index_col=False the columns shift
+        raise InputError(
+            f"{file} has rows with more fields than its header: put a value with a comma in quotes."
+        ) from None
     except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are ValueErrors
         raise InputError(f"{file} cannot be read as a table ({str(error).splitlines()[0]}): it takes a CSV with the "
                          "columns path and label.") from None  # fmt: skip
@@ -292,9 +320,12 @@ def _read_folders(folder: Path) -> LabelledSet:
     classes = _in_order(names)
     stray = len(refs) - len(inside)
     notes = (
-        (f"{stray} of {len(refs)} images in {folder.name} lie in no class folder and are left out.",) if stray else ()
+        [f"{stray} of {len(refs)} images in {folder.name} lie in no class folder and are left out."] if stray else []
     )
-    return LabelledSet(inside, _codes(names, classes), classes, name=folder.name, notes=notes)
+    within = sorted(each.name for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    if empty := [name for name in within if name not in classes]:
+        notes.append(f"{folder.name} has folders without images, which are no classes: {', '.join(empty)}.")
+    return LabelledSet(inside, _codes(names, classes), classes, name=folder.name, notes=tuple(notes))
 
 
 def _read_medmnist(file: Path) -> LabelledSet:
@@ -332,13 +363,22 @@ def _medmnist_labels(file: Path) -> NDArray[np.int64]:
     try:
         with np.load(file) as arrays:
             parts = [arrays[f"{split}_labels"] for split in ("train", "val", "test") if f"{split}_images" in arrays]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{file} cannot be read as a MedMNIST file ({error}).") from None
-    if any(part.reshape(len(part), -1).shape[1] != 1 for part in parts):
+        several = any(part.reshape(len(part), -1).shape[1] != 1 for part in parts)
+        codes = np.concatenate([part.reshape(-1) for part in parts]).astype(np.float64)
+    except Exception:  # numpy, zipfile and zlib each have their own for a broken file
+        raise InputError(
+            f"{file} cannot be read as a MedMNIST file: it is damaged, or holds no images with labels as MedMNIST stores "
+            "them (train_images, train_labels, …). Fetch it again, or give a folder with a labels.csv."
+        ) from None
+    if several:
         raise InputError(
             f"{file} gives each image several labels at once: only sets with one label an image are measured."
         )
-    return np.concatenate([part.reshape(-1) for part in parts]).astype(np.int64)
+    if len(odd := codes[~((codes >= 0) & (codes % 1 == 0))]):
+        raise InputError(
+            f"{file} has the label {odd[0]:g}: labels are whole numbers from 0. Correct it, or leave the image out."
+        )
+    return codes.astype(np.int64)
 
 
 def download(name: str, folder: Path) -> Path:
@@ -378,16 +418,30 @@ def download(name: str, folder: Path) -> Path:
     return file
 
 
+def _head(file: Path) -> str:
+    """The size of a file and the sha256 of its first 64 KiB; -1 where it cannot be read."""
+    try:
+        with file.open("rb") as handle:
+            return f"{file.stat().st_size}\0{hashlib.sha256(handle.read(2**16)).hexdigest()}"
+    except OSError:
+        return "-1"
+
+
 def _checked(data: LabelledSet) -> LabelledSet:
-    if len(data.class_names) < 2:
-        raise InputError(f"{data.name} has one class only ({data.class_names[0]}): telling apart takes two or more.")
-    if len({name.casefold() for name in data.class_names}) == len(data.class_names):
-        check_classes(data.class_names)
-    seen: set[tuple[Path, int | None]] = set()
+    present = [name for name, count in data.counts().items() if count]
+    if len(present) < 2:
+        raise InputError(f"{data.name} has one class only ({', '.join(present)}): telling apart takes two or more.")
+    alike: dict[str, str] = {}
+    for name in data.class_names:
+        if (other := alike.setdefault(name.casefold(), name)) != name:
+            raise InputError(f"The labels {other!r} and {name!r} differ in capitals only: write them alike, or apart.")
+    check_classes(data.class_names)
+    real = {file: os.path.realpath(file) for file in {ref.file for ref in data.refs}}  # a loop of links does not raise
+    seen: set[tuple[str, int | None]] = set()
     for ref in data.refs:
-        if (ref.file, ref.frame) in seen:
+        if (real[ref.file], ref.frame) in seen:
             raise InputError(f"{ref.path} is in the data twice: give each image once, with one class.")
-        seen.add((ref.file, ref.frame))
+        seen.add((real[ref.file], ref.frame))
     return data
 
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, MUTED, LINE, ACCENT, OTHER = "#1c2226", "#59636b", "#e3e0da", "#1d6b74", "#9aa5ab"
-COLOURS = ("#1d6b74", "#d4771f", "#7a5195", "#5b8c3a", "#b8434e", "#3f78b5", "#8a6d3b", "#c06c9e", "#59636b", "#2f9e8f")
+COLOURS = ("#d4771f", "#7a5195", "#5b8c3a", "#b8434e", "#3f78b5", "#8a6d3b", "#c06c9e", "#59636b")
+DASHES = ("-", "--", ":", "-.")
 OURS = "ours"
 STYLE = {
     "font.family": "DejaVu Sans", "font.size": 10, "text.color": INK, "axes.labelcolor": MUTED, "axes.edgecolor": LINE,
@@ -60,21 +61,36 @@ def curves(
     """A curve a method: the mean over runs, and every run faintly behind it. points: (x, y) of each run."""
     with _styled():
         figure, axes = _axes(7.2, 4.4)
-        for number, (name, runs) in enumerate(points.items()):
-            colour = COLOURS[number % len(COLOURS)]
+        looks = look_of(list(points))
+        for name, runs in points.items():
+            colour, dashes = looks[name]
             for at, value in runs:
                 axes.plot(at, 100 * value, color=colour, alpha=0.18, linewidth=0.8)
             grid, mean, _, _ = mean_curve(runs)
             width = 2.4 if name == OURS else 1.6
             axes.plot(
-                grid, 100 * mean, color=colour, linewidth=width, label=name, marker="o" if len(grid) < 9 else None, ms=4
-            )
+                grid, 100 * mean, color=colour, linestyle=dashes, linewidth=width, label=name,
+                marker="o" if len(grid) < 9 else None, ms=4,
+            )  # fmt: skip
         axes.set_title(title)
         axes.set_xlabel(x)
         axes.set_ylabel(f"{y} in %")
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.0, 0.5))
         _grid(axes, "both")
         return _png(figure)
+
+
+def look_of(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Colour and line style of each method: ours has the colour that it has in the boxes, the others differ from each other.
+
+    >>> look_of(["random", "ours"])["ours"]
+    ('#1d6b74', '-')
+    """
+    others = [name for name in names if name != OURS]
+    looks = {
+        name: (COLOURS[i % len(COLOURS)], DASHES[i // len(COLOURS) % len(DASHES)]) for i, name in enumerate(others)
+    }
+    return looks | {OURS: (ACCENT, "-")}
 
 
 def mean_curve(

@@ -21,12 +21,13 @@ from autoannotate import tables
 from autoannotate.evaluation import plots
 from autoannotate.evaluation.methods import METHODS
 from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
-from autoannotate.evaluation.protocols import find_protocol
+from autoannotate.evaluation.protocols import find_protocol, protocols
 from autoannotate.evaluation.runner import Evaluation
 from autoannotate.evaluation.statistics import paired, summarise
 
 if TYPE_CHECKING:
     import pandas as pd
+    from markupsafe import Markup
 
 OURS = "ours"
 NAMES = {
@@ -65,7 +66,16 @@ def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     with tables.plain_errors(out):
         out.mkdir(parents=True, exist_ok=True)
     tables.write_files({out / name: content for name, content in files.items()})
+    with tables.plain_errors(out):
+        for name in may_be_there() - files.keys():
+            (out / name).unlink(missing_ok=True)
     return summary
+
+
+def may_be_there() -> set[str]:
+    """The names of the files that some evaluation writes and another does not."""
+    metrics = {metric for name in protocols() for metric in find_protocol(name).HEADLINE}
+    return {"curves.csv", "curves.png", *(f"{metric}_difference.png" for metric in metrics)}
 
 
 def metric_names(evaluation: Evaluation) -> list[str]:
@@ -163,7 +173,8 @@ def summarised(evaluation: Evaluation) -> dict[str, Any]:
 def _differences(evaluation: Evaluation, method: str, reference: str, names: list[str]) -> dict[str, Any]:
     found = {}
     for name in names:
-        compared = paired(values_of(evaluation, method, name), values_of(evaluation, reference, name))
+        own, other = (values_of(evaluation, m, name) for m in (method, reference))
+        compared = paired(own, other, less_is_better=less_is_better(evaluation.protocol, name))
         if compared is not None:
             row = asdict(compared)
             found[name] = {
@@ -206,6 +217,7 @@ def drawn(evaluation: Evaluation) -> dict[str, bytes]:
         differences = {m: v for m, v in differences.items() if not np.isnan(v).all()}
         if differences:
             title = f"{capital(in_words(metric))}: difference to “{module.BASELINE}”"
+            title += " (less is better)" * less_is_better(evaluation.protocol, metric)
             pictures[f"{metric}_difference.png"] = plots.difference_boxes(differences, title, module.BASELINE)
     runs = {method: curve_runs(evaluation, method) for method in evaluation.methods}
     runs = {method: curves for method, curves in runs.items() if curves}
@@ -256,14 +268,14 @@ def render(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, 
 def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, bytes]) -> dict[str, Any]:
     """All that the page shows."""
     module = find_protocol(evaluation.protocol)
-    names = metric_names(evaluation)
+    names = [name for name in metric_names(evaluation) if best_of(summary, name) is not None]
     about = (module.__doc__ or "").strip()
     first, _, rest = about.partition("\n\n")
     return {
         **summary,
         "title": " ".join(first.split()).rstrip("."),
         "worse": {name: 1 if less_is_better(evaluation.protocol, name) else -1 for name in names},
-        "about": " ".join(rest.split()),
+        "about": [marked_up(" ".join(part.split())) for part in rest.split("\n\n") if part.strip()],
         "metrics": names,
         "headline": [name for name in module.HEADLINE if name in names],
         "others": [name for name in names if name not in module.HEADLINE],
@@ -277,7 +289,18 @@ def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, by
             (row[n]["note"] for rows in summary["differences"].values() for row in rows.values() for n in row), ""
         ),
         "facts": facts(evaluation),
+        "missing": without_baseline(summary),
     }
+
+
+def without_baseline(summary: dict[str, Any]) -> str:
+    """Why there are no differences to the baseline, where there are none; else ""."""
+    baseline = summary["baseline"]
+    if summary["methods"].get(baseline):
+        return ""
+    why = "failed in every run" if baseline in summary["methods"] else "is not among the methods"
+    hint = "" if baseline in summary["methods"] else f": add {baseline} to --methods"
+    return f"“{baseline}”, which the others are compared with, {why}, so there are no differences to it{hint}."
 
 
 def method_rows(summary: dict[str, Any], names: list[str], baseline: str) -> list[dict[str, Any]]:
@@ -314,14 +337,21 @@ def best_of(summary: dict[str, Any], metric: str) -> float | None:
 def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
     """What came out, in a few sentences; where ours is behind, it says so."""
     module = find_protocol(evaluation.protocol)
-    metric = module.HEADLINE[0]
+    metric = next((name for name in module.HEADLINE if best_of(summary, name) is not None), module.HEADLINE[0])
     means = {m: found[metric] for m, found in summary["methods"].items() if metric in found}
     if not means:
         return "No run gave a number: see the failures below."
     parts = []
+    against = getattr(module, "AGAINST", {})
+    if against and metric == module.HEADLINE[0]:
+        each = ", ".join(f"“{m}” {points(found['mean'])}% against “{against[m]}”" for m, found in means.items())
+        parts.append(f"{capital(in_words(metric))} on average: {each}.")
+        return " ".join([*parts, *failed_in_words(evaluation)])
     sign = -1 if less_is_better(evaluation.protocol, metric) else 1
     subject = OURS if OURS in means else max(means, key=lambda m: sign * means[m]["mean"])
     own = means[subject]
+    if subject != OURS and summary["failed"].get(OURS):
+        parts.append(f"“{OURS}” failed in every run: what follows is about “{subject}”.")
     parts.append(
         f"{capital(in_words(metric))} of “{subject}”: {points(own['mean'])}% on average over {own['n']} "
         f"run{'s' * (own['n'] != 1)}, {points(own['max' if sign < 0 else 'min'])}% in the worst."
@@ -332,17 +362,22 @@ def story(evaluation: Evaluation, summary: dict[str, Any]) -> str:
         within = f" (95% interval {signed(interval[0])} to {signed(interval[1])})" if interval else ""
         parts.append(
             f"That is {signed(difference['mean'])} points against “{module.BASELINE}”{within}, "
-            f"p = {difference['wilcoxon_p']:.2g}."
+            f"{'less is better, ' if sign < 0 else ''}p = {difference['wilcoxon_p']:.2g}."
         )
     rivals = {m: found["mean"] for m, found in means.items() if m not in (subject, module.BASELINE)}
     if rivals:
         best = max(rivals, key=lambda m: sign * rivals[m])
-        gap = own["mean"] - rivals[best]
-        verdict = f"{points(abs(gap))} points {'above' if gap >= 0 else 'below'}"
+        gap = sign * (own["mean"] - rivals[best])
+        size = points(abs(gap))
+        verdict = f"{size} points {'better' if gap > 0 else 'worse'} than" if float(size) else "as good as"
         parts.append(f"It is {verdict} the best of the others, “{best}” ({points(rivals[best])}%).")
-    if failed := sum(summary["failed"].values()):
-        parts.append(f"{failed} of {len(evaluation.records)} runs failed and count in no mean.")
-    return " ".join(parts)
+    return " ".join([*parts, *failed_in_words(evaluation)])
+
+
+def failed_in_words(evaluation: Evaluation) -> list[str]:
+    """How many runs failed, a sentence or none."""
+    failed = sum(bool(record.failed) for record in evaluation.records)
+    return [f"{failed} of {len(evaluation.records)} runs failed and count in no mean."] if failed else []
 
 
 def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
@@ -361,14 +396,26 @@ def facts(evaluation: Evaluation) -> list[tuple[str, str]]:
     ]
 
 
+def marked_up(text: str) -> Markup:
+    """A docstring's `names` and *words* as HTML.
+
+    >>> print(marked_up("`a` < *b*"))
+    <code>a</code> &lt; <em>b</em>
+    """
+    from markupsafe import Markup, escape
+
+    html = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    return Markup(re.sub(r"\*(\w+)\*", r"<em>\1</em>", html))
+
+
 def points(share: float) -> str:
     """A share in percent, to a tenth; to a hundredth near 100.
 
-    >>> points(0.873), points(0.9957), points(1.0)
-    ('87.3', '99.57', '100.0')
+    >>> points(0.873), points(0.9957), points(1.0), points(-0.353)
+    ('87.3', '99.57', '100.0', '−35.3')
     """
     value = 100 * share
-    return f"{value:.2f}" if 99 <= value < 99.995 else f"{value:.1f}"
+    return (f"{value:.2f}" if 99 <= value < 99.995 else f"{value:.1f}").replace("-", "−")
 
 
 def signed(share: float) -> str:

@@ -140,7 +140,8 @@ def prepare(
     from autoannotate.annotator import Annotator
 
     annotator = Annotator(data.class_names, model=options.model, student=options.student, device=device, cache=cache)
-    readable, squares = np.ones(len(data), dtype=bool), out / f"images-{options.pixels}px-{data.digest()[:8]}"
+    readable = np.ones(len(data), dtype=bool)
+    squares = out / (f"images-{options.pixels}px-{data.digest()[:8]}" if options.pixels else "")
     while True:
         drawn = {
             s: balanced_sample(data.labels, options.count, np.random.default_rng([s, SAMPLE]), readable) for s in seeds

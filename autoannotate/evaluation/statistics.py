@@ -34,8 +34,8 @@ class Summary:
 class Paired:
     """One method less another over n common runs.
 
-    difference: the mean, with its 95 % bootstrap interval. wins, ties, losses: runs in which the first was higher, equal,
-    lower. p: two-sided Wilcoxon signed-rank, None with no run. note: what so few runs cannot show, or "".
+    difference: the mean, with its 95 % bootstrap interval. wins, ties, losses: runs in which the first was better, equal,
+    worse. p: two-sided Wilcoxon signed-rank, None with no run. note: what so few runs cannot show, or "".
     """
 
     n: int
@@ -59,10 +59,12 @@ def summarise(values: NDArray[np.floating], seed: int = 0) -> Summary | None:
     )
 
 
-def paired(first: NDArray[np.floating], second: NDArray[np.floating], seed: int = 0) -> Paired | None:
+def paired(
+    first: NDArray[np.floating], second: NDArray[np.floating], seed: int = 0, less_is_better: bool = False
+) -> Paired | None:
     """Compare two methods by their numbers in the same runs, both (n,), run by run; runs where either is NaN are left out.
 
-    None where no run is left. Raises ValueError on lengths that differ.
+    less_is_better: whether the lower of two numbers wins. None where no run is left. Raises ValueError on lengths that differ.
 
     >>> compared = paired(np.array([0.9, 0.8, 0.95]), np.array([0.7, 0.8, 0.9]))
     >>> round(compared.difference, 4), compared.wins, compared.ties, compared.note[:6]
@@ -76,13 +78,14 @@ def paired(first: NDArray[np.floating], second: NDArray[np.floating], seed: int 
     n = len(difference)
     if n == 0:
         return None
+    better = -difference if less_is_better else difference
     return Paired(
         n=n,
         difference=float(difference.mean()),
         ci95=bootstrap_interval(difference, seed),
-        wins=int((difference > 0).sum()),
+        wins=int((better > 0).sum()),
         ties=int((difference == 0).sum()),
-        losses=int((difference < 0).sum()),
+        losses=int((better < 0).sum()),
         p=signed_rank(difference),
         note=_too_few(n),
     )

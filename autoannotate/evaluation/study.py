@@ -28,7 +28,8 @@ class Options:
     `product` for the sentences that a run of `autoannotate label` uses, `bare` for the bare class name without
     templates, or a YAML file. test: share of the images held for testing. pixels: squash every image to a square of
     this side first. model, student: as in `Annotator`. fast: whether time goes before quality. error: how often the
-    simulated clinician is wrong. max_error: the error rate that certify promises.
+    simulated clinician is wrong. max_error: the error rate that certify promises. simclr_epochs: of the protocol labels, its
+    own number where None.
     """
 
     count: int = 300
@@ -41,6 +42,7 @@ class Options:
     fast: bool = False
     error: float = 0.0
     max_error: float = 0.02
+    simclr_epochs: int | None = None
 
     def changed(self) -> set[str]:
         """The names of those that differ from the default."""

@@ -30,7 +30,7 @@ KEPT = (
     "promise_kept_difference.png",
     "curves.png",
 )
-SETTINGS = ("noise", "prompts", "pixels", "count", "student", "error", "max_error", "fast")
+SETTINGS = ("noise", "prompts", "pixels", "count", "student", "error", "max_error", "fast", "simclr_epochs")
 
 
 def command(config: dict[str, Any], cell: dict[str, Any], options: argparse.Namespace, out: Path) -> list[str]:
@@ -93,8 +93,11 @@ def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: 
 def shown(found: dict[str, Any] | None, best: float | None, worst: str, failed: int) -> str:
     if found is None:
         return f"failed ({failed})" if failed else "–"
-    text = f"{100 * found['mean']:.1f} ({100 * found[worst]:.1f})"
-    return (f"**{text}**" if found["mean"] == best else text) + (f", {failed} failed" if failed else "")
+    mean, extreme = (f"{100 * found[name]:.1f}" for name in ("mean", worst))
+    text = f"{mean} ({extreme})"
+    return (f"**{text}**" if best is not None and mean == f"{100 * best:.1f}" else text) + (
+        f", {failed} failed" if failed else ""
+    )
 
 
 def commit() -> str:

@@ -18,7 +18,8 @@ resumed evaluation give the same numbers. What it shares between the methods of 
 `study.once("problem", seed, make)`. It may raise: the runner makes a row `failed` of it with the sentence.
 
 A metric that does not apply is NaN. Metrics are shares (0 to 1); those of which less is better are named in an optional
-`LOWER = frozenset({…})`. An option of its own is a field in `study.Options` and an option in `commands.py`.
+`LOWER = frozenset({…})`. Where the first headline compares a method with another than the baseline, an optional
+`AGAINST = {method: other}` says which. An option of its own is a field in `study.Options` and an option in `commands.py`.
 `protocols/noise.py` is the example to copy.
 """
 

@@ -6,6 +6,9 @@ ResNet-18) or from the embedded encoder's image tower (`embedded`), each also af
 labels (`…-simclr`); `probe`, a linear probe on the encoder's frozen features, is the line to hold them against.
 `saving` is the share of labels that pretraining saves for the same accuracy, the best that both reach: `…-simclr` against the
 student without it, `embedded` and `probe` against `scratch`.
+
+`area` is the mean accuracy on the test images over the logarithm of the number of labels, so that few labels count as much as
+many; `accuracy` is that with all labels.
 """
 
 from __future__ import annotations
@@ -18,7 +21,6 @@ from numpy.typing import NDArray
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
-from autoannotate.evaluation.datasets import stratified_split
 from autoannotate.evaluation.protocols import Curve
 from autoannotate.evaluation.study import MODEL, SPLIT, Outcome
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
 BASELINE = "scratch"
 DEFAULT = ("scratch", "scratch-simclr", "embedded", "embedded-simclr", "probe")
-HEADLINE = ("area", "accuracy", "saving")
-OPTIONS = frozenset({"count", "test", "pixels", "model", "fast"})
+HEADLINE = ("saving", "accuracy", "area")
+OPTIONS = frozenset({"count", "test", "pixels", "model", "fast", "simclr_epochs"})
 CURVE = Curve("labels", "accuracy", "labelled images", "test images labelled right")
 LEAST = 20  # images of a class: enough for both sides of the split
 BACKBONES = {"scratch": "resnet18", "embedded": "embedded"}  # names in cnn.BACKBONES
@@ -41,7 +43,7 @@ STRENGTHS = (1e-3, 1e-2, 1e-1)  # inverse regularisation of the probe, chosen by
 # epochs of the student, at least (a student from nothing needs as many) and at most, for so many image passes; True: --fast
 EPOCHS = {False: (30, 60), True: (5, 60)}
 PASSES = {False: 4000, True: 1500}
-PRETRAINING = {False: 30, True: 10}  # epochs of SimCLR
+PRETRAINING = {False: 30, True: 10}  # epochs of SimCLR, where the options do not say
 
 
 def methods() -> tuple[str, ...]:
@@ -80,7 +82,7 @@ def curve(study: Study, seed: int, method: str) -> list[dict[str, float]]:
 def make_curve(study: Study, seed: int, method: str) -> list[dict[str, float]]:
     rows = study.sample(seed)
     data = study.data.take(rows)
-    train = stratified_split(data.labels, data.groups, study.options.test, study.rng(seed, SPLIT))
+    train = data.split(study.options.test, study.rng(seed, SPLIT))
     draws = nested(data.labels, np.flatnonzero(train), study.rng(seed, DRAW))
     learner = Probe(study.features[rows]) if method == "probe" else Student(study, seed, method, np.flatnonzero(train))
     points = []
@@ -187,8 +189,9 @@ class Student:
             from autoannotate.pretraining.simclr import LARGER, pretrain_backbone
 
             larger = study.once(f"larger than {size}", seed, lambda: read_pixels(study, seed, math.ceil(LARGER * size)))
+            epochs = study.options.simclr_epochs or PRETRAINING[self.fast]
             self.backbone = pretrain_backbone(
-                self.backbone, larger[train], epochs=PRETRAINING[self.fast], seed=self.seed, device=str(self.device)
+                self.backbone, larger[train], epochs=epochs, seed=self.seed, device=str(self.device)
             )
 
     def labels(

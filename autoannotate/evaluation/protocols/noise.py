@@ -2,6 +2,12 @@
 
 Noise of a known rate in true labels, or a second reader's labels in their place, and each method's correction.
 The words and the encoder's zero-shot opinion take no part, so that correction is measured apart from them.
+
+`accuracy`, `balanced accuracy` (the mean over classes of the share that is right) and `macro F1` are of the labels as they end;
+`fixed` is the share of wrong labels that end right, `broken` the share of right labels that end wrong; the calibration error
+(ECE) is how far confidence lies from the share that is right. The other metrics are about who finds the wrong labels first:
+`average precision` of the ranking by doubt, and `recall at …`, the share of wrong labels among as many of the most doubtful as
+there are wrong ones (`errors`), or among so much of the set.
 """
 
 from __future__ import annotations
@@ -39,7 +45,11 @@ def methods() -> tuple[str, ...]:
 def check(data: LabelledSet, options: Options) -> None:
     data.require(LEAST, "the protocol noise")
     if options.noise != GIVEN:
-        read_noise(options.noise)
+        rate, many = read_noise(options.noise).rate, sum(min(options.count, n) for n in data.counts().values())
+        if rate > 0 and round(rate * many) == 0:
+            raise UsageError(
+                f"--noise {options.noise} makes none of the {many} labels of a run wrong: its rate is at least {1 / many:.2g}."
+            )
     elif data.given is None:
         raise UsageError(
             "--noise given needs a labels.csv with a column `given` beside `label`: what another reader said. This set "
