@@ -1,15 +1,15 @@
 """Labels for unlabelled medical images: CLIP proposes, cleanlab doubts, a CNN corrects, a clinician decides."""
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from autoannotate._internal.version import __version__
 
 if TYPE_CHECKING:
     from autoannotate.annotations import Annotations
     from autoannotate.annotator import Annotator
 
-__all__ = ["Annotations", "Annotator"]
-__version__ = version("autoannotate")
+__all__ = ["Annotations", "Annotator", "__version__"]
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,5 @@
 """`python -m autoannotate`, the same as `autoannotate`."""
 
-from autoannotate.cli import main
+from autoannotate.cli.app import main
 
 main()

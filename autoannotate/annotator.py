@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import platform
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import islice
@@ -15,20 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autoannotate import __version__, opinions
-from autoannotate.annotations import UNREADABLE, Annotations, check_classes
+from autoannotate._internal.progress import Clock, Track, silent
+from autoannotate._internal.version import __version__
+from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, fingerprint, read_image, stamp
-from autoannotate.progress import Track, silent
+from autoannotate.runs import student_predictions
+from autoannotate.runs.run import UNREADABLE, Run, check_classes
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from autoannotate.correction import Corrected
-    from autoannotate.encoder import Encoder
-    from autoannotate.prompts import ClassPrompts
-    from autoannotate.queue import Queue
-    from autoannotate.reliability import Reliability
+    from autoannotate.labelling.label_errors.correction import Corrected
+    from autoannotate.labelling.queries.queue import Queue
+    from autoannotate.labelling.zero_shot.prompts import ClassPrompts
+    from autoannotate.labelling.zero_shot.reliability import Reliability
+    from autoannotate.models.encoder import Encoder
 
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
 IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
@@ -87,7 +87,7 @@ class Annotator:
     ) -> None:
         """classes: what an image can be, at least two.
 
-        model: a CLIP model, see `autoannotate.encoder.load_encoder`. student: the network that learns from the cleaned
+        model: a CLIP model, see `autoannotate.models.encoder.load_encoder`. student: the network that learns from the cleaned
         labels (embedded, resnet18) or none. prompts: a YAML file of the user's own words. modality: what all images are
         ("chest X-ray"); else it is found out. prior: how common each class is, where that is known. cache: where encoded
         images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere. fast: one short
@@ -102,7 +102,7 @@ class Annotator:
         self._encoder: Encoder | None = None
 
     @classmethod
-    def from_run(cls, annotations: Annotations, **changes: Any) -> Annotator:
+    def from_run(cls, annotations: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its run.json; `changes` replace arguments, as in device="cpu"."""
         run = annotations.run
         asked = {
@@ -116,7 +116,7 @@ class Annotator:
     def encoder(self) -> Encoder:
         """The CLIP model, loaded when it is first needed."""
         if self._encoder is None:
-            from autoannotate.encoder import load_encoder
+            from autoannotate.models.encoder import load_encoder
 
             self._encoder = load_encoder(self.model, self.device)
         return self._encoder
@@ -124,12 +124,12 @@ class Annotator:
     def label(self, images: str | Path, track: Track = silent) -> Annotations:
         """Label every image of a folder (or one file).
 
-        track: shows progress, see `autoannotate.progress`. Raises InputError when there is no image that can be read, and
-        ModelError when the model cannot be had. A call that is interrupted finds its encoded images in the cache.
+        track: shows progress, see `autoannotate._internal.progress`. Raises InputError when there is no image that can be
+        read, and ModelError when the model cannot be had. A call that is interrupted finds its encoded images in the cache.
         """
-        from autoannotate.correction import UNANSWERED, correct
-        from autoannotate.queue import choose
-        from autoannotate.start import start_from
+        from autoannotate.labelling.label_errors.correction import UNANSWERED, correct
+        from autoannotate.labelling.queries.queue import choose
+        from autoannotate.labelling.semi_supervised.initial_labels import start_from
 
         clock = Clock()
         with clock("find images"):
@@ -166,16 +166,16 @@ class Annotator:
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
-        from autoannotate import zeroshot
-        from autoannotate.prompts import class_prompts
-        from autoannotate.reliability import estimate_reliability
+        from autoannotate.labelling.zero_shot import classifier
+        from autoannotate.labelling.zero_shot.prompts import class_prompts
+        from autoannotate.labelling.zero_shot.reliability import estimate_reliability
 
         kinds = self.modality or self.kinds_of(embeddings)
         prompts = class_prompts(self.classes, file=self.prompts, modality=kinds)
         texts = [self.encoder.encode_texts(prompt.texts) for prompt in prompts]
-        normalised = zeroshot.distribution_normalised(embeddings)
+        normalised = classifier.distribution_normalised(embeddings)
         scale = self.encoder.logit_scale
-        probabilities = zeroshot.probabilities(normalised, zeroshot.class_embeddings(texts), scale)
+        probabilities = classifier.probabilities(normalised, classifier.class_embeddings(texts), scale)
         reliability = estimate_reliability(normalised, texts, self.encoder.encode_texts(UNRELATED), seed=self.seed)
         return ZeroShot(kinds, prompts, probabilities, reliability)
 
@@ -189,7 +189,7 @@ class Annotator:
         asked: Queue | None = None,
     ) -> Annotations:
         """The tables and the account of a run. asked: what a person should look at; else what the correction doubts."""
-        from autoannotate.queue import flagged
+        from autoannotate.labelling.queries.queue import flagged
 
         labels, queue, student = corrected.labels, corrected.queue, corrected.student
         asked = flagged(corrected) if asked is None else asked
@@ -206,7 +206,7 @@ class Annotator:
             }
         )
         trained = student.held_out_accuracy is not None
-        said = opinions.pack(student.opinion) if trained else None
+        said = student_predictions.pack(student.opinion) if trained else None
         disagreements = int((student.probabilities.argmax(1) != clip.probabilities.argmax(1)).sum())
         run = {
             **self._settings(images),
@@ -226,7 +226,7 @@ class Annotator:
                 "held_out_accuracy": student.held_out_accuracy,
                 "baseline_accuracy": student.baseline_accuracy,
                 "note": student.note,
-                "said": None if said is None else opinions.digest(said),
+                "said": None if said is None else student_predictions.digest(said),
             },
             # of guesses nobody knows
             "estimated_error_rate": queue.error_rate if clip.reliability.meaningful else None,
@@ -283,7 +283,7 @@ class Annotator:
 
     def encode(self, found: Sequence[ImageRef], track: Track = silent) -> Encoded:
         """What the encoder sees in each image, from the cache where it is known. Raises InputError where none can be read."""
-        from autoannotate.cache import EncodingCache, default_folder
+        from autoannotate.models.embedding_cache import EncodingCache, default_folder
 
         folder = Path(self.cache) if not isinstance(self.cache, bool) else default_folder() if self.cache else None
         cache = EncodingCache(folder, self.encoder.weights_hash)
@@ -325,25 +325,14 @@ class Annotator:
 
     def kinds_of(self, embeddings: np.ndarray) -> list[str]:
         """What kinds of image these are, the commonest first, by zero-shot over all kinds that the prompts know."""
-        from autoannotate import zeroshot
-        from autoannotate.prompts import modality_prompts
+        from autoannotate.labelling.zero_shot import classifier
+        from autoannotate.labelling.zero_shot.prompts import modality_prompts
 
         kinds = modality_prompts(self.prompts)
         texts = [self.encoder.encode_texts(kind.texts) for kind in kinds]
         some = np.random.default_rng(self.seed).permutation(len(embeddings))[:IMAGES_FOR_KIND]
-        of_each = zeroshot.probabilities(embeddings[some], zeroshot.class_embeddings(texts), self.encoder.logit_scale)
+        of_each = classifier.probabilities(
+            embeddings[some], classifier.class_embeddings(texts), self.encoder.logit_scale
+        )
         shares = np.bincount(of_each.argmax(1), minlength=len(kinds)) / len(some)
         return [kinds[k].name for k in np.argsort(-shares, kind="stable") if shares[k] >= SHARE_OF_A_KIND]
-
-
-class Clock:
-    """Wall-clock seconds by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        started = time.monotonic()
-        yield
-        self.seconds[stage] = round(time.monotonic() - started, 2)

@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autoannotate import history, opinions
-from autoannotate.annotations import UNREADABLE, Annotations
-from autoannotate.answers import Answer
-from autoannotate.calibration import reliability_diagram
-from autoannotate.consensus import Consensus, consensus
+from autoannotate._internal.progress import Track, silent
+from autoannotate._internal.wording import listed
+from autoannotate.annotations import Annotations
+from autoannotate.answers.calibration import reliability_diagram
+from autoannotate.answers.consensus import Consensus, consensus
+from autoannotate.answers.standing import LABEL_OF, Answered, about_images, standing_answers
+from autoannotate.answers.store import Answer
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef, find_images, read_image
-from autoannotate.progress import Track, silent
-from autoannotate.report import listed
-from autoannotate.strategies import find_strategy
-from autoannotate.truth import LABEL_OF, Answered, about_images, standing_answers
+from autoannotate.labelling.queries.strategies import find_strategy
+from autoannotate.runs import history, student_predictions
+from autoannotate.runs.run import UNREADABLE
+from autoannotate.runs.save import contents
 
 if TYPE_CHECKING:
     from autoannotate.annotator import Annotator
-    from autoannotate.correction import Corrected
+    from autoannotate.labelling.label_errors.correction import Corrected
 
 PASSES = 1200  # images that the student trains on, so few that a clinician need not wait long
 TWIN = 0.95  # confidence in a label taken over from a picture that is nearly the same; about so often it is right
@@ -46,11 +48,11 @@ def update(
     stay the same and no answer is new to them. Raises `InputError` where the run was never saved or its images are gone,
     and `OutputError` where it cannot be written; the run stays as it was then, as it does when this is interrupted.
     """
-    from autoannotate.annotator import Clock
-    from autoannotate.correction import correct
-    from autoannotate.neighbours import compact, near_duplicate_groups, nearest
-    from autoannotate.queue import choose
-    from autoannotate.start import start_from
+    from autoannotate._internal.progress import Clock
+    from autoannotate.labelling.label_errors.correction import correct
+    from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest
+    from autoannotate.labelling.queries.queue import choose
+    from autoannotate.labelling.semi_supervised.initial_labels import start_from
 
     folder = annotations.folder
     if folder is None:
@@ -79,7 +81,7 @@ def update(
         answered = about_images(together, names, annotator.classes, groups)
     with clock("pseudo-labels"):
         kept = annotations.student  # of the run; the one that is taught now takes part in this round only
-        earlier = None if kept is None else opinions.about(kept, folder, refs, len(annotator.classes))
+        earlier = None if kept is None else student_predictions.about(kept, folder, refs, len(annotator.classes))
         start = start_from(annotator, clip, features, answered.truth, earlier, near)
         clip, meaningful = start.clip, start.clip.reliability.meaningful
     with clock("correction"):
@@ -116,7 +118,7 @@ def update(
         **{name: value for name, value in previous.run.items() if name not in made.run},
         **made.run,
         "arguments": previous.run["arguments"],
-        "student": {**made.run["student"], "said": None if kept is None else opinions.digest(kept)},
+        "student": {**made.run["student"], "said": None if kept is None else student_predictions.digest(kept)},
         "round": number + 1,
         "counts": _counts(made.run["counts"], table, made.suspects, unreadable),
     }
@@ -142,7 +144,7 @@ def update(
     }
     if not record.learnt and not record.taken_back and _same(previous, new):
         return previous
-    history.keep(folder, new.contents(), record)
+    history.keep(folder, contents(new), record)
     return new
 
 
@@ -243,7 +245,7 @@ def _machine_labels(folder: Path, number: int) -> dict[str, tuple[str, float]]:
 
 
 def _same(previous: Annotations, new: Annotations) -> bool:
-    from autoannotate.tables import to_csv
+    from autoannotate.runs.tables import to_csv
 
     pairs = ((previous.table, new.table), (previous.suspects, new.suspects), (previous.unreadable, new.unreadable))
     return all(to_csv(a) == to_csv(b) for a, b in pairs)

@@ -6,8 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from autoannotate import demo
-from autoannotate.images import find_images, read_image
+from autoannotate.images import demo, find_images, read_image
 
 CLASSES = ["CT", "MRI", "ultrasound", "X-ray"]
 

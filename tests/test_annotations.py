@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import make_run
 
-from autoannotate import tables
-from autoannotate.annotations import FILES, Annotations, check_classes, ensure_writable
+from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, OutputError, UnreadableImageError, UsageError
+from autoannotate.runs import tables
+from autoannotate.runs.run import check_classes
+from autoannotate.runs.save import FILES, ensure_writable
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.answers import FILE, Answer, AnswerStore
+from autoannotate.answers.store import FILE, Answer, AnswerStore
 from autoannotate.errors import InputError, OutputError
 
 
@@ -172,7 +172,7 @@ def test_another_file_in_its_place_is_a_plain_message(tmp_path: Path) -> None:
 
 WRITER = """
 import sys
-from autoannotate.answers import Answer, AnswerStore
+from autoannotate.answers.store import Answer, AnswerStore
 store = AnswerStore(sys.argv[1])
 each = 2 if sys.argv[2] == "Ana" else 1
 for stroke in range(int(sys.argv[3])):

@@ -14,13 +14,14 @@ import pytest
 from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
-from autoannotate import history, imports
 from autoannotate.annotations import Annotations
-from autoannotate.answers import Answer, AnswerStore
-from autoannotate.apply import NothingAppliedError, apply, merge
-from autoannotate.cli import app
+from autoannotate.answers.apply import NothingAppliedError, apply, merge
+from autoannotate.answers.store import Answer, AnswerStore, importers
+from autoannotate.cli.app import app
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import fingerprint
+from autoannotate.runs import history
+from autoannotate.runs.save import contents
 
 PATHS = ("a/1.png", "a/2.png", "a/10.png", "b/3.png")
 
@@ -120,7 +121,7 @@ def test_a_label_that_an_update_made_of_a_tie_stays(run: Annotations, tmp_path: 
     tied.table.loc[tied.table["path"] == "a/1.png", "label"] = other
     rounds = history.rounds(tmp_path / "run")
     last = replace(rounds[-1], number=2, what="update")
-    history.keep(tmp_path / "run", replace(tied, run=tied.run | {"round": 2}).contents(), last)
+    history.keep(tmp_path / "run", contents(replace(tied, run=tied.run | {"round": 2})), last)
     again = Annotations.load(tmp_path / "run").apply(file)
     assert labels(again)["a/1.png"][0] == other
     assert len(history.rounds(tmp_path / "run")) == 3
@@ -424,8 +425,8 @@ def test_a_format_can_be_forced_and_an_unknown_one_is_wrong_usage(run: Annotatio
 
 
 def test_every_format_says_what_it_reads() -> None:
-    for name in imports.formats():
-        module = imports.find_format(name)
+    for name in importers.formats():
+        module = importers.find_format(name)
         assert module.__doc__
         assert module.HINT
         assert not module.recognises(b"")

@@ -10,9 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Belief, Clusters, Twins, are_classes, believe, blind_noise, weighed
-from autoannotate.neighbours import compact, nearest
-from autoannotate.suspects import ask
+from autoannotate.labelling.label_errors.noise_estimate import (
+    Belief,
+    Clusters,
+    Twins,
+    are_classes,
+    believe,
+    blind_noise,
+    weighed,
+)
+from autoannotate.labelling.label_errors.suspects import ask
+from autoannotate.labelling.neighbours import compact, nearest
 
 K = 4
 N = 1200

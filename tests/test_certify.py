@@ -16,16 +16,22 @@ from hypothesis import strategies as st
 from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
-from autoannotate import bounds as bounds_module
-from autoannotate import tables
 from autoannotate.annotations import Annotations
-from autoannotate.answers import Answer, AnswerStore
-from autoannotate.bounds import Bounds, crossing, largest_set, sample_size, simultaneous_bounds
-from autoannotate.certificate import certify_run, read_sample
-from autoannotate.certify import certify, draw_sample, ranking
-from autoannotate.cli import app
+from autoannotate.answers.certification import error_bounds as bounds_module
+from autoannotate.answers.certification.certificate_files import certify_run, read_sample
+from autoannotate.answers.certification.error_bounds import (
+    Bounds,
+    crossing,
+    largest_set,
+    sample_size,
+    simultaneous_bounds,
+)
+from autoannotate.answers.certification.sample import certify, draw_sample, ranking
+from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.cli.app import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import fingerprint
+from autoannotate.runs import tables
 
 OTHER = {"chest": "breast", "breast": "chest"}
 

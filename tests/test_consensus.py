@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoannotate.consensus import cohen_kappa, consensus, fleiss_kappa
+from autoannotate.answers.consensus import cohen_kappa, consensus, fleiss_kappa
 
 CLASSES = ["chest", "breast", "skin"]
 
 
 @dataclass(frozen=True)
 class Said:
-    """An answer as `autoannotate.answers` keeps it, as far as a consensus reads it."""
+    """An answer as `autoannotate.answers.store` keeps it, as far as a consensus reads it."""
 
     path: str
     reader: str

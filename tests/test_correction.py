@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Opinion, Twins
-from autoannotate.correction import Corrected, correct
+from autoannotate.labelling.label_errors.correction import Corrected, correct
+from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
 
 NAMES = ("chest", "breast", "skin")
 

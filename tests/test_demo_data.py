@@ -11,9 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from autoannotate import demo
 from autoannotate.errors import OutputError
-from autoannotate.images import find_images, read_image
+from autoannotate.images import demo, find_images, read_image
 
 
 @pytest.fixture(scope="module")

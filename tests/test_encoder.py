@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
-from autoannotate.encoder import Encoder, _second_order, load_encoder
 from autoannotate.errors import ModelError
+from autoannotate.models.encoder import Encoder, _second_order, load_encoder
 
 TEXTS = ["a chest x-ray", "blood cells under the microscope", "a chest x-ray of a child"]
 

@@ -23,17 +23,17 @@ from made_processes import hears_ctrl_c
 from PIL import Image
 from typer.testing import CliRunner
 
-from autoannotate.cli import app
+from autoannotate._internal.progress import silent
+from autoannotate.cli.app import app
+from autoannotate.cli.evaluate import print_results
 from autoannotate.errors import InputError, ModelError, UsageError
 from autoannotate.evaluation import methods as registry
-from autoannotate.evaluation.commands import print_results
 from autoannotate.evaluation.datasets import LabelledSet, read_labelled
-from autoannotate.evaluation.problem import Problem, Solution
 from autoannotate.evaluation.protocols import noise, pair
 from autoannotate.evaluation.report import story, summarised, write_results
 from autoannotate.evaluation.runner import RECORDS, Evaluation, Record, evaluate, prepare
 from autoannotate.evaluation.study import Options, Study
-from autoannotate.progress import silent
+from autoannotate.evaluation.task import Problem, Solution
 
 FEW = {"count": 12, "noise": "symmetric:0.25"}
 SAME = ("runs.csv", "summary.json", "report.html", "accuracy_difference.png", "macro_f1_difference.png")

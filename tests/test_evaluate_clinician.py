@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.belief import Twins, believe
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation import plots
 from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
-from autoannotate.generalise import FEWEST, basis, generalise, spread_answers
 from autoannotate.images import ImageRef
+from autoannotate.labelling.label_errors.noise_estimate import Twins, believe
+from autoannotate.labelling.semi_supervised.from_answers import FEWEST, basis, generalise, spread_answers
 
 
 def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int = 0, **options: object) -> Study:

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autoannotate import fewshot
-from autoannotate.calibration import interval, reliability_diagram
+from autoannotate.answers.calibration import interval, reliability_diagram
+from autoannotate.labelling.semi_supervised import few_shot
 
 
 def blobs(n: int = 120, k: int = 4, noise: float = 0.8, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -27,7 +27,7 @@ def test_a_few_answers_teach_the_other_labels_whatever_zero_shot_says() -> None:
     features, truth = blobs()
     answers = some(truth, 6)
     for zero_shot in (np.full((120, 4), 0.25), np.eye(4)[(truth + 1) % 4] * 0.9 + 0.025):
-        found = fewshot.learn(features, zero_shot, answers)
+        found = few_shot.learn(features, zero_shot, answers)
         assert (found.probabilities.argmax(axis=1) == truth).mean() >= 0.97
         assert found.told
         assert np.allclose(found.probabilities.sum(axis=1), 1.0)
@@ -36,7 +36,7 @@ def test_a_few_answers_teach_the_other_labels_whatever_zero_shot_says() -> None:
 def test_where_nothing_can_be_told_it_says_so() -> None:
     rng = np.random.default_rng(3)
     features, truth = rng.normal(size=(150, 24)), rng.integers(3, size=150)
-    found = fewshot.learn(features, np.full((150, 3), 1 / 3), some(truth, 15))
+    found = few_shot.learn(features, np.full((150, 3), 1 / 3), some(truth, 15))
     assert not found.told
     assert found.kappa < 0.4
 
@@ -44,7 +44,7 @@ def test_where_nothing_can_be_told_it_says_so() -> None:
 def test_ten_right_answers_of_ten_are_no_proof_of_perfect_labels() -> None:
     features, truth = blobs(n=400, k=2, noise=0.3)
     flat = np.full((400, 2), 0.5)
-    sure = [fewshot.learn(features, flat, some(truth, n)).probabilities.max(axis=1).mean() for n in (5, 20)]
+    sure = [few_shot.learn(features, flat, some(truth, n)).probabilities.max(axis=1).mean() for n in (5, 20)]
     assert sure[0] < 0.97
     assert sure[0] < sure[1]
 
@@ -52,31 +52,31 @@ def test_ten_right_answers_of_ten_are_no_proof_of_perfect_labels() -> None:
 def test_answers_to_the_hardest_images_do_not_make_the_others_guesses() -> None:
     features, truth = blobs(n=400, k=2, noise=0.8)
     flat = np.full((400, 2), 0.5)
-    first = fewshot.learn(features, flat, some(truth, 8))
+    first = few_shot.learn(features, flat, some(truth, 8))
     hardest = np.argsort(first.probabilities.max(axis=1))[:30]
     answers = some(truth, 8)
     answers[hardest] = truth[hardest]
-    assert fewshot.learn(features, flat, answers).told
+    assert few_shot.learn(features, flat, answers).told
 
 
 def test_good_zero_shot_is_kept() -> None:
     rng = np.random.default_rng(4)
     features, truth = rng.normal(size=(150, 24)), rng.integers(3, size=150)
     zero_shot = np.eye(3)[truth] * 0.8 + 0.2 / 3
-    found = fewshot.learn(features, zero_shot, some(truth, 15))
+    found = few_shot.learn(features, zero_shot, some(truth, 15))
     assert (found.probabilities.argmax(axis=1) == truth).mean() >= 0.95
 
 
 def test_a_class_without_answers_is_not_learned() -> None:
-    assert not fewshot.enough(np.array([0, 0, 0, 1, 1, -1]), 2)
-    assert fewshot.enough(np.array([0, 0, 0, 1, 1, 1]), 2)
-    assert not fewshot.enough(np.full(5, -1), 2)
+    assert not few_shot.enough(np.array([0, 0, 0, 1, 1, -1]), 2)
+    assert few_shot.enough(np.array([0, 0, 0, 1, 1, 1]), 2)
+    assert not few_shot.enough(np.full(5, -1), 2)
 
 
 def test_the_same_seed_learns_the_same() -> None:
     features, truth = blobs()
     flat = np.full((120, 4), 0.25)
-    first, again = (fewshot.learn(features, flat, some(truth, 5), seed=7) for _ in range(2))
+    first, again = (few_shot.learn(features, flat, some(truth, 5), seed=7) for _ in range(2))
     assert np.array_equal(first.probabilities, again.probabilities)
 
 

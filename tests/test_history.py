@@ -10,11 +10,12 @@ import pytest
 from made_runs import make_run
 from typer.testing import CliRunner
 
-from autoannotate import history
-from autoannotate.annotations import FILES, Annotations, ensure_writable
-from autoannotate.answers import Answer, AnswerStore
-from autoannotate.cli import app
+from autoannotate.annotations import Annotations
+from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.cli.app import app
 from autoannotate.errors import InputError, OutputError, UsageError
+from autoannotate.runs import history
+from autoannotate.runs.save import FILES, contents, ensure_writable
 
 WHEN = "2026-01-02T03:04:05+00:00"
 
@@ -39,7 +40,7 @@ def add_round(run: Path, path: str = "a/2.png", label: str = "chest", number: in
         changes=(history.Change(path, old, label, "Ana answered"),), before=history.numbers_of(before),
         after=history.numbers_of(after),
     )  # fmt: skip
-    history.keep(run, after.contents(), record)
+    history.keep(run, contents(after), record)
     return after
 
 

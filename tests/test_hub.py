@@ -10,9 +10,9 @@ from pathlib import Path
 import checkpoints
 import pytest
 
-from autoannotate.encoder import load_encoder
 from autoannotate.errors import ModelError
-from autoannotate.models import hub
+from autoannotate.models.encoder import load_encoder
+from autoannotate.models.loading import hub
 
 
 class Hub(ThreadingHTTPServer):

@@ -20,12 +20,14 @@ from made_scans import CLASSES, write_scans
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from autoannotate import Annotations, Annotator, annotator, opinions
-from autoannotate import cache as encodings
-from autoannotate.annotations import FILES, LABELS, SUSPECTS
-from autoannotate.encoder import Encoder
+from autoannotate import Annotations, Annotator, annotator
 from autoannotate.errors import InputError
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.models import embedding_cache as encodings
+from autoannotate.models.encoder import Encoder
+from autoannotate.runs import student_predictions
+from autoannotate.runs.run import LABELS, SUSPECTS
+from autoannotate.runs.save import FILES
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +63,7 @@ def run(
 def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None:
     out, process = run
     assert process.returncode == 0, process.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, opinions.FILE))
+    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, student_predictions.FILE))
     labels, suspects = pd.read_csv(out / "labels.csv"), pd.read_csv(out / "suspects.csv")
     assert tuple(labels.columns) == LABELS
     assert tuple(suspects.columns) == SUSPECTS

@@ -22,8 +22,8 @@ import pytest
 from made_runs import make_run
 
 from autoannotate.annotations import Annotations
-from autoannotate.answers import AnswerStore
-from autoannotate.apply import apply
+from autoannotate.answers.apply import apply
+from autoannotate.answers.store import AnswerStore
 
 pytestmark = pytest.mark.slow
 TOKEN = "0123456789abcdef0123456789abcdef01234567"

@@ -12,8 +12,8 @@ from PIL import Image
 
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.methods import METHODS, solve
-from autoannotate.evaluation.noise import read_noise
-from autoannotate.evaluation.problem import Problem
+from autoannotate.evaluation.noise_injection import read_noise
+from autoannotate.evaluation.task import Problem
 
 RIVALS = ("cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap")
 ARRAYS_ONLY = ("given", *RIVALS, "ours")  # with the student left out

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.neighbours import compact, near_duplicate_groups, nearest, principal_axes
+from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest, principal_axes
 
 
 @settings(deadline=None, max_examples=40)

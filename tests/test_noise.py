@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoannotate.errors import UsageError
-from autoannotate.evaluation.noise import NOISES, read_noise
+from autoannotate.evaluation.noise_injection import NOISES, read_noise
 
 
 def blobs(n: int, k: int, seed: int = 0, apart: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,7 @@ def test_right_labels_stay_the_majority_of_every_class_under_class_noise(rate: f
 
 def test_instance_noise_depends_on_the_image() -> None:
     """Images that look alike are mislabelled alike: wrong labels predict wrong labels among neighbours, as chance does not."""
-    from autoannotate.neighbours import compact, nearest
+    from autoannotate.labelling.neighbours import compact, nearest
 
     labels, features = blobs(1000, 2, apart=2.0)
     features = features[:, :3]

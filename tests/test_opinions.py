@@ -11,10 +11,11 @@ import pytest
 from made_runs import make_run
 from PIL import Image
 
-from autoannotate import Annotations, opinions
-from autoannotate.annotations import FILES
-from autoannotate.belief import Opinion, Twins
+from autoannotate import Annotations
 from autoannotate.images import find_images, stamp
+from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
+from autoannotate.runs import student_predictions
+from autoannotate.runs.save import FILES
 
 RNG = np.random.default_rng(0)
 
@@ -32,9 +33,9 @@ def opinion() -> Opinion:
 @pytest.fixture
 def run(tmp_path: Path, opinion: Opinion) -> Annotations:
     made = make_run(tmp_path / "scans")
-    content = opinions.pack(opinion)
+    content = student_predictions.pack(opinion)
     stamps = "".join(stamp(ref).ljust(8, "0") for ref in made_order(tmp_path, made))
-    known = {"said": opinions.digest(content), "kind": "embedded"}
+    known = {"said": student_predictions.digest(content), "kind": "embedded"}
     made = replace(made, run={**made.run, "student": known, "stamps": stamps}, student=content)
     made.save(tmp_path / "run")
     return made
@@ -46,8 +47,8 @@ def made_order(tmp_path: Path, made: Annotations) -> list:
 
 
 def test_it_is_one_more_file_of_the_run_without_any_name_in_it(run: Annotations, tmp_path: Path) -> None:
-    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == sorted((*FILES, opinions.FILE))
-    content = (tmp_path / "run" / opinions.FILE).read_bytes()
+    assert sorted(file.name for file in (tmp_path / "run").iterdir()) == sorted((*FILES, student_predictions.FILE))
+    content = (tmp_path / "run" / student_predictions.FILE).read_bytes()
     with np.load(io.BytesIO(content), allow_pickle=False) as held:
         assert {name: held[name].dtype for name in held} == {"said": np.dtype(np.float16)}
     assert Annotations.load(tmp_path / "run").student == content == run.student
@@ -56,7 +57,7 @@ def test_it_is_one_more_file_of_the_run_without_any_name_in_it(run: Annotations,
 def test_it_comes_back_image_by_image_in_any_order(run: Annotations, tmp_path: Path, opinion: Opinion) -> None:
     refs = made_order(tmp_path, run)[::-1][:3]
     assert run.student is not None
-    found = opinions.about(run.student, tmp_path / "run", refs, 2)
+    found = student_predictions.about(run.student, tmp_path / "run", refs, 2)
     assert found is not None
     for one, other in (
         (found.probabilities, opinion.probabilities),
@@ -71,20 +72,20 @@ def test_of_a_picture_that_was_replaced_it_says_nothing(run: Annotations, tmp_pa
     refs = made_order(tmp_path, run)
     Image.new("RGB", (70, 50)).save(tmp_path / "scans" / refs[1].path)
     assert run.student is not None
-    found = opinions.about(run.student, tmp_path / "run", refs, 2)
+    found = student_predictions.about(run.student, tmp_path / "run", refs, 2)
     assert found is not None
     assert found.probabilities[1].tolist() == found.twins.first[1].tolist() == [0.5, 0.5]
     assert not np.allclose(found.probabilities[0], 0.5)
 
 
 def test_a_file_of_another_run_or_a_damaged_one_is_not_heard(run: Annotations, tmp_path: Path) -> None:
-    refs, file = made_order(tmp_path, run), tmp_path / "run" / opinions.FILE
-    file.write_bytes(opinions.pack(said()))
+    refs, file = made_order(tmp_path, run), tmp_path / "run" / student_predictions.FILE
+    file.write_bytes(student_predictions.pack(said()))
     assert Annotations.load(tmp_path / "run").student is None
     file.unlink()
     assert Annotations.load(tmp_path / "run").student is None
-    for content in (b"no archive", opinions.pack(said(images=5)), opinions.pack(said(classes=3))):
-        assert opinions.about(content, tmp_path / "run", refs, 2) is None
+    for content in (b"no archive", student_predictions.pack(said(images=5)), student_predictions.pack(said(classes=3))):
+        assert student_predictions.about(content, tmp_path / "run", refs, 2) is None
 
 
 def test_a_copy_of_a_run_keeps_it_and_a_run_without_a_student_leaves_none_behind(
@@ -93,4 +94,4 @@ def test_a_copy_of_a_run_keeps_it_and_a_run_without_a_student_leaves_none_behind
     Annotations.load(tmp_path / "run").save(tmp_path / "copy")
     assert Annotations.load(tmp_path / "copy").student == run.student
     make_run(tmp_path / "scans").save(tmp_path / "copy", overwrite=True)
-    assert not (tmp_path / "copy" / opinions.FILE).exists()
+    assert not (tmp_path / "copy" / student_predictions.FILE).exists()

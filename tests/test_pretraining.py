@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from autoannotate.encoder import load_encoder
 from autoannotate.errors import InputError, OutputError
-from autoannotate.pretraining.augment import augment
-from autoannotate.pretraining.clip import SoftTargetClipLoss, pretrain_clip
-from autoannotate.pretraining.pairs import read_pairs
+from autoannotate.models.encoder import load_encoder
+from autoannotate.models.pretraining.augment import augment
+from autoannotate.models.pretraining.clip import SoftTargetClipLoss, pretrain_clip
+from autoannotate.models.pretraining.pairs import read_pairs
 
 RED, BLUE = ("a red square", "something red"), ("a blue square", "something blue")
 
@@ -131,7 +131,7 @@ def test_training_learns_and_its_checkpoint_loads_like_any_other(tmp_path: Path,
 def test_a_stopped_run_goes_on_and_ends_where_it_would_have(
     tmp_path: Path, start: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:
-    from autoannotate.pretraining import clip
+    from autoannotate.models.pretraining import clip
 
     monkeypatch.setattr(clip, "SAVE_SECONDS", 0)  # a checkpoint after every step
     table = write_pairs(tmp_path, 48)

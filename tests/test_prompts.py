@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from medmnist import INFO
 
 from autoannotate.errors import InputError, UsageError
-from autoannotate.prompt_library import key, load_library, spoken
-from autoannotate.prompts import MAX_SENTENCES, ClassPrompts, class_prompts, modality_prompts
+from autoannotate.labelling.zero_shot.prompts import MAX_SENTENCES, ClassPrompts, class_prompts, modality_prompts
+from autoannotate.labelling.zero_shot.vocabulary import key, load_library, spoken
 
 MEDMNIST_2D = [name for name in INFO if not name.endswith("3d")]
 IMAGE_OF = {

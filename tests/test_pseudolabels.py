@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.pseudolabels import match_prior, refine
+from autoannotate.labelling.semi_supervised.refinement import match_prior, refine
 
 
 def clusters(sizes: list[int], seed: int = 0, distance: float = 12.0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.reliability import Reliability, estimate_reliability, kappa
+from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability, kappa
 
 D = 64
 

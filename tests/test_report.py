@@ -18,9 +18,10 @@ from made_runs import REASON, draw_images, make_run
 from PIL import Image
 from rich.console import Console
 
+from autoannotate._internal.wording import percent
 from autoannotate.annotations import Annotations
-from autoannotate.report import agreement, collapsed, percent, render_report
-from autoannotate.summary import print_summary
+from autoannotate.cli.print_run import print_summary
+from autoannotate.runs.report import agreement, collapsed, render_report
 
 
 class Page(HTMLParser):

@@ -17,10 +17,10 @@ import pytest
 from made_runs import make_run, replace_picture, stamped
 from PIL import Image
 
-from autoannotate.answers import AnswerStore
+from autoannotate.answers.store import AnswerStore
 from autoannotate.errors import InputError
-from autoannotate.review.desk import check_reader
-from autoannotate.review.lookalikes import alike, compact
+from autoannotate.review.session import check_reader
+from autoannotate.review.similar_images import alike, compact
 
 httpx = pytest.importorskip("httpx", reason="the package httpx is not installed")
 
@@ -321,7 +321,7 @@ def test_lookalikes_are_the_nearest_and_the_nearly_identical() -> None:
 
 
 def test_compact_features_agree_with_the_exact_ones() -> None:
-    from autoannotate.neighbours import compact as exact
+    from autoannotate.labelling.neighbours import compact as exact
 
     rng = np.random.default_rng(0)
     features = rng.normal(size=(300, 20)) @ rng.normal(size=(20, 100))

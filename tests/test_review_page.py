@@ -21,9 +21,10 @@ import pytest
 from made_runs import make_run
 from PIL import Image
 
-from autoannotate import history
 from autoannotate.annotations import Annotations
-from autoannotate.answers import Answer, AnswerStore
+from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.runs import history
+from autoannotate.runs.save import contents
 
 pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
@@ -117,8 +118,8 @@ def queue_of(folder: Path, n: int = 6, suspects: int | None = None, draw: bool =
 
 def keep_features(folder: Path, run: Path, features: np.ndarray) -> None:
     """Put features into the cache of the run, as labelling does."""
-    from autoannotate.cache import EncodingCache
     from autoannotate.images import find_images, fingerprint
+    from autoannotate.models.embedding_cache import EncodingCache
 
     cache = EncodingCache(folder / "cache", Annotations.load(run).run["model"]["weights_sha256"])
     keys = [fingerprint(ref) for ref in find_images(folder / "images")]
@@ -320,7 +321,7 @@ def test_an_update_while_the_page_is_open_brings_the_new_queue_and_loses_no_answ
     table = old.table.iloc[1:].assign(suspect=[0, 0, 0, 1, 1]).reset_index(drop=True)
     queue = old.suspects.iloc[[5, 4]].assign(rank=[1, 2], reason="asked by the new round")
     new = Annotations(table, queue, old.unreadable, old.run | {"round": 1}, old.images)
-    history.keep(run, new.contents(), history.Round(1, "update", "2026-01-01T00:00:00+00:00"))
+    history.keep(run, contents(new), history.Round(1, "update", "2026-01-01T00:00:00+00:00"))
     page.locator("#news").get_by_text("The labels were updated. After this image comes the new queue").wait_for()
     assert page.locator("#path").text_content() == "scans/0001.png", "the picture is not pulled away"
     assert page.locator("#left").text_content() == "3 left"
@@ -336,7 +337,7 @@ def test_an_update_while_the_page_is_open_brings_the_new_queue_and_loses_no_answ
     answers = {"0000": "chest", "0001": "breast", "0004": "brain", "0005": "brain"}
     assert said(run) == {f"scans/{name}.png": label for name, label in answers.items()}
     later = Annotations(table, queue.assign(path="scans/0002.png").iloc[:1], old.unreadable, old.run | {"round": 2})
-    history.keep(run, later.contents(), history.Round(2, "update", "2026-01-01T00:00:00+00:00"))
+    history.keep(run, contents(later), history.Round(2, "update", "2026-01-01T00:00:00+00:00"))
     page.locator("#news").get_by_text("This is the new queue: 1 image to look at").wait_for()  # from the last page too
     shown(page, 1, of=1)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.probe import LANDMARKS, WIDTH, SelfTrainedKernel, standardised
-from autoannotate.ridge import Ridge, likeness
+from autoannotate.labelling.label_errors.out_of_sample import LANDMARKS, WIDTH, SelfTrainedKernel, standardised
+from autoannotate.labelling.semi_supervised.ridge import Ridge, likeness
 
 
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 pytest.importorskip("lightly", reason="the ssl extra is not installed: pip install 'autoannotate[ssl]'")
 
-from autoannotate import cnn
-from autoannotate.cli import app
+from autoannotate.cli.app import app
 from autoannotate.errors import InputError, OutputError, UsageError
-from autoannotate.pretraining import checkpoint
-from autoannotate.pretraining.saved_student import check_student, load_student
-from autoannotate.pretraining.simclr import pretrain_backbone, pretrain_simclr
+from autoannotate.models import student_network
+from autoannotate.models.pretraining import checkpoint
+from autoannotate.models.pretraining.simclr import pretrain_backbone, pretrain_simclr
+from autoannotate.models.student_checkpoint import check_student, load_student
 
 TINY = {"init": "resnet18", "batch_size": 8, "workers": 0}
 
@@ -43,7 +43,7 @@ def test_a_run_leaves_a_student_that_loads_with_the_weights_it_learnt(tmp_path: 
     assert (result.images, result.held_out_images, result.steps) == (19, 5, 2)
     about = json.loads((tmp_path / "out" / "student.json").read_text())
     assert about["backbone"] == "resnet18"
-    loaded, fresh = load_student(tmp_path / "out"), cnn.resnet18_backbone(None, 0)
+    loaded, fresh = load_student(tmp_path / "out"), student_network.resnet18_backbone(None, 0)
     assert loaded.pretrained
     first, other = next(loaded.body.parameters()), next(fresh.body.parameters())
     assert first.shape == other.shape
@@ -100,7 +100,7 @@ def test_the_number_of_workers_does_not_change_the_weights(tmp_path: Path) -> No
 
 def test_pretraining_in_python_leaves_the_backbone_it_was_given_as_it_was() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 80, 80, 3), dtype=np.uint8)
-    start = cnn.resnet18_backbone(None, 0)
+    start = student_network.resnet18_backbone(None, 0)
     before = [parameter.clone() for parameter in start.body.parameters()]
     learnt = pretrain_backbone(start, pixels, epochs=1, batch_size=8)
     assert all(torch.equal(a, b) for a, b in zip(before, start.body.parameters(), strict=True))

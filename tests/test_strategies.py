@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.correction import correct
 from autoannotate.errors import UsageError
-from autoannotate.neighbours import compact, near_duplicate_groups, nearest
-from autoannotate.queue import choose
-from autoannotate.strategies import DEFAULT, NEAR, STRATEGIES, Pool, order
+from autoannotate.labelling.label_errors.correction import correct
+from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest
+from autoannotate.labelling.queries.queue import choose
+from autoannotate.labelling.queries.strategies import DEFAULT, NEAR, STRATEGIES, Pool, order
 
 
 def make_pool(

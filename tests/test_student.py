@@ -12,10 +12,10 @@ from made_labels import thrown
 from PIL import Image
 from torch import nn
 
-from autoannotate import cnn
 from autoannotate.errors import UsageError
-from autoannotate.models.fold import fold_batch_norm
-from autoannotate.student import StudentResult, judge, train_student
+from autoannotate.labelling.label_errors.student import StudentResult, judge, train_student
+from autoannotate.models import student_network
+from autoannotate.models.batch_norm import fold_batch_norm
 
 
 def shapes(n: int, seed: int = 0) -> tuple[list[Image.Image], np.ndarray]:
@@ -35,19 +35,19 @@ def shapes(n: int, seed: int = 0) -> tuple[list[Image.Image], np.ndarray]:
     return pictures, labels
 
 
-def small_backbone(encoder: Any, seed: int) -> cnn.Backbone:
+def small_backbone(encoder: Any, seed: int) -> student_network.Backbone:
     def block(before: int, after: int) -> list[nn.Module]:
         return [nn.Conv2d(before, after, 3, padding=1, stride=2, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
 
-    with cnn.fixed_randomness(seed):
+    with student_network.fixed_randomness(seed):
         body = nn.Sequential(*block(3, 16), *block(16, 32), *block(32, 32))
-    return cnn.Backbone(nn.Identity(), body, 32, 32, 5e-3, 5e-3, pretrained=False, max_epochs=12)
+    return student_network.Backbone(nn.Identity(), body, 32, 32, 5e-3, 5e-3, pretrained=False, max_epochs=12)
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A backbone is added by one entry."""
-    monkeypatch.setitem(cnn.BACKBONES, "small", small_backbone)
+    monkeypatch.setitem(student_network.BACKBONES, "small", small_backbone)
 
 
 def weak_probe(labels: np.ndarray, accuracy: float, sure: float = 0.6, seed: int = 2) -> np.ndarray:
@@ -63,14 +63,14 @@ def features_of(n: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def taught() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, StudentResult]:
     """True labels, noisy labels, suspects, the probe, and a student of 240 pictures."""
-    cnn.BACKBONES["small"] = small_backbone
+    student_network.BACKBONES["small"] = small_backbone
     pictures, truth = shapes(240)
     noisy, probe = thrown(truth, 0.15, 3), weak_probe(truth, 0.8)
     suspects = (probe.argmax(1) != noisy) & (np.random.default_rng(5).random(240) < 0.7)
     result = train_student(
         pictures, features_of(240), noisy, ~suspects, baseline=probe, kind="small", passes=2400, device="cpu"
     )
-    del cnn.BACKBONES["small"]
+    del student_network.BACKBONES["small"]
     return truth, noisy, suspects, probe, result
 
 
@@ -215,22 +215,26 @@ def test_images_are_mirrored_only_where_the_set_has_no_sides() -> None:
     pixels = np.clip(rng.normal(110, 25, (60, 32, 32, 3)), 0, 255).astype(np.uint8)
     labels = np.zeros(60, dtype=int)
     cpu = torch.device("cpu")
-    assert cnn.find_symmetries(backbone, pixels, labels, seed=0, device=cpu) == cnn.Symmetries(True, True)
+    assert student_network.find_symmetries(backbone, pixels, labels, seed=0, device=cpu) == student_network.Symmetries(
+        True, True
+    )
     hearts = pixels.copy()
     hearts[:, 8:20, 18:28] = 250  # always on the same side, and high
-    assert cnn.find_symmetries(backbone, hearts, labels, seed=0, device=cpu) == cnn.Symmetries(False, False)
+    assert student_network.find_symmetries(backbone, hearts, labels, seed=0, device=cpu) == student_network.Symmetries(
+        False, False
+    )
     left_or_right = pixels.copy()
     left_or_right[:30, :, :8] = 250
     left_or_right[30:, :, -8:] = 250
     sides = np.arange(60) // 30
-    found = cnn.find_symmetries(backbone, left_or_right, sides, seed=0, device=cpu)
-    assert found == cnn.Symmetries(horizontal=False, vertical=True)
+    found = student_network.find_symmetries(backbone, left_or_right, sides, seed=0, device=cpu)
+    assert found == student_network.Symmetries(horizontal=False, vertical=True)
 
 
 def test_augmentation_without_symmetries_never_mirrors() -> None:
     wedge = torch.linspace(-1, 1, 32).expand(16, 3, 32, 32).contiguous()
-    with cnn.fixed_randomness(0):
-        turned = cnn.augment(wedge, cnn.Symmetries())
+    with student_network.fixed_randomness(0):
+        turned = student_network.augment(wedge, student_network.Symmetries())
     assert turned.shape == wedge.shape
     assert (turned[..., 24:].mean((1, 2, 3)) > turned[..., :8].mean((1, 2, 3))).all()
 
@@ -245,10 +249,10 @@ def test_an_image_and_its_mirror_image_are_judged_alike_where_mirroring_means_no
     pixels = np.random.default_rng(0).integers(0, 255, (5, 32, 32, 3), dtype=np.uint8)
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 4, 5), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 28 * 28, 3)).eval()
-    views = cnn.Symmetries(horizontal, vertical).mirrorings
-    judged = cnn.predict(model, pixels, torch.device("cpu"), views)
+    views = student_network.Symmetries(horizontal, vertical).mirrorings
+    judged = student_network.predict(model, pixels, torch.device("cpu"), views)
     for axis in (1, 2):
-        mirrored = cnn.predict(model, np.flip(pixels, axis), torch.device("cpu"), views)
+        mirrored = student_network.predict(model, np.flip(pixels, axis), torch.device("cpu"), views)
         assert np.allclose(judged, mirrored, atol=1e-5) == (axis in axes)
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.neighbours import compact, nearest
-from autoannotate.reasons import REASONS
-from autoannotate.suspects import ask, find_suspects
+from autoannotate.labelling.label_errors.reasons import REASONS
+from autoannotate.labelling.label_errors.suspects import ask, find_suspects
+from autoannotate.labelling.neighbours import compact, nearest
 
 NAMES = ("chest", "breast", "skin")
 

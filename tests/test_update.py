@@ -17,13 +17,15 @@ from made_scans import CLASSES, write_scans
 from PIL import Image
 from typer.testing import CliRunner
 
-from autoannotate import Annotations, Annotator, history
-from autoannotate.annotations import FILES, NONE_OF_THESE, NOT_USABLE, SUSPECTS
-from autoannotate.answers import Answer, AnswerStore
-from autoannotate.cli import app
+from autoannotate import Annotations, Annotator
+from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.cli.app import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images, fingerprint, read_image
-from autoannotate.queue import EACH_CLASS
+from autoannotate.labelling.queries.queue import EACH_CLASS
+from autoannotate.runs import history
+from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE, SUSPECTS
+from autoannotate.runs.save import FILES
 
 GUESSES = ["type one", "type two", "type three", "type four"]
 MEANT = dict(zip(CLASSES, GUESSES, strict=True))

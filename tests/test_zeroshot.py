@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from autoannotate import zeroshot
-from autoannotate.zeroshot import class_embeddings, probabilities
+from autoannotate.labelling.zero_shot import classifier
+from autoannotate.labelling.zero_shot.classifier import class_embeddings, probabilities
 
 rows = st.integers(1, 6).flatmap(
     lambda n: arrays(np.float32, (n, 5), elements=st.floats(-1, 1, width=32)).map(
@@ -56,7 +56,7 @@ def test_normalising_a_distribution_keeps_the_order_of_images_along_every_direct
     rng = np.random.default_rng(seed)
     images, direction = rng.normal(size=(n, 8)), rng.normal(size=8)
     unit = images / np.linalg.norm(images, axis=1, keepdims=True)
-    before, after = unit @ direction, zeroshot.distribution_normalised(images) @ direction
+    before, after = unit @ direction, classifier.distribution_normalised(images) @ direction
     np.testing.assert_allclose(after - before, np.full(n, -before.mean() / 2), atol=1e-5)
 
 
@@ -67,7 +67,7 @@ def test_a_threshold_in_the_wrong_place_is_moved_towards_the_images() -> None:
     first, second = ([0.9, 0.1, 0.4], [0.55, 0.45, 0.7])
     images = np.repeat([first, second], 50, axis=0) + rng.normal(scale=0.02, size=(100, 3))
     truth = np.repeat([0, 1], 50)
-    plain = zeroshot.probabilities(images / np.linalg.norm(images, axis=1, keepdims=True), classes, 100.0).argmax(1)
-    moved = zeroshot.probabilities(zeroshot.distribution_normalised(images), classes, 100.0).argmax(1)
+    plain = classifier.probabilities(images / np.linalg.norm(images, axis=1, keepdims=True), classes, 100.0).argmax(1)
+    moved = classifier.probabilities(classifier.distribution_normalised(images), classes, 100.0).argmax(1)
     assert (plain == truth).mean() == 0.5
     assert (moved == truth).mean() == 1.0

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.annotations import check_classes
+from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef, find_images
-from autoannotate.progress import Track, silent
+from autoannotate.runs.run import check_classes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -173,9 +173,9 @@ def squashed(
     """
     from PIL import Image
 
+    from autoannotate._internal.files import plain_errors
     from autoannotate.errors import UnreadableImageError
     from autoannotate.images import read_image
-    from autoannotate.tables import plain_errors
 
     refs, readable = list(data.refs), np.ones(len(data), dtype=bool)
     with plain_errors(folder):

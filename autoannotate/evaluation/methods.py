@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.errors import InputError, UsageError
-from autoannotate.evaluation.problem import Problem, Solution
-from autoannotate.evaluation.rivals import cleanlab, knn, labelprop, selftrain, transclip, zlap
-from autoannotate.evaluation.rivals.shared import believing
+from autoannotate.evaluation.baselines import cleanlab, knn, labelprop, selftrain, transclip, zlap
+from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.task import Problem, Solution
 
 
 def solve(name: str, problem: Problem) -> Solution:
@@ -38,13 +38,13 @@ def clip(problem: Problem) -> Solution:
         return believing(problem, problem.probabilities)
     if problem.encoder is None:
         raise UsageError("The method clip needs an encoder, and this problem has none.")
-    from autoannotate import zeroshot
-    from autoannotate.prompts import class_prompts
+    from autoannotate.labelling.zero_shot import classifier
+    from autoannotate.labelling.zero_shot.prompts import class_prompts
 
     texts = [problem.encoder.encode_texts(prompt.texts) for prompt in class_prompts(problem.class_names)]
-    images = zeroshot.distribution_normalised(problem.embeddings)
-    classes = zeroshot.class_embeddings(texts)
-    return believing(problem, zeroshot.probabilities(images, classes, problem.encoder.logit_scale))
+    images = classifier.distribution_normalised(problem.embeddings)
+    classes = classifier.class_embeddings(texts)
+    return believing(problem, classifier.probabilities(images, classes, problem.encoder.logit_scale))
 
 
 def cnn(problem: Problem) -> Solution:
@@ -53,9 +53,9 @@ def cnn(problem: Problem) -> Solution:
     Images that it learned from are judged by a network that did not see them (cross-fitting), all others by both. Raises
     InputError with the reason where none could be trained.
     """
-    from autoannotate.correction import FAST_PASSES, PASSES
-    from autoannotate.probe import standardised
-    from autoannotate.student import train_student
+    from autoannotate.labelling.label_errors.correction import FAST_PASSES, PASSES
+    from autoannotate.labelling.label_errors.out_of_sample import standardised
+    from autoannotate.labelling.label_errors.student import train_student
 
     outside = cleanlab.out_of_sample(problem, standardised(problem.features))
     student = train_student(
@@ -78,8 +78,8 @@ def cnn(problem: Problem) -> Solution:
 def ours(problem: Problem) -> Solution:
     """The product: zero-shot labels are refined as in a run of `autoannotate label`, and labels from elsewhere are not; then
     both are corrected. `train` makes no difference: a run labels all images that it is given, and has no truth of any."""
-    from autoannotate.correction import correct
-    from autoannotate.pseudolabels import refine
+    from autoannotate.labelling.label_errors.correction import correct
+    from autoannotate.labelling.semi_supervised.refinement import refine
 
     start = problem.probabilities
     if problem.start == "clip":

@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate import tables
+from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.evaluation import plots
 from autoannotate.evaluation.methods import METHODS
 from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
 from autoannotate.evaluation.protocols import find_protocol, protocols
 from autoannotate.evaluation.runner import Evaluation
 from autoannotate.evaluation.statistics import paired, summarise
+from autoannotate.runs import tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,10 +64,10 @@ def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     }
     if find_protocol(evaluation.protocol).CURVE:
         files["curves.csv"] = tables.to_csv(curves_table(evaluation))
-    with tables.plain_errors(out):
+    with plain_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-    tables.write_files({out / name: content for name, content in files.items()})
-    with tables.plain_errors(out):
+    write_files({out / name: content for name, content in files.items()})
+    with plain_errors(out):
         for name in may_be_there() - files.keys():
             (out / name).unlink(missing_ok=True)
     return summary
@@ -249,7 +250,7 @@ def render(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, 
     """The page as text; it loads nothing from anywhere."""
     import jinja2
 
-    from autoannotate.report import counted, listed
+    from autoannotate._internal.wording import counted, listed
 
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -27,14 +27,14 @@ from typing import Any
 
 import numpy as np
 
-from autoannotate import __version__
+from autoannotate._internal.files import plain_errors, write_files
+from autoannotate._internal.progress import Track, silent
+from autoannotate._internal.version import __version__
 from autoannotate.errors import AutoannotateError, InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet, balanced_sample, squashed
 from autoannotate.evaluation.protocols import EvaluationProtocol, chosen, find_protocol
 from autoannotate.evaluation.study import SAMPLE, Options, Study
-from autoannotate.pretraining.saved_student import check_student
-from autoannotate.progress import Track, silent
-from autoannotate.tables import plain_errors, write_files
+from autoannotate.models.student_checkpoint import check_student
 
 RECORDS = "runs.jsonl"
 MIXED = "Some runs were made before the code of autoannotate changed: for one table of one code, repeat it with --overwrite."

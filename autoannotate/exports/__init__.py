@@ -22,14 +22,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from autoannotate._internal.files import plain_errors
+from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import OutputError, UsageError
-from autoannotate.progress import Track, silent
-from autoannotate.tables import plain_errors
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autoannotate.annotations import Annotations, What
+    from autoannotate.runs.run import Run, What
 
 IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "embed": "inside the file"}
 """How pictures can travel, by the value of --link."""
@@ -39,7 +39,7 @@ IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "em
 class Order:
     """What is wanted: the suspects or all labels of a run, at `path`, pictures by `link`, watched by `track`."""
 
-    annotations: Annotations
+    annotations: Run
     what: What
     path: Path
     link: str = ""
@@ -86,7 +86,7 @@ def find_format(name: str) -> Format:
 
 
 def export(
-    annotations: Annotations,
+    annotations: Run,
     format: str,
     path: Path,
     what: What = "suspects",

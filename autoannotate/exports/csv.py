@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autoannotate.tables import to_csv
+from autoannotate.runs.tables import to_csv
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from autoannotate.annotations import What
     from autoannotate.exports import Order
+    from autoannotate.runs.run import What
 
 SUFFIX = ".csv"
 TO_FILL_IN = ("answer", "note")

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 from autoannotate.exports._pictures import BROWSERS, pictures
-from autoannotate.verdicts import choices
+from autoannotate.runs.verdict_words import choices
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import What
     from autoannotate.exports import Order
+    from autoannotate.runs.run import What
 
 SUFFIX = "-cvat"
 LINKS = ("copy", "hard", "sym")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from autoannotate.exports._pictures import BROWSERS, pictures
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import What
     from autoannotate.exports import Order
+    from autoannotate.runs.run import What
 
 SUFFIX = "-fiftyone"
 LINKS = ("copy", "hard", "sym")

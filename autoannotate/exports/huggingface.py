@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from autoannotate.exports._pictures import TRAINING, pictures
-from autoannotate.tables import to_csv
+from autoannotate.runs.tables import to_csv
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import What
     from autoannotate.exports import Order
+    from autoannotate.runs.run import What
 
 SUFFIX = "-huggingface"
 LINKS = ("copy", "hard", "sym")

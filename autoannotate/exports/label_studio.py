@@ -19,11 +19,11 @@ from xml.sax.saxutils import quoteattr
 
 from autoannotate.errors import InputError
 from autoannotate.exports._pictures import BROWSERS, Picture, pictures
-from autoannotate.verdicts import choices
+from autoannotate.runs.verdict_words import choices
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import What
     from autoannotate.exports import Order
+    from autoannotate.runs.run import What
 
 SUFFIX = "-label-studio.json"
 LINKS = ("embed", "copy", "hard")

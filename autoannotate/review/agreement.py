@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from autoannotate.answers import Answer
-from autoannotate.consensus import consensus
+from autoannotate.answers.consensus import consensus
+from autoannotate.answers.store import Answer
 
 
 def agreement(answers: Sequence[Answer], classes: Sequence[str], reader: str) -> dict[str, Any]:

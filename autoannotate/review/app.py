@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 from autoannotate.errors import AutoannotateError, OutputError, UnreadableImageError
 from autoannotate.images import ImageRef
 from autoannotate.review import pictures
-from autoannotate.review.desk import Desk, check_reader
-from autoannotate.review.files import ChangedError
+from autoannotate.review.picture_files import ChangedError
+from autoannotate.review.session import Desk, check_reader
 
 STATUS = {ChangedError: 409, UnreadableImageError: 410, OutputError: 507}
 

@@ -9,12 +9,12 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from autoannotate.annotations import Annotations
-from autoannotate.answers import AnswerStore
+from autoannotate._internal.progress import Track, silent
+from autoannotate.answers.store import AnswerStore
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find_images
-from autoannotate.progress import Track, silent
 from autoannotate.review.guard import Guard, is_loopback
+from autoannotate.runs.run import Run
 
 
 def serve(
@@ -35,7 +35,7 @@ def serve(
     import uvicorn
 
     from autoannotate.review.app import build_app
-    from autoannotate.review.desk import Desk, check_reader
+    from autoannotate.review.session import Desk, check_reader
 
     reader = None if reader is None else check_reader(reader)
     refs = _pictures(folder, images)
@@ -62,7 +62,7 @@ def _written(host: str) -> str:
 
 def _pictures(folder: Path, images: Path | None) -> list[ImageRef]:
     """The images of the run. Raises `InputError` where none of those that it labelled is there."""
-    annotations = Annotations.load(folder)
+    annotations = Run.load(folder)
     source = images or Path(str((annotations.run.get("arguments") or {}).get("images") or ""))
     if images is None and not source.is_absolute() and not source.exists():
         source = folder.absolute().parent / source

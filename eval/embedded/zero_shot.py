@@ -21,13 +21,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from autoannotate import zeroshot
 from autoannotate.annotator import UNRELATED, Annotator
-from autoannotate.encoder import Encoder, load_encoder
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.images import read_image
-from autoannotate.prompts import class_prompts
-from autoannotate.reliability import estimate_reliability
+from autoannotate.labelling.zero_shot import classifier
+from autoannotate.labelling.zero_shot.prompts import class_prompts
+from autoannotate.labelling.zero_shot.reliability import estimate_reliability
+from autoannotate.models.encoder import Encoder, load_encoder
 
 
 @dataclass(frozen=True)
@@ -124,10 +124,10 @@ def main() -> None:
         cells: list[str] = []
         for side, name in ((None, "full"), (28, "28 px")):
             embeddings, _, truth = sets.of_task(task, side)
-            normalised = zeroshot.distribution_normalised(embeddings)
+            normalised = classifier.distribution_normalised(embeddings)
             kinds = Annotator(names, options.model).kinds_of(embeddings)
             texts = [encoder.encode_texts(prompt.texts) for prompt in class_prompts(names, modality=kinds)]
-            classes = zeroshot.class_embeddings(texts)
+            classes = classifier.class_embeddings(texts)
             right = (normalised @ classes.T).argmax(1) == truth
             balanced = float(np.mean([right[truth == k].mean() for k in range(len(classes))]))
             found = estimate_reliability(normalised, texts, unrelated)

@@ -19,13 +19,13 @@ import yaml
 from numpy.typing import NDArray
 from rerun import HERE, commit, with_folder
 
+from autoannotate._internal.progress import silent
+from autoannotate.evaluation.baselines.shared import cross_validated
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.evaluation.protocols.noise import make_problem
-from autoannotate.evaluation.rivals.shared import cross_validated
 from autoannotate.evaluation.runner import prepare
 from autoannotate.evaluation.study import Options
-from autoannotate.probe import calibrated, standardised
-from autoannotate.progress import silent
+from autoannotate.labelling.label_errors.out_of_sample import calibrated, standardised
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 

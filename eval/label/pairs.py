@@ -14,7 +14,7 @@ import numpy as np
 from autoannotate import Annotator
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
 from autoannotate.evaluation.metrics import balanced_accuracy
-from autoannotate.pseudolabels import refine
+from autoannotate.labelling.semi_supervised.refinement import refine
 
 SETS = ("chest_pneumonia", "breast_busi", "brain_mri", "skin_ham10000", "blood_pbc")
 

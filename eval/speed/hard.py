@@ -16,11 +16,11 @@ import time
 import numpy as np
 
 from autoannotate.annotator import Annotator
-from autoannotate.correction import correct
 from autoannotate.evaluation.datasets import read_labelled
-from autoannotate.evaluation.noise import read_noise
+from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.protocols.noise import smoothed
 from autoannotate.images import read_image
+from autoannotate.labelling.label_errors.correction import correct
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import product
 
-from autoannotate.answers import Answer, AnswerStore
+from autoannotate.answers.store import Answer, AnswerStore
 
 
 def main() -> None:

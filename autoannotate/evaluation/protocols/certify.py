@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from autoannotate.annotations import LABELS, SUSPECTS, UNREADABLE, Annotations
-from autoannotate.answers import Answer
-from autoannotate.certify import certify, draw_sample, fingerprint
+from autoannotate.answers.certification.sample import certify, draw_sample, fingerprint
+from autoannotate.answers.store import Answer
 from autoannotate.errors import UsageError
 from autoannotate.evaluation.protocols import noise
 from autoannotate.evaluation.study import Outcome
+from autoannotate.runs.run import LABELS, SUSPECTS, UNREADABLE, Run
 
 if TYPE_CHECKING:
     from autoannotate.evaluation.datasets import LabelledSet
-    from autoannotate.evaluation.problem import Solution
     from autoannotate.evaluation.study import Options, Study
+    from autoannotate.evaluation.task import Solution
 
 BASELINE = "given"
 DEFAULT = ("given", "knn", "ours")
@@ -76,7 +76,7 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
     )
 
 
-def make_annotations(study: Study, seed: int, method: str) -> tuple[Annotations, dict[str, str], str]:
+def make_annotations(study: Study, seed: int, method: str) -> tuple[Run, dict[str, str], str]:
     """What a method makes of noisy labels, as a run would have it; the true class of each path; the labels' fingerprint."""
     from autoannotate.evaluation.methods import solve
 
@@ -88,7 +88,7 @@ def make_annotations(study: Study, seed: int, method: str) -> tuple[Annotations,
     return annotations, known, fingerprint(annotations)
 
 
-def as_annotations(solution: Solution, paths: list[str], names: np.ndarray, given: np.ndarray) -> Annotations:
+def as_annotations(solution: Solution, paths: list[str], names: np.ndarray, given: np.ndarray) -> Run:
     """Labels and confidences as a run keeps them; where a method gives no probabilities, by its doubt."""
     import pandas as pd
 
@@ -112,6 +112,4 @@ def as_annotations(solution: Solution, paths: list[str], names: np.ndarray, give
         },
         columns=LABELS,
     )
-    return Annotations(
-        table, pd.DataFrame(columns=SUSPECTS), pd.DataFrame(columns=UNREADABLE), {"classes": list(names)}
-    )
+    return Run(table, pd.DataFrame(columns=SUSPECTS), pd.DataFrame(columns=UNREADABLE), {"classes": list(names)})

@@ -28,24 +28,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.errors import UsageError
-from autoannotate.evaluation.noise import read_noise
+from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.protocols import Curve
 from autoannotate.evaluation.protocols.noise import GIVEN, smoothed
 from autoannotate.evaluation.protocols.noise import check as check_noise
 from autoannotate.evaluation.study import SPLIT, Outcome
-from autoannotate.probe import standardised
-from autoannotate.strategies import DEFAULT as OUR_STRATEGY
-from autoannotate.strategies import STRATEGIES
+from autoannotate.labelling.label_errors.out_of_sample import standardised
+from autoannotate.labelling.queries.strategies import DEFAULT as OUR_STRATEGY
+from autoannotate.labelling.queries.strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from autoannotate.belief import Belief, Opinion
-    from autoannotate.correction import Corrected
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
-    from autoannotate.generalise import Settings
-    from autoannotate.suspects import Asked
+    from autoannotate.labelling.label_errors.correction import Corrected
+    from autoannotate.labelling.label_errors.noise_estimate import Belief, Opinion
+    from autoannotate.labelling.label_errors.suspects import Asked
+    from autoannotate.labelling.semi_supervised.from_answers import Settings
 
 BASELINE = "random"
 HEADLINE = ("reviewed_to_99", "area", "label_area")
@@ -181,7 +181,7 @@ def make_setup(study: Study, seed: int) -> Setup:
 
 def taught(study: Study, setup: Setup) -> Opinion | None:
     """What the student of the run that comes before the first answer says; None where none could be trained."""
-    from autoannotate.correction import correct
+    from autoannotate.labelling.label_errors.correction import correct
 
     start = smoothed(setup.given, len(setup.class_names))
     student = correct(
@@ -283,8 +283,8 @@ class Kept:
         return labels, first(self.doubt, answers), np.zeros(len(labels), dtype=bool)
 
     def outside(self, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-        from autoannotate.evaluation.rivals import cleanlab
-        from autoannotate.evaluation.rivals.shared import cross_validated
+        from autoannotate.evaluation.baselines import cleanlab
+        from autoannotate.evaluation.baselines.shared import cross_validated
 
         setup = self.setup
         everyone = np.ones(len(labels), dtype=bool)
@@ -301,9 +301,9 @@ class Updated:
     """
 
     def __init__(self, setup: Setup, method: str, student: Opinion | None) -> None:
-        from autoannotate.generalise import basis
-        from autoannotate.neighbours import compact, near_duplicate_groups, nearest
-        from autoannotate.strategies import NEAR
+        from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest
+        from autoannotate.labelling.queries.strategies import NEAR
+        from autoannotate.labelling.semi_supervised.from_answers import basis
 
         self.setup, self.student = setup, student
         self.kind, _, self.name = method.partition("-")
@@ -318,7 +318,7 @@ class Updated:
         self.since = 0
 
     def __call__(self, answers: NDArray[np.int64]) -> Update:
-        from autoannotate.generalise import FEWEST, generalise, spread_answers
+        from autoannotate.labelling.semi_supervised.from_answers import FEWEST, generalise, spread_answers
 
         setup, classes = self.setup, len(self.setup.class_names)
         known = spread_answers(answers, self.groups) if self.kind == "ours" else answers
@@ -353,8 +353,8 @@ class Updated:
 
     def ask(self, known: NDArray[np.int64]) -> Asked:
         """Opinions of models that did not see the labels they judge."""
-        from autoannotate.neighbours import nearest
-        from autoannotate.suspects import ask
+        from autoannotate.labelling.label_errors.suspects import ask
+        from autoannotate.labelling.neighbours import nearest
 
         setup, classes = self.setup, len(self.setup.class_names)
         labels = np.where(known >= 0, known, setup.given)
@@ -362,7 +362,7 @@ class Updated:
         return ask(setup.features, labels, nothing, nearest(self.near), seed=setup.seed)
 
     def correct(self, known: NDArray[np.int64]) -> Corrected:
-        from autoannotate.correction import correct
+        from autoannotate.labelling.label_errors.correction import correct
 
         setup = self.setup
         start = smoothed(setup.given, len(setup.class_names))
@@ -375,7 +375,7 @@ class Updated:
         self, labels: NDArray[np.int64], posterior: NDArray[np.float64], known: NDArray[np.int64]
     ) -> NDArray[np.int64]:
         """The strategy's order, and then what it leaves out: near-identical images, whose answer is known."""
-        from autoannotate.strategies import Pool, order
+        from autoannotate.labelling.queries.strategies import Pool, order
 
         answered = known >= 0
         doubt = np.where(answered, 0.0, 1.0 - posterior[np.arange(len(labels)), labels])

@@ -25,9 +25,9 @@ from autoannotate.evaluation.protocols import Curve
 from autoannotate.evaluation.study import MODEL, SPLIT, Outcome
 
 if TYPE_CHECKING:
-    from autoannotate.cnn import Backbone
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
+    from autoannotate.models.student_network import Backbone
 
 BASELINE = "scratch"
 DEFAULT = ("scratch", "scratch-simclr", "embedded", "embedded-simclr", "probe")
@@ -35,7 +35,7 @@ HEADLINE = ("saving", "accuracy", "area")
 OPTIONS = frozenset({"count", "test", "pixels", "model", "fast", "simclr_epochs"})
 CURVE = Curve("labels", "accuracy", "labelled images", "test images labelled right")
 LEAST = 20  # images of a class: enough for both sides of the split
-BACKBONES = {"scratch": "resnet18", "embedded": "embedded"}  # names in cnn.BACKBONES
+BACKBONES = {"scratch": "resnet18", "embedded": "embedded"}  # names in student_network.BACKBONES
 AGAINST = {"scratch-simclr": "scratch", "embedded-simclr": "embedded", "embedded": "scratch", "probe": "scratch"}
 SHARES = (0.025, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)  # of the training images that are labelled
 DRAW = 51  # salt
@@ -149,7 +149,7 @@ class Probe:
     """Logistic regression on frozen features."""
 
     def __init__(self, features: NDArray[np.floating]) -> None:
-        from autoannotate.probe import standardised
+        from autoannotate.labelling.label_errors.out_of_sample import standardised
 
         self.points = standardised(features)
 
@@ -171,22 +171,22 @@ class Student:
     """The CNN of a run of `autoannotate label`, taught with true labels and without early stopping: all labels teach."""
 
     def __init__(self, study: Study, seed: int, method: str, train: NDArray[np.integer]) -> None:
-        from autoannotate import cnn
-        from autoannotate.encoder import choose_device
+        from autoannotate.models import student_network
+        from autoannotate.models.encoder import choose_device
 
         self.start, _, pretraining = method.partition("-")
         self.fast, self.device = study.options.fast, choose_device(study.device)
         self.seed = int(study.rng(seed, MODEL).integers(2**31))
         encoder = study.annotator.encoder if self.start == "embedded" and study.options.model == "embedded" else None
-        self.backbone: Backbone = cnn.load_backbone(BACKBONES[self.start], encoder, self.seed)
+        self.backbone: Backbone = student_network.load_backbone(BACKBONES[self.start], encoder, self.seed)
         size = self.backbone.size
         self.pixels = study.once(f"pixels at {size}", seed, lambda: read_pixels(study, seed, size))
         some = np.sort(study.rng(seed, DRAW).permutation(train)[:160])
-        self.symmetries = cnn.find_symmetries(
+        self.symmetries = student_network.find_symmetries(
             self.backbone, self.pixels[some], np.zeros(len(some), dtype=int), seed=self.seed, device=self.device
         )
         if pretraining:
-            from autoannotate.pretraining.simclr import LARGER, pretrain_backbone
+            from autoannotate.models.pretraining.simclr import LARGER, pretrain_backbone
 
             larger = study.once(f"larger than {size}", seed, lambda: read_pixels(study, seed, math.ceil(LARGER * size)))
             epochs = study.options.simclr_epochs or PRETRAINING[self.fast]
@@ -198,29 +198,29 @@ class Student:
         self, rows: NDArray[np.integer], truth: NDArray[np.integer], test: NDArray[np.integer], classes: int
     ) -> NDArray[np.int64]:
         """Labels of the rows `test`, learned from the labels `truth` of `rows`."""
-        from autoannotate import cnn
+        from autoannotate.models import student_network
 
         epochs = int(np.clip(round(PASSES[self.fast] / len(rows)), *EPOCHS[self.fast]))
-        model = cnn.fit(
+        model = student_network.fit(
             self.backbone,
             self.pixels[rows],
             truth,
             np.ones(len(rows)),
             classes,
-            cnn.Recipe(epochs=epochs),
+            student_network.Recipe(epochs=epochs),
             self.symmetries,
             score=lambda _: 0.0,
             walk=range(epochs),
             seed=self.seed,
             device=self.device,
         )
-        return cnn.predict(model, self.pixels[test], self.device).argmax(axis=1)
+        return student_network.predict(model, self.pixels[test], self.device).argmax(axis=1)
 
 
 def read_pixels(study: Study, seed: int, size: int) -> NDArray[np.uint8]:
     """The sample's pictures, (N, size, size, 3)."""
-    from autoannotate import cnn
+    from autoannotate.models import student_network
 
     rows = study.sample(seed)
     picture = study.images(rows)
-    return np.stack([cnn.to_pixels(picture(i), size) for i in range(len(rows))])
+    return np.stack([student_network.to_pixels(picture(i), size) for i in range(len(rows))])

@@ -18,9 +18,9 @@ import numpy as np
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
-from autoannotate.evaluation.noise import read_noise
-from autoannotate.evaluation.problem import Problem
+from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.study import Outcome
+from autoannotate.evaluation.task import Problem
 
 if TYPE_CHECKING:
     from autoannotate.evaluation.datasets import LabelledSet

@@ -20,9 +20,9 @@ import numpy as np
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
-from autoannotate.evaluation.problem import Problem
 from autoannotate.evaluation.study import SPLIT, Outcome
-from autoannotate.prompts import class_prompts
+from autoannotate.evaluation.task import Problem
+from autoannotate.labelling.zero_shot.prompts import class_prompts
 
 if TYPE_CHECKING:
     from autoannotate.annotator import ZeroShot
@@ -69,13 +69,13 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
 
 def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
     """A sample that CLIP has labelled, its test images marked, and its truth, (N,)."""
-    from autoannotate import zeroshot
+    from autoannotate.labelling.zero_shot import classifier
 
     rows = study.sample(seed)
     data, encoder = study.data.take(rows), study.annotator.encoder
     train = data.split(study.options.test, study.rng(seed, SPLIT))
     clip = zero_shot(study, study.embeddings[rows])
-    texts = zeroshot.class_embeddings([encoder.encode_texts(prompt.texts) for prompt in clip.prompts])
+    texts = classifier.class_embeddings([encoder.encode_texts(prompt.texts) for prompt in clip.prompts])
     problem = Problem(
         features=study.features[rows],
         embeddings=study.embeddings[rows],
@@ -108,14 +108,14 @@ def zero_shot(study: Study, embeddings: np.ndarray) -> ZeroShot:
 
 def bare_zero_shot(study: Study, embeddings: np.ndarray) -> ZeroShot:
     """CLIP as it comes: one bare class name a class, no templates, no normalisation of the images' distribution."""
-    from autoannotate import zeroshot
     from autoannotate.annotator import UNRELATED, ZeroShot
-    from autoannotate.prompts import ClassPrompts
-    from autoannotate.reliability import estimate_reliability
+    from autoannotate.labelling.zero_shot import classifier
+    from autoannotate.labelling.zero_shot.prompts import ClassPrompts
+    from autoannotate.labelling.zero_shot.reliability import estimate_reliability
 
     encoder = study.annotator.encoder
     prompts = [ClassPrompts(name, (name,)) for name in study.data.class_names]
     texts = [encoder.encode_texts(prompt.texts) for prompt in prompts]
-    probabilities = zeroshot.probabilities(embeddings, zeroshot.class_embeddings(texts), encoder.logit_scale)
+    probabilities = classifier.probabilities(embeddings, classifier.class_embeddings(texts), encoder.logit_scale)
     reliability = estimate_reliability(embeddings, texts, encoder.encode_texts(UNRELATED))
     return ZeroShot([], prompts, probabilities, reliability)

@@ -1,0 +1,1 @@
+"""Progress, files, wording: what every room may use, and no user needs."""

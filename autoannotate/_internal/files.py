@@ -1,0 +1,44 @@
+"""Files that are written whole or not at all, and what the system says about a path, as a plain sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from autoannotate.errors import OutputError
+
+
+@contextlib.contextmanager
+def plain_errors(path: Path) -> Iterator[None]:
+    """Turn what the system says about a path that cannot be written into an `OutputError` with a way out."""
+    try:
+        yield
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise OutputError(f"Cannot write {path} ({why}): choose another place with --out.") from error
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write all of the files or none: each beside its place first, then all put in place at once.
+
+    Raises `OutputError` where the disk is full or the folder is read-only; what was there before stays then.
+    """
+    written: list[tuple[Path, Path]] = []
+    try:
+        for path, content in files.items():
+            with plain_errors(path):
+                temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+                written.append((temporary, path))
+                with temporary.open("wb") as handle:
+                    handle.write(content)
+                    handle.flush()
+                    os.fsync(handle.fileno())
+        for temporary, path in written:
+            with plain_errors(path):
+                temporary.replace(path)
+    finally:
+        for temporary, _ in written:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Answers: what clinicians said, kept, agreed upon, merged into labels, and certified."""

@@ -1,0 +1,1 @@
+"""Certification: a random sample, and the error bound that it proves."""

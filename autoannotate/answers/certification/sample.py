@@ -1,0 +1,330 @@
+"""A promise in numbers: the largest set of labels of which at most so many are wrong, with this confidence.
+
+`draw_sample` draws labels at random for clinicians to review; `certify` makes a certificate of their answers by the bounds
+of `autoannotate.answers.certification.error_bounds`. What makes the promise good:
+
+- The sample is a function of the labels and the seed, drawn before its answers are known. While the labels stay as they are
+  it is not drawn again. It grows only along the same random order, to sizes that were said in advance, and then every size
+  has its part of the risk (Bonferroni).
+- The sample judges the labels as they were when it was drawn. Labels that an update has learnt from its answers are other
+  labels and need a sample of their own.
+- An answer is taken for the truth. Images answered before the draw are not drawn from and count as right. A sampled label
+  counts as wrong unless clinicians confirm it: unsure, none of these, not usable and readers who disagree count as wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.answers.certification.error_bounds import Bounds, largest_set, sample_size, simultaneous_bounds
+from autoannotate.errors import InputError, UsageError
+from autoannotate.runs import tables
+from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoannotate.answers.consensus import Settled
+    from autoannotate.answers.store import Answer
+    from autoannotate.runs.run import Run
+
+COLUMNS = ("path", "label", "confidence", "source")
+ERRORS = 3  # found in the sample, and the whole set can still be promised: what the default budget allows for
+FEW_ERRORS = 1  # the same where the run expects so few errors that three would be a surprise
+SALT = 89
+THEOREM = (
+    "Exact simultaneous bounds on the errors missed among the j most confident labels, for all j together, under simple "
+    "random sampling without replacement: Clopper and Pearson's bound (1934) for a finite population, made to hold for "
+    "every threshold at once by the boundary-crossing probability of the urn's walk; the largest set is then chosen with "
+    "family-wise control, as in learn-then-test (Angelopoulos et al. 2021, arXiv 2110.01052, Theorem 1). Proof: the "
+    "docstring of autoannotate.answers.certification.error_bounds."
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Which images clinicians review for a certificate, in the random order in which they were drawn.
+
+    paths: the images to review. before: images answered before the draw, which it left out. images: how many it drew from.
+    max_error: the share of wrong labels that it was made for; other shares may be asked of the same answers. budgets: the
+    sizes, rising, at which a certificate may be made; look: which of them this is, from 1. confidence: of all looks together.
+    labels_sha256: of labels.csv. earlier: samples of this run that were answered before this one, about other labels.
+    """
+
+    paths: tuple[str, ...]
+    before: tuple[str, ...]
+    images: int
+    max_error: float
+    confidence: float
+    budgets: tuple[int, ...]
+    look: int
+    seed: int
+    labels_sha256: str
+    earlier: int = 0
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the answers will say of the labels that were not drawn, decided before they are known."""
+        return simultaneous_bounds(self.images, len(self.paths), self._confidence, self._most)
+
+    @property
+    def least(self) -> int:
+        """The fewest reviews with which all labels could be promised, none found wrong."""
+        return sample_size(self.images, self._confidence, self._most, errors=0)
+
+    @property
+    def _confidence(self) -> float:
+        return 1 - (1 - self.confidence) / len(self.budgets)
+
+    @property
+    def _most(self) -> int:
+        return allowed(self.max_error, self.images + len(self.before))
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """What is promised of the labels in `table` (columns `COLUMNS`, in path order).
+
+    max_error, confidence: at most this share of the labels is wrong, with this confidence. wrong_at_most: how many that is
+    here; nobody reviewed the `unreviewed` labels that they are among. found: wrong labels found in the sample, in_set of
+    them among the labels as confident as those kept; unsettled: those that were unsure, unusable, of no class or disputed.
+    least_confidence: of the unreviewed labels that were kept, None without any.
+    """
+
+    table: pd.DataFrame
+    sample: Sample
+    images: int
+    max_error: float
+    confidence: float
+    unreviewed: int
+    wrong_at_most: int
+    found: int
+    in_set: int
+    unsettled: int
+    least_confidence: float | None
+
+    @property
+    def statement(self) -> str:
+        """The promise in a sentence."""
+        if not self.unreviewed:
+            return (
+                f"The {len(self.table):,} labels in certified.csv were all given by clinicians. Nothing can be promised of "
+                "the others."
+            )
+        return (
+            f"Among the {len(self.table):,} labels in certified.csv, at most {share(self.max_error)} are wrong, with "
+            f"{share(self.confidence)} confidence over the random draw of the sample."
+        )
+
+
+def fingerprint(annotations: Run) -> str:
+    """The SHA-256 of the labels: that of labels.csv as it is saved."""
+    return hashlib.sha256(tables.to_csv(annotations.table)).hexdigest()
+
+
+def draw_sample(
+    annotations: Run,
+    answers: Iterable[Answer] = (),
+    *,
+    max_error: float = 0.02,
+    confidence: float = 0.95,
+    budgets: Sequence[int] = (),
+    seed: int = 0,
+    earlier: int = 0,
+    labels_sha256: str = "",
+) -> Sample:
+    """Draw the images to review, at random among those that no clinician has answered.
+
+    answers: those known by now. budgets: how many to review; else the fewest with which all labels could be promised
+    though three of them are found wrong (see `expected`); several let the sample grow. The same labels, answers and seed
+    give the same order, so that a larger sample holds the smaller one. earlier: see `Sample`. labels_sha256: the
+    fingerprint of the labels, if it is known. Raises `UsageError` for shares or counts that cannot be, and `InputError`
+    where no label is left to draw.
+
+    >>> sample = draw_sample(annotations, max_error=0.02)                              # doctest: +SKIP
+    """
+    _check(max_error, confidence, budgets)
+    settled = _settled(annotations, answers)
+    rows = zip(annotations.table["path"], annotations.table["source"] == "clinician", strict=True)
+    before = {path for path, given in rows if given or (path in settled and not _open(settled[path]))}
+    images = len(annotations.table) - len(before)
+    if not images:
+        raise InputError("Clinicians have answered every image of this run: no label is left to draw a sample from.")
+    if not budgets:
+        budgets = [
+            sample_size(
+                images, confidence, allowed(max_error, len(annotations.table)), expected(annotations, max_error)
+            )
+        ]
+    sample = Sample(
+        paths=(),
+        before=tuple(path for path in annotations.table["path"] if path in before),
+        images=images,
+        max_error=max_error,
+        confidence=confidence,
+        budgets=tuple(sorted({min(budget, images) for budget in budgets})),
+        look=0,
+        seed=seed,
+        labels_sha256=labels_sha256 or fingerprint(annotations),
+        earlier=earlier,
+    )
+    return grown(annotations, sample)
+
+
+def grown(annotations: Run, sample: Sample) -> Sample:
+    """The sample of the next look: the same order, further along. Raises `UsageError` where no look is left."""
+    if sample.look == len(sample.budgets):
+        raise UsageError(
+            f"The sample of {len(sample.paths):,} images cannot grow: looking again until the numbers please would break the "
+            "promise. Run `autoannotate update` and certify the better labels; next time, say before the first answer how "
+            f"far you may want to go, as in --budget {len(sample.paths)},{2 * len(sample.paths)}."
+        )
+    known = set(sample.before)
+    population = [path for path in annotations.table["path"] if path not in known]
+    rng = np.random.default_rng([sample.seed, SALT, int(sample.labels_sha256[:16], 16)])
+    order = rng.permutation(len(population))[: sample.budgets[sample.look]]
+    return replace(sample, paths=tuple(population[row] for row in order), look=sample.look + 1)
+
+
+def missing(annotations: Run, sample: Sample, answers: Iterable[Answer]) -> list[str]:
+    """The images of the sample that nobody has answered, in its order."""
+    answered = _settled(annotations, answers)
+    return [path for path in sample.paths if path not in answered]
+
+
+def certify(
+    annotations: Run,
+    sample: Sample,
+    answers: Iterable[Answer],
+    max_error: float | None = None,
+    labels_sha256: str = "",
+) -> Certificate:
+    """The largest set of labels of which at most `max_error` is wrong, with the confidence that the sample was drawn for.
+
+    max_error: another share than the sample was drawn for, if any; the bounds hold for all together. labels_sha256: the
+    fingerprint of the labels, if it is known. Raises `InputError` where the labels are not those that the sample was drawn
+    for, or where answers are missing.
+
+    >>> certificate = certify(annotations, sample, AnswerStore("run").current())       # doctest: +SKIP
+    >>> certificate.statement                                                          # doctest: +SKIP
+    'Among the 1,900 labels in certified.csv, at most 2% are wrong, with 95% confidence over the random draw of the sample.'
+    """
+    max_error = sample.max_error if max_error is None else max_error
+    _check(max_error, sample.confidence, sample.budgets)
+    if (labels_sha256 or fingerprint(annotations)) != sample.labels_sha256:
+        raise InputError("The labels have changed since the sample was drawn: draw a new one for the labels of now.")
+    settled = _settled(annotations, answers)
+    if left := [path for path in sample.paths if path not in settled]:
+        raise InputError(
+            f"{len(left):,} of {len(sample.paths):,} images of the sample have no answer, {left[0]} first."
+        )
+
+    table = annotations.table.iloc[ranking(annotations.table)]
+    paths, labels = table["path"].to_numpy(), table["label"].to_numpy(dtype=object)
+    truth = np.array(
+        [_truth(settled.get(path), label) for path, label in zip(paths, labels, strict=True)], dtype=object
+    )
+    answered = np.array([path in settled for path in paths]) | (table["source"] == "clinician").to_numpy()
+    of_class = np.array([label is not None for label in truth])
+    known, left_out = answered & of_class, answered & ~of_class
+    drawn, earlier = set(sample.paths), set(sample.before)
+    sampled, before = np.array([path in drawn for path in paths]), np.array([path in earlier for path in paths])
+    wrong = sampled & (truth != labels)
+
+    drawn_from = ~before
+    extra = int((known & before).sum())
+    kept, wrong_at_most = largest_set(
+        wrong[drawn_from], known[drawn_from], left_out[drawn_from], sample.bounds, max_error, extra
+    )
+    confident = np.cumsum(drawn_from) <= kept
+    unreviewed = confident & drawn_from & ~answered
+    members = known | unreviewed
+    certified = table.assign(
+        label=np.where(known, truth, labels),
+        confidence=np.where(known, 1.0, table["confidence"]),
+        source=np.where(known, "clinician", table["source"]),
+    )[members].sort_index()
+    return Certificate(
+        table=certified[list(COLUMNS)].reset_index(drop=True),
+        sample=sample,
+        images=len(table),
+        max_error=max_error,
+        confidence=sample.confidence,
+        unreviewed=int(unreviewed.sum()),
+        wrong_at_most=wrong_at_most,
+        found=int(wrong.sum()),
+        in_set=int((wrong & confident).sum()),
+        unsettled=int((sampled & left_out).sum()),
+        least_confidence=float(table["confidence"].to_numpy()[unreviewed].min()) if unreviewed.any() else None,
+    )
+
+
+def ranking(table: pd.DataFrame) -> NDArray[np.int64]:
+    """The rows of labels.csv in the order in which sets grow, (N,): by confidence, and by doubt where that is equal.
+
+    Any order that was fixed before the answers keeps the promise; one that leaves the wrong labels to the end makes the
+    promised set large.
+    """
+    path = np.arange(len(table))  # rows are in path order
+    return np.lexsort((path, table["suspect_score"], -table["confidence"])).astype(np.int64)
+
+
+def expected(annotations: Run, max_error: float) -> int:
+    """How many errors found the default sample allows for, by the run's own estimate of its error rate.
+
+    The answers have no part in it, so the promise is the same whatever the estimate is worth; only the work is not. With
+    fewer the sample is small, and an unlucky draw leaves nothing promised.
+    """
+    rate = annotations.run.get("estimated_error_rate")
+    return FEW_ERRORS if rate is not None and rate <= max_error / 4 else ERRORS
+
+
+def allowed(max_error: float, labels: int) -> int:
+    """How many of so many labels may be wrong.
+
+    >>> allowed(0.02, 150), allowed(0.07, 100)
+    (3, 7)
+    """
+    return int(np.floor(max_error * labels + 1e-9))
+
+
+def share(value: float) -> str:
+    """A share in per cent, in full.
+
+    >>> share(0.02), share(0.995), share(0.0005)
+    ('2%', '99.5%', '0.05%')
+    """
+    return f"{value * 100:.6g}%"
+
+
+def _check(max_error: float, confidence: float, budgets: Sequence[int]) -> None:
+    if not 0 < max_error < 1:
+        raise UsageError(f"--max-error is a share between 0 and 1, as in 0.02 for 2%; {max_error:g} is not.")
+    if not 0.5 <= confidence < 1:
+        raise UsageError(f"--confidence is a share from 0.5 to below 1, as in 0.95 for 95%; {confidence:g} is not.")
+    if low := [budget for budget in budgets if budget < 1]:
+        raise UsageError(f"--budget is a number of images to review, 1 or more; {low[0]} is not.")
+
+
+def _settled(annotations: Run, answers: Iterable[Answer]) -> dict[str, Settled]:
+    from autoannotate.answers.consensus import consensus
+
+    return dict(consensus(answers, annotations.classes).images)
+
+
+def _open(settled: Settled) -> bool:
+    """Whether clinicians answered and it is still not known what the image is."""
+    return settled.open or settled.verdict == "unsure"
+
+
+def _truth(settled: Settled | None, label: str) -> str | None:
+    """The class that clinicians gave; the label itself where nobody answered; None where the answer is no class."""
+    if settled is None:
+        return None if label in (NONE_OF_THESE, NOT_USABLE) else label
+    return settled.label if settled.verdict == "label" and not settled.open else None

@@ -1,0 +1,89 @@
+"""What a run ends with on stdout: a small table, whether to believe it, and what to do next."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from autoannotate._internal.wording import counted, percent
+from autoannotate.runs.report import class_counts, collapsed, trust
+
+if TYPE_CHECKING:
+    from autoannotate.annotations import Annotations
+
+MOST_CLASSES = 30
+STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
+
+
+def print_summary(annotations: Annotations, folder: Path, console: Console | None = None) -> None:
+    """Show the run that was saved in `folder`: coloured on a terminal, plain text in a pipe or file."""
+    console = console or Console(highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("class")
+    for name in ("images", "share", "suspects"):
+        table.add_column(name, justify="right")
+    counts = class_counts(annotations)
+    images = len(annotations.table)
+    for row in counts[:MOST_CLASSES]:
+        doubtful = f"{row['suspects']:,}"
+        table.add_row(Text(row["name"]), f"{row['images']:,}", percent(row["share"]), doubtful)
+    if len(counts) > MOST_CLASSES:
+        table.add_row(f"{len(counts) - MOST_CLASSES} more, in labels.csv", "", "", "")
+    if len(counts) > 1:
+        table.add_section()
+        table.add_row("all", f"{images:,}", "", f"{len(annotations.suspects):,}")
+    console.print(table)
+    console.print()
+
+    for name, value in lines(annotations):
+        console.print(Text.assemble((f"{name:<33}", "dim"), value), soft_wrap=True)
+    found = trust(annotations.run)
+    console.print()
+    console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)
+    if found["advice"] and found["advice"] not in found["verdict"]:
+        console.print(Text(found["advice"]), soft_wrap=True)
+    if lost := collapsed(annotations):
+        console.print(Text(lost, style="yellow"), soft_wrap=True)
+
+    console.print()
+    console.print(Text.assemble(("Report  ", "bold"), str(folder / "report.html")), soft_wrap=True)
+    console.print(Text.assemble(("Labels  ", "bold"), str(folder / "labels.csv")), soft_wrap=True)
+    console.print(Text.assemble(("Next    ", "bold"), next_step(annotations, folder)), soft_wrap=True)
+
+
+def lines(annotations: Annotations) -> list[tuple[str, str]]:
+    """The numbers of a run beside its classes, as name and value."""
+    run, images = annotations.run, max(len(annotations.table), 1)
+    rows = []
+    disagreed = (run.get("counts") or {}).get("clip_student_disagreements")
+    if disagreed is not None:
+        share = percent(disagreed / images)
+        rows.append(("CLIP and the student disagree", f"{counted(disagreed, 'image')} ({share})"))
+    if note := (run.get("student") or {}).get("note"):
+        rows.append(("the student", str(note)))
+    rate, guesses = run.get("estimated_error_rate"), trust(run)["level"] == "poor"
+    if guesses:
+        rows.append(("labels estimated wrong", "unknown: they are close to guesses"))
+    elif rate is not None:
+        rows.append(("labels estimated wrong", percent(rate)))
+    doubted = len(annotations.suspects)
+    asked = "images for a person to answer" if guesses else "suspects, for a person to check"
+    rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))
+    rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
+    return rows
+
+
+def next_step(annotations: Annotations, folder: Path) -> str:
+    """The one thing to do now."""
+    out = shlex.quote(str(folder))
+    if trust(annotations.run)["level"] == "poor":
+        return f"do not use these labels as they are: answer what teaches them, autoannotate review {out}"
+    if len(annotations.suspects):
+        return f"check the suspects, worst first: autoannotate review {out}"
+    return f"look along the samples of each class in the report, or at all of them, forty at a time: autoannotate review {out}"

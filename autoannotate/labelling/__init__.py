@@ -1,0 +1,1 @@
+"""Labelling: array in, array out. No files, no models, no printing."""

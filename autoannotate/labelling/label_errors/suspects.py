@@ -1,0 +1,242 @@
+"""Suspects: which labels to doubt, how much, why, and what they should rather be.
+
+What is believed about the true classes (`belief.py`) says how much each label is doubted and what it should be; confident
+learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068; the cleanlab library) decides which are flagged; other
+reasons (`reasons.py`) add doubt beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate._internal.progress import Track, silent
+from autoannotate.labelling.label_errors.noise_estimate import (
+    Belief,
+    Clusters,
+    Opinion,
+    Twins,
+    are_classes,
+    believe,
+    blind_noise,
+)
+from autoannotate.labelling.label_errors.out_of_sample import out_of_sample
+from autoannotate.labelling.label_errors.reasons import REASONS, Doubt, Evidence
+from autoannotate.labelling.neighbours import Neighbours, compact, graph_of, nearest
+
+SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
+MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
+TOLD = 0.35  # a class can be told by looking when at least this share of its labels is predicted from the others
+FEWEST = 10  # with fewer images confident learning has nothing to count
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """What is doubtful about N labels.
+
+    flagged: (N,) bool, worth a clinician's look. score: (N,) in [0, 1], higher is more doubtful. suggested: (N,) the class that
+    the evidence favours, the given one unless the evidence is strong. reasons: N sentences, "" where there is none.
+    out_of_sample: (N, K), what models that did not see a label say of it. error_rate: the estimated share of wrong labels.
+    """
+
+    flagged: NDArray[np.bool_]
+    score: NDArray[np.float64]
+    suggested: NDArray[np.int64]
+    reasons: tuple[str, ...]
+    out_of_sample: NDArray[np.float64]
+    error_rate: float
+
+
+def find_suspects(
+    features: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    probabilities: NDArray[np.floating],
+    class_names: Sequence[str],
+    *,
+    seed: int = 0,
+    track: Track = silent,
+    image_names: Sequence[str] | None = None,
+    student: NDArray[np.floating] | None = None,
+    neighbours: Neighbours | None = None,
+    belief: Belief | None = None,
+) -> Suspects:
+    """Doubt N labels.
+
+    features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
+    duplicates by. student: (N, K), a network's opinion, if there is one. neighbours: of the images, and belief: about their
+    true classes, where they are known already. The order of the images does not matter.
+
+    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label is true |
+    the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
+    w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the
+    classes that can be told by looking and hardly more than the estimated number of errors; and near duplicates that
+    contradict each other. Suggested: `Belief.better`. error_rate: by belief, where it may change labels; else the confident
+    joint's, or where classes overlap the noise seen where prediction is easy, if less.
+    Raises ValueError on shapes that don't fit.
+    """
+    features = np.asarray(features)
+    n, k = len(labels), len(class_names)
+    given: NDArray[np.int64] = np.asarray(labels).astype(np.int64)
+    zero_shot: NDArray[np.float64] = np.asarray(probabilities, dtype=np.float64)
+    if len(features) != n or zero_shot.shape != (n, k) or (n and not 0 <= given.min() <= given.max() < k):
+        raise ValueError(
+            f"{features.shape} features, {n} labels, {zero_shot.shape} probabilities, {k} classes don't fit"
+        )
+    names = [f"image {i + 1}" for i in range(n)] if image_names is None else list(image_names)
+    if n < 2:
+        return Suspects(np.zeros(n, bool), np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0)
+    if neighbours is None:
+        neighbours = nearest(compact(features))
+    if belief is None:
+        belief = ask(features, given, zero_shot, neighbours, seed=seed, track=track).belief()
+    outside, rows = belief.predicted, np.arange(n)
+    evidence = Evidence(
+        labels=given,
+        zero_shot=zero_shot,
+        out_of_sample=outside,
+        neighbours=neighbours,
+        class_names=class_names,
+        image_names=names,
+        student=None if student is None else np.asarray(student, dtype=np.float64),
+    )
+    doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
+    flagged, error_rate = _confident_learning(given, outside)
+    if belief.may_change:
+        error_rate = float(1.0 - belief.posterior[rows, given].mean())
+    else:
+        error_rate = min(error_rate, _noise_among_the_easy(given, outside))
+        flagged &= _told(given, outside)[given]
+    flagged = _likeliest(flagged, outside[rows, given], (error_rate + MARGIN) * n)
+    flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
+    return Suspects(
+        flagged=flagged,
+        score=_score((belief.clean[rows, given] + belief.posterior[rows, given]) / 2, doubts),
+        suggested=belief.better(given),
+        reasons=tuple(_sentence(i, doubts) for i in range(n)),
+        out_of_sample=outside,
+        error_rate=error_rate,
+    )
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the other images say of N labels: opinions (V, N, K), the last three as in `OutOfSample`, and what else `believe`
+    asks."""
+
+    opinions: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    twins: tuple[Twins, ...]
+    error: float | None
+
+    @cached_property
+    def blind(self) -> float:
+        """Blind noise as these opinions see it alone."""
+        return blind_noise(self.opinions, self.labels)
+
+    @cached_property
+    def clusters(self) -> float | None:
+        """How often the graph errs where classes are clusters, by these opinions alone; else None."""
+        if self.error is None or not are_classes(self.error, self.opinions[-1], self.opinions, self.labels):
+            return None
+        return self.error
+
+    def beside(self, *more: Opinion) -> list[NDArray[np.float64]]:
+        """The opinions, (N, K) each, and more of them."""
+        return [*self.opinions, *(each.probabilities for each in more)]
+
+    def belief(self, *more: Opinion) -> Belief:
+        """What is believed of the images, more opinions heard."""
+        opinions = self.beside(*more)
+        graph = len(self.opinions) - 1
+        clusters = None if self.clusters is None else Clusters(tuple(range(graph, len(opinions))), self.clusters)
+        correctors = range(graph - 2, len(opinions))
+        blind = self.blind if more else 0.0
+        twins = [*self.twins, *(each.twins for each in more)]
+        return believe(opinions, self.labels, twins, clusters, correctors, blind)
+
+
+def ask(
+    features: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    zero_shot: NDArray[np.float64],
+    neighbours: Neighbours,
+    *,
+    seed: int = 0,
+    track: Track = silent,
+) -> Asked:
+    """Opinions about N labels of models that did not see them; zero-shot's, (N, K), about a class with no other image."""
+    order = np.lexsort((labels, *features[:, :8].T))  # by content, so that folds don't depend on file names
+    back = np.argsort(order)
+    graph = graph_of(neighbours)[order][:, order]
+    sorted_ = Neighbours(back[neighbours.index[order]], neighbours.similarity[order])
+    found = out_of_sample(features[order], labels[order], zero_shot.shape[1], sorted_, graph, seed=seed, track=track)
+    unseen = np.where(found.seen[back], 0.0, zero_shot)
+    opinions = found.opinions[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
+    opinions /= opinions.sum(axis=2, keepdims=True)
+    twin, other = found.corrected_twins[:, back]
+    twins = (Twins(*found.twins[:, back]), Twins(twin, other, corrected=True))
+    return Asked(opinions, labels, twins, found.error)
+
+
+def _confident_learning(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:
+    """cleanlab's flags, (N,) bool, and the share of labels off the diagonal of the calibrated confident joint."""
+    from cleanlab.count import estimate_joint
+    from cleanlab.filter import find_label_issues
+
+    present, members = np.unique(labels, return_inverse=True)
+    if len(present) < 2 or len(labels) < FEWEST:
+        return np.zeros(len(labels), dtype=bool), 0.0
+    among = outside[:, present] + 1e-9
+    among /= among.sum(axis=1, keepdims=True)
+    flags = find_label_issues(members, among, filter_by="prune_by_noise_rate", min_examples_per_class=0, n_jobs=1)
+    joint = estimate_joint(members, among)
+    return np.asarray(flags, dtype=bool), float(np.clip(1.0 - np.trace(joint), 0.0, 1.0))
+
+
+def _likeliest(flagged: NDArray[np.bool_], self_confidence: NDArray[np.float64], most: float) -> NDArray[np.bool_]:
+    """The flagged images, at most `most` of them: those whose label is least supported."""
+    rows = np.flatnonzero(flagged)
+    kept = rows[np.argsort(self_confidence[rows], kind="stable")][: int(np.ceil(most))]
+    return np.isin(np.arange(len(flagged)), kept)
+
+
+def _score(self_confidence: NDArray[np.float64], doubts: dict[str, Doubt]) -> NDArray[np.float64]:
+    sure = self_confidence.copy()
+    for name, doubt in doubts.items():
+        sure *= 1.0 - REASONS[name].weight * doubt.strength
+    return np.clip(1.0 - sure, 0.0, 1.0)
+
+
+def _told(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which classes, (K,), can be told by looking: the other images predict their labels clearly more often than chance."""
+    k = outside.shape[1]
+    predicted = outside.argmax(axis=1)
+    share = np.bincount(predicted, minlength=k) / len(labels)
+    hits = np.bincount(labels[predicted == labels], minlength=k)
+    return hits / np.maximum(np.bincount(labels, minlength=k), 1) >= np.maximum(TOLD, share + 0.2)
+
+
+def _noise_among_the_easy(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> float:
+    """The share of labels that contradict the surest tenth of the predictions for each class.
+
+    There the features are hardly to blame, so this is the noise that hits labels whatever the image: the anchor points
+    of Patrini et al. 2017, section 3.2. Without it, classes that look alike would be taken for noise.
+    """
+    predicted = outside.argmax(axis=1)
+    wrong = asked = 0
+    for c in np.unique(predicted):
+        of_class = np.flatnonzero(predicted == c)
+        surest = of_class[np.argsort(-outside[of_class, c], kind="stable")][: max(5, len(of_class) // 10)]
+        wrong += int((labels[surest] != c).sum())
+        asked += len(surest)
+    return wrong / max(asked, 1)
+
+
+def _sentence(i: int, doubts: dict[str, Doubt]) -> str:
+    fired = [name for name, doubt in doubts.items() if doubt.strength[i] >= SPOKEN]
+    fired.sort(key=lambda name: -REASONS[name].weight * float(doubts[name].strength[i]))
+    return "; ".join(doubts[name].words(i) for name in fired)

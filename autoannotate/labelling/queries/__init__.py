@@ -1,0 +1,1 @@
+"""Queries: which images a clinician is asked about next."""

@@ -1,0 +1,82 @@
+"""The queue: which images a person should look at next, in which order, and why each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.labelling.label_errors.correction import Corrected
+from autoannotate.labelling.queries.strategies import DEFAULT, Pool, order, pool_of
+
+EACH_CLASS = 20  # images to ask for of each class where labels are guesses
+
+
+@dataclass(frozen=True)
+class Queue:
+    """rows: (Q,) of the images to ask about, the first one first. reasons: Q sentences."""
+
+    rows: NDArray[np.int64]
+    reasons: tuple[str, ...]
+
+
+def flagged(corrected: Corrected) -> Queue:
+    """What the correction doubts, the most doubtful first."""
+    rows = np.flatnonzero(corrected.queue.flagged)
+    rows = rows[np.argsort(-corrected.queue.score[rows], kind="stable")]
+    return Queue(rows, tuple(corrected.queue.reasons[i] for i in rows))
+
+
+def choose(
+    features: NDArray[np.floating],
+    corrected: Corrected,
+    class_names: Sequence[str],
+    *,
+    answered: NDArray[np.bool_] | None = None,
+    unsure: NDArray[np.bool_] | None = None,
+    groups: NDArray[np.integer] | None = None,
+    meaningful: bool = True,
+    strategy: str | None = None,
+    view: NDArray[np.floating] | None = None,
+    seed: int = 0,
+) -> Queue:
+    """Choose what to ask.
+
+    features: (N, F). answered: (N,) bool, settled. unsure: (N,) bool, a reader could not tell: at the end, for another
+    one, and near duplicates wait for it. groups: (N,) near duplicates, of which one is asked. strategy: a name in
+    `strategies.STRATEGIES`. view: (N, K), an opinion heard beside those of the correction.
+
+    As many as labels are estimated to be wrong, in the strategy's order, then the suspects that are not among them. Where
+    the labels are guesses, so are all doubts about them: then the queue has the representatives, `EACH_CLASS` times the
+    number of classes, less those answered, whatever is suspected.
+    """
+    count = len(corrected.labels)
+    answered = np.zeros(count, dtype=bool) if answered is None else answered
+    unsure = np.zeros(count, dtype=bool) if unsure is None else unsure & ~answered
+    waits = unsure if groups is None else np.isin(groups, groups[unsure])
+    pool = pool_of(features, corrected, answered=answered | waits, groups=groups, view=view, seed=seed)
+    name = strategy or (DEFAULT if meaningful else "representative")
+    ranked = order(name, pool)
+    if meaningful:
+        wanted = int(np.ceil(corrected.queue.error_rate * (~answered).sum()))
+        wanted_too = corrected.queue.flagged[ranked[wanted:]]
+    else:
+        wanted = max(EACH_CLASS * len(class_names) - int(answered.sum()), EACH_CLASS)
+        wanted_too = np.zeros(len(ranked[wanted:]), dtype=bool)
+    asked = np.concatenate([ranked[:wanted], ranked[wanted:][wanted_too]])
+    waiting = np.flatnonzero(unsure)
+    reasons = [_why(int(i), corrected, pool, class_names, name) for i in asked]
+    reasons += ["a reader was not sure: another one should look"] * len(waiting)
+    return Queue(np.concatenate([asked, waiting]), tuple(reasons))
+
+
+def _why(i: int, corrected: Corrected, pool: Pool, class_names: Sequence[str], strategy: str) -> str:
+    if why := corrected.queue.reasons[i]:
+        return why
+    if strategy == "representative":
+        return "typical of images that nobody has looked at yet"
+    belief = pool.belief[i]
+    first, second = np.argsort(-belief, kind="stable")[:2]
+    return f"less sure than most: {class_names[first]} {belief[first]:.0%}, {class_names[second]} {belief[second]:.0%}"

@@ -1,0 +1,112 @@
+"""Labels from a clinician's answers to a few images: what to start from where zero-shot labels are guesses.
+
+Twenty answers a class say more about fine classes than any sentence. Three classifiers that hold up with so few labels
+(discriminant analysis, a logistic probe, label propagation) and zero-shot are pooled, each for what it proved to be worth
+on answers that it had not seen (stacking, Wolpert 1992), which makes the pool as sure as it is right. How often it was right
+about these answers says less: they are to images that were asked because they are typical, or because they are hard.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.labelling.label_errors.noise_estimate import sharpness
+from autoannotate.labelling.label_errors.out_of_sample import standardised
+from autoannotate.labelling.neighbours import compact, graph_of, nearest, propagate
+
+FEWEST = 3  # answers of a class, below which nothing is learned of it
+FOLDS = 5
+FIRM = 0.5  # how firmly the pool holds on to equal weights
+TOLD = 0.4  # labels are no longer guesses when agreement beyond chance is surely above this (moderate, Landis and Koch 1977)
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """probabilities: (N, K), rows sum to one. kappa: the agreement beyond chance with a clinician that they let expect of the
+    images that nobody answered.
+
+    told: with 95 % confidence it is above `TOLD`: the classes can be told by now, and the labels mean something.
+    """
+
+    probabilities: NDArray[np.float64]
+    kappa: float
+    told: bool
+
+
+def enough(answers: NDArray[np.integer], n_classes: int) -> bool:
+    """Whether a class each has the fewest answers that can be learned from. answers: (N,), -1 where there is none."""
+    return bool(np.bincount(answers[answers >= 0], minlength=n_classes).min() >= FEWEST)
+
+
+def learn(
+    features: NDArray[np.floating],
+    zero_shot: NDArray[np.floating],
+    answers: NDArray[np.integer],
+    *,
+    seed: int = 0,
+) -> FewShot:
+    """Class probabilities from the answered images.
+
+    features: (N, F). zero_shot: (N, K). answers: (N,) in 0 … K-1, -1 where there is none; each class has `FEWEST` or more.
+    """
+    from scipy.special import softmax
+
+    answered = np.flatnonzero(answers >= 0)
+    points, graph = standardised(features), graph_of(nearest(compact(features)))
+    k = zero_shot.shape[1]
+
+    def opinions(known: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(V, A, K) log probabilities of the images asked about, from the labels of those known."""
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from sklearn.linear_model import LogisticRegression
+
+        views: list[NDArray[np.floating]] = []
+        for model in (
+            LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5),
+            LogisticRegression(C=0.1, max_iter=300),
+        ):
+            view = np.zeros((len(asked), k))
+            view[:, np.unique(answers[known])] = model.fit(points[known], answers[known]).predict_proba(points[asked])
+            views.append(view)
+        seeds = np.zeros((len(points), k))
+        seeds[known, answers[known]] = 1.0 / np.bincount(answers[known], minlength=k)[answers[known]]
+        views += [propagate(graph, seeds)[asked], zero_shot[asked]]
+        return np.log(np.clip(np.stack(views), 1e-4, 1.0))
+
+    rng = np.random.default_rng([seed, 21])
+    shuffled = rng.permutation(answered)
+    dealt = shuffled[np.argsort(answers[shuffled], kind="stable")]
+    folds = [np.sort(dealt[fold::FOLDS]) for fold in range(FOLDS)]
+    held_out = np.concatenate([opinions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
+    truth = answers[np.concatenate(folds)]
+    weights = _weights(held_out, truth)
+    everything = np.tensordot(weights, opinions(answered, np.arange(len(points))), axes=1)
+    rest = answers < 0 if (answers < 0).any() else answers >= 0
+    many = len(truth)
+    # Laplace's rule of succession: ten right of ten are no proof that all are
+    power = min(1.0, sharpness(softmax(everything[rest], axis=1), (many + 1) / (many + 2)))
+    probabilities = softmax(power * everything, axis=1)
+    others = probabilities[rest]
+    sure = float(others.max(axis=1).mean())
+    by_chance = float(((np.bincount(others.argmax(axis=1), minlength=k) / len(others)) ** 2).sum())
+    kappa = (sure - by_chance) / max(1.0 - by_chance, 1e-9)
+    wobble = np.sqrt(max(sure * (1 - sure), 0.25 / many) / many) / max(1.0 - by_chance, 1e-9)
+    return FewShot(probabilities, kappa, bool(kappa - 1.645 * wobble > TOLD))
+
+
+def _weights(logs: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[np.float64]:
+    """(V,) weights >= 0 of a log-linear pool of opinions (V, A, K) under which the truth (A,) is likeliest, held near 1/V."""
+    from scipy.optimize import minimize
+    from scipy.special import log_softmax
+
+    start = np.full(len(logs), 1.0 / len(logs))
+    rows = np.arange(len(truth))
+
+    def loss(weights: NDArray[np.float64]) -> float:
+        fit = log_softmax(np.tensordot(weights, logs, axes=1), axis=1)[rows, truth].mean()
+        return float(-fit + FIRM / len(truth) * ((weights - start) ** 2).sum())
+
+    return np.asarray(minimize(loss, start, bounds=[(0.0, 10.0)] * len(logs), method="L-BFGS-B").x)

@@ -1,0 +1,1 @@
+"""Zero-shot: class names become prompts, and prompts class probabilities."""

@@ -1,0 +1,1 @@
+"""Runs: what a run is on disk: its record, tables, rounds and report."""

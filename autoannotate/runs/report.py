@@ -1,0 +1,414 @@
+"""The report of a run: one HTML page that holds its own pictures, opens offline, prints, and reads in two
+minutes.
+
+The same labels, pictures and arguments give the same bytes, so timings stay in run.json.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import shlex
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from autoannotate._internal.wording import counted, listed, percent
+from autoannotate.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from autoannotate.runs.run import Run
+
+WORST = 35
+"""How many suspects are shown as pictures."""
+SAMPLES = 240
+"""How many pictures the samples of all classes share."""
+STRIP = 14
+"""The most pictures in the sample of one class."""
+MOST_CLASSES = 24
+"""With more classes than this, the rarest are left to labels.csv."""
+MOST_HISTOGRAMS = 12
+MOST_UNREADABLE = 50
+SIDE = 160
+"""The longer side of a picture, in pixels."""
+PICTURE_BYTES = 3_400_000
+"""What all pictures together may weigh, so that the page stays under 5 MB for any run."""
+BINS = 20
+MOST_CHANGES = 12
+"""How many changed labels are shown as pictures after an update."""
+LEVELS = (("good", 0.85), ("fair", 0.7), ("poor", 0.0))
+"""From how much trust on CLIP's labels are called what."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A small picture as the page holds it; `data` is empty where the file cannot be shown."""
+
+    data: str
+    width: int = SIDE
+    height: int = SIDE
+
+
+class Pictures:
+    """Small pictures by path, made once each, until together they weigh as much as a page may hold."""
+
+    def __init__(self, annotations: Run) -> None:
+        self.annotations = annotations
+        self.made: dict[str, Picture] = {}
+        self.left = PICTURE_BYTES
+
+    def __call__(self, path: str) -> Picture:
+        if path not in self.made:
+            self.made[path] = self._make(path)
+        return self.made[path]
+
+    def _make(self, path: str) -> Picture:
+        if self.left <= 0:
+            return Picture("")
+        try:
+            image = self.annotations.read_image(path).convert("RGB")
+        except UnreadableImageError:
+            return Picture("")
+        image.thumbnail((SIDE, SIDE), reducing_gap=3.0)
+        out = io.BytesIO()
+        image.save(out, format="JPEG", quality=80, optimize=True)
+        data = base64.b64encode(out.getvalue()).decode()
+        self.left -= len(data)
+        return Picture(f"data:image/jpeg;base64,{data}", *image.size)
+
+
+def render_report(annotations: Run) -> str:
+    """The page as text. Pictures that cannot be read any more are shown as an empty frame."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"percent": percent, "counted": counted, "listed": listed}
+    template = resources.files("autoannotate.runs").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    return environment.from_string(template).render(view(annotations))
+
+
+def view(annotations: Run) -> dict[str, Any]:
+    """All that the page shows, in the order in which it shows it."""
+    table, suspects, run = annotations.table, annotations.suspects, annotations.run
+    pictures = Pictures(annotations)
+    counts = class_counts(annotations)
+    shown = [row["name"] for row in counts[:MOST_CLASSES]]
+    reasons = dict(zip(suspects["path"], suspects["reason"], strict=True))
+    worst = [{**row, "picture": pictures(row["path"])} for row in suspects.head(WORST).to_dict(orient="records")]
+    overruled = table[(table["label"] != table["clip_label"])]
+    return {
+        "classes": annotations.classes,
+        "images": len(table),
+        "story": story(annotations),
+        "trust": trust(run),
+        "collapsed": collapsed(annotations),
+        "tiles": tiles(annotations),
+        "update": before_and_after(run, pictures),
+        "counts": counts[:MOST_CLASSES],
+        "counts_left": len(counts) - len(shown),
+        "histograms": [histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()],
+        "agreement": agreement(table, annotations.classes),
+        "overruled": len(overruled),
+        "worst": worst,
+        "suspects": len(suspects),
+        "samples": [sample(table, name, pictures, reasons, len(shown)) for name in shown],
+        "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),
+        "unreadable_left": max(0, len(annotations.unreadable) - MOST_UNREADABLE),
+        "steps": next_steps(annotations),
+        "command": run.get("command") or python_call(run),
+        "facts": facts(annotations),
+        "side": SIDE,
+    }
+
+
+def class_counts(annotations: Run) -> list[dict[str, Any]]:
+    """Images and suspects of each class, the largest first; a class without images is there with zero."""
+    table = annotations.table
+    total, doubtful = Counter(table["label"]), Counter(table["label"][table["suspect"] == 1])
+    most = max(total.values(), default=1)
+    rows = [
+        {
+            "name": name,
+            "images": total[name],
+            "suspects": doubtful[name],
+            "share": total[name] / max(len(table), 1),
+            "width": total[name] / most,
+            "doubtful_width": doubtful[name] / most,
+        }
+        for name in annotations.classes
+    ]
+    return sorted(rows, key=lambda row: -row["images"])
+
+
+def histogram(table: pd.DataFrame, name: str) -> dict[str, Any]:
+    """How sure the labels of one class are: counts in `BINS` equal bins over 0 to 1, suspects apart."""
+    import numpy as np
+
+    rows = table[table["label"] == name]
+    bins, mean = [], float(rows["confidence"].mean())
+    for doubtful in (0, 1):
+        counts, _ = np.histogram(rows["confidence"][rows["suspect"] == doubtful], bins=BINS, range=(0, 1))
+        bins.append(counts)
+    most = max(int((bins[0] + bins[1]).max()), 1)
+    bars = [
+        {"from": i / BINS, "to": (i + 1) / BINS, "sure": int(sure), "doubtful": int(doubtful)}
+        for i, (sure, doubtful) in enumerate(zip(*bins, strict=True))
+    ]
+    return {"name": name, "bars": bars, "most": most, "images": len(rows), "mean": mean, "bins": BINS}
+
+
+def agreement(table: pd.DataFrame, classes: list[str], most: int = 12) -> dict[str, Any]:
+    """CLIP's label (rows) against the final label (columns); of many classes, those that changed most."""
+    pairs = Counter(zip(table["clip_label"], table["label"], strict=True))
+    moved: Counter[str] = Counter()
+    for (before, after), n in pairs.items():
+        if before != after:
+            moved.update({before: n, after: n})
+    if len(classes) > most:
+        classes = sorted(classes, key=lambda name: -moved[name])[:most]
+    said = Counter(table["clip_label"])
+    rows = []
+    for name in classes:
+        counts = [pairs[name, other] for other in classes]
+        rows.append({"name": name, "cells": [{"n": n, "share": n / max(said[name], 1)} for n in counts]})
+    return {"classes": classes, "rows": rows, "share": 1 - moved.total() / 2 / max(len(table), 1)}
+
+
+def sample(
+    table: pd.DataFrame, name: str, pictures: Pictures, reasons: Mapping[str, str], classes: int
+) -> dict[str, Any]:
+    """Pictures of one class, spread evenly over its rows: neither the best nor the worst, and no dice."""
+    import numpy as np
+
+    rows = table[table["label"] == name]
+    size = min(max(SAMPLES // max(classes, 1), 4), STRIP, len(rows))
+    chosen = rows.iloc[np.linspace(0, len(rows) - 1, size).round().astype(int)] if size else rows
+    items = [{**row, "picture": pictures(row["path"])} for row in chosen.to_dict(orient="records")]
+    return {"name": name, "images": len(rows), "items": items}
+
+
+def trust(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether CLIP's labels mean anything here: good, fair, poor or unknown, in words, with advice."""
+    found = run.get("reliability") or {}
+    value = found.get("trust")
+    level = "unknown" if value is None else next(name for name, least in LEVELS if value >= least)
+    if "meaningful" in found:  # the run's own judgement goes before the number
+        level = "poor" if not found["meaningful"] else "fair" if level == "poor" or found.get("advice") else level
+    words = {
+        "good": "CLIP's labels look trustworthy on these classes.",
+        "fair": "CLIP tells these classes apart only in part: check more than usual.",
+        "poor": "These classes look the same to this encoder, so its labels are close to guesses.",
+        "unknown": "Whether CLIP can tell these classes apart was not estimated.",
+    }
+    return {
+        "level": level,
+        "value": value,
+        "verdict": found.get("verdict") or words[level],
+        "advice": found.get("advice") or "",
+        "evidence": _plain_items(found.get("evidence") or {}),
+    }
+
+
+def collapsed(annotations: Run) -> str:
+    """A sentence about classes that got hardly any image, where that is no chance; "" where none did, or once people answered.
+
+    Hardly any: fewer than a fifth of the share that was stated with a prior, else of an even one.
+    """
+    run, images = annotations.run, len(annotations.table)
+    prior = (run.get("arguments") or {}).get("prior") or {}
+    even = 1.0 / max(len(annotations.classes), 1)
+    expected = {name: images * prior.get(name, even) for name in annotations.classes}
+    lost = [
+        f"{row['name']} ({row['images']:,})"
+        for row in class_counts(annotations)
+        if expected[row["name"]] >= 5 and row["images"] < expected[row["name"]] / 5
+    ]
+    if not lost or run.get("update"):
+        return ""
+    found = f"Hardly any image is labelled {listed(lost, 6)}"
+    if prior:
+        return f"{found}, far fewer than --prior states."
+    return f"{found}: rare here, or lost to a wrong threshold. If you know how common each class is, state it with --prior."
+
+
+def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, Any] | None:
+    """What the last update changed: numbers before and after, some of the labels that changed, and calibration."""
+    found = run.get("update")
+    if not found:
+        return None
+    before, after = found["before"], found["after"]
+    rows = [
+        (words, *(f"{side[name]:,}" for side in (before, after)))
+        for words, name in (("labels given by clinicians", "answered"), ("images in the queue", "suspects"))
+    ]
+    for words, name in (("labels estimated wrong", "estimated_error_rate"), ("mean confidence", "mean_confidence")):
+        rows.append(
+            (words, *("unknown" if side.get(name) is None else percent(side[name]) for side in (before, after)))
+        )
+    classes = {**before["per_class"], **after["per_class"]}
+    rows += [(f"images of {name}", *(f"{side['per_class'].get(name, 0):,}" for side in (before, after)))
+             for name in sorted(classes, key=lambda name: -classes[name])[:MOST_CLASSES]]  # fmt: skip
+    changed = sorted(found["changed"], key=lambda change: change["why"].endswith("answered"))
+    said = [f"{counted(n, 'answer')} by {name}" for name, n in found["readers"].items()]
+    quality = {name: value for name, value in found["reader_quality"].items() if value is not None}
+    return {
+        "round": run.get("round"),
+        "readers": listed(said),
+        "new": found["new_answers"],
+        "quality": listed(f"{name} {percent(value)}" for name, value in quality.items()),
+        "kappa": found.get("kappa"),
+        "disagreements": found["disagreements"],
+        "twins": found["settled_by_a_near_duplicate"],
+        "replaced": found["pictures_replaced_since_the_answer"],
+        "rows": rows,
+        "changed": len(changed),
+        "beyond": sum(not change["why"].endswith("answered") for change in changed),
+        "shown": [{**change, "picture": pictures(change["path"])} for change in changed[:MOST_CHANGES]],
+        "calibration": found["calibration"],
+    }
+
+
+def tiles(annotations: Run) -> list[dict[str, str]]:
+    """The four numbers to read first."""
+    n, doubted = len(annotations.table), len(annotations.suspects)
+    unread, rate = len(annotations.unreadable), annotations.run.get("estimated_error_rate")
+    guesses = trust(annotations.run)["level"] == "poor"
+    classes, used = len(annotations.classes), annotations.table["label"].nunique()
+    notes = (
+        f"{unread:,} could not be read" if unread else "all could be read",
+        "each was found" if used == classes else f"{used} of them found",
+        f"{percent(doubted / n)} of the images" if n else "no images",
+        "CLIP guesses here: answers will tell"
+        if guesses
+        else "with what was answered"
+        if annotations.run.get("update")
+        else "before a person has looked",
+    )
+    values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", "unknown" if rate is None or guesses else percent(rate))
+    names = ("images labelled", "classes", "suspects", "labels estimated wrong")
+    return [
+        {"name": name, "value": value, "note": note} for name, value, note in zip(names, values, notes, strict=True)
+    ]
+
+
+def story(annotations: Run) -> str:
+    """What was done, in one paragraph that needs no other."""
+    table, run = annotations.table, annotations.run
+    by = table["source"].value_counts()
+    model = (run.get("model") or {}).get("name", "embedded")
+    kind = (run.get("student") or {}).get("kind")
+    parts = [
+        f"autoannotate looked at {counted(len(table), 'image')} and gave each one of "
+        f"{len(annotations.classes)} classes: {listed(annotations.classes)}.",
+        f"CLIP (the model “{model}”) compared every image with sentences that describe the classes, and its "
+        "labels were then weighed against those of images that look alike.",
+        "cleanlab and other checks looked for labels that the rest of the images contradict: the suspects.",
+    ]
+    if kind and kind != "none":
+        decided = int(by.get("student", 0))
+        parts.append(
+            "A small network, the student, learnt from the labels that held up and decided "
+            + (f"{counted(decided, 'label')} anew." if decided else "no label anew, because it was not surely better.")
+        )
+    changed = int((table["label"] != table["clip_label"]).sum())
+    ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
+    parts.append(f"In all, {ended} with another class than CLIP alone would give.")
+    people = int(by.get("clinician", 0))
+    parts.append(
+        f"Clinicians gave {counted(people, 'label')}; the others are the machine's, which learned from them."
+        if run.get("update")
+        else f"Clinicians gave {counted(people, 'label')}; the others are the machine's."
+        if people
+        else "No person has checked these labels yet."
+    )
+    return " ".join(parts)
+
+
+def next_steps(annotations: Run) -> list[dict[str, str]]:
+    """What to do with the run, most useful first: a sentence, and a command where there is one."""
+    run = annotations.run
+    arguments = run.get("arguments") or {}
+    out = shlex.quote(str(arguments.get("out", "autoannotate-run")))
+    images = shlex.quote(str(arguments.get("images", "IMAGES")))
+    classes = shlex.quote(",".join(annotations.classes))
+    level = trust(run)["level"]
+    again = f"autoannotate label {images} --classes {classes} --model biomedclip --out {out}-biomedclip"
+    answers = f"autoannotate review {out} && autoannotate update {out}"
+    poor = (
+        "Do not use these labels as they are. Answer the queue, typical images of which there are about 20 for each class; "
+        "then the other labels learn from your answers:"
+    )
+    other = "Or try an encoder that has seen more of medicine:"
+    check = (
+        "Check the suspects, worst first, in a page of your browser; then let the other labels learn from your answers:"
+    )
+    look = (
+        "Look along the sample of each class. Where it shows something else than you meant, say it in other "
+        "words: here are the sentences that CLIP was given, and --prompts takes yours."
+    )
+    use = "Use labels.csv: its path joins with your files, and source says who gave each label."
+    steps = [
+        (level == "poor", poor, answers),
+        (level == "poor", other, again),
+        (level != "poor" and len(annotations.suspects) > 0, check, answers),
+        (True, look, f"autoannotate prompts {classes}"),
+        (level != "poor", use, ""),
+    ]
+    return [{"text": text, "command": command} for wanted, text, command in steps if wanted]
+
+
+def facts(annotations: Run) -> list[tuple[str, str]]:
+    """What the run was made with, as name and value."""
+    run = annotations.run
+    model, student = run.get("model") or {}, run.get("student") or {}
+    rows: list[tuple[str, Any]] = [
+        ("autoannotate", run.get("version")),
+        ("model", model.get("name")),
+        ("weights (SHA-256)", model.get("weights_sha256")),
+        ("image size", f"{model['image_size']} pixels" if model.get("image_size") else None),
+        ("kind of images", _words(run.get("modality"))),
+        ("student", student.get("kind")),
+        ("student on held-out images", _held_out(student)),
+        ("about the student", student.get("note")),
+        ("seed", run.get("seed")),
+        ("versions", ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())),
+    ]
+    return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def _words(value: Any) -> str | None:
+    return listed(value) if isinstance(value, list | tuple) else value
+
+
+def _held_out(student: Mapping[str, Any]) -> str | None:
+    held_out, baseline = student.get("held_out_accuracy"), student.get("baseline_accuracy")
+    if held_out is None or baseline is None:
+        return None
+    return f"agrees with {percent(held_out)} of the labels, {percent(baseline)} without it"
+
+
+def python_call(run: Mapping[str, Any]) -> str:
+    """The lines of Python that repeat a run which no command started."""
+    model = (run.get("model") or {}).get("name", "embedded")
+    images = (run.get("arguments") or {}).get("images", "IMAGES")
+    classes = list(run.get("classes", []))
+    return (
+        "from autoannotate import Annotator\n"
+        f"annotator = Annotator({classes!r}, model={model!r}, seed={run.get('seed', 0)})\n"
+        f"annotations = annotator.label({str(images)!r})"
+    )
+
+
+def _plain_items(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Numbers and words as name and value; whatever is nested stays in run.json."""
+    return [
+        (name.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else str(value))
+        for name, value in evidence.items()
+        if isinstance(value, int | float | str)
+    ]

@@ -1,0 +1,179 @@
+"""What a run made: labels and where each came from, the queue of suspects, and how to repeat it all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from autoannotate.errors import InputError, UnreadableImageError, UsageError
+from autoannotate.runs import tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL import Image
+
+    from autoannotate.images import ImageRef
+
+LABELS = (
+    "path",
+    "label",
+    "confidence",
+    "source",
+    "suspect",
+    "suspect_score",
+    "clip_label",
+    "clip_confidence",
+)
+SUSPECTS = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
+UNREADABLE = ("path", "reason")
+NONE_OF_THESE, NOT_USABLE = "none-of-these", "not-usable"
+"""The labels of images that a clinician found to be of no class, or not worth keeping; no class may be named so."""
+
+What = Literal["suspects", "all"]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The labels of a set of images as a run keeps them on disk; `autoannotate.Annotations` adds what users do with them.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row an image, in path order, with the columns `LABELS`: `source` is clip, student, given or clinician, `suspect` is
+        0 or 1, `confidence`, `suspect_score` and `clip_confidence` lie in 0 to 1; a higher score is more doubtful.
+    suspects : DataFrame
+        The queue, worst first, with the columns `SUSPECTS`.
+    unreadable : DataFrame
+        A row for each file that looked like an image and could not be read, with the columns `UNREADABLE`.
+    run : dict
+        All that is needed to repeat the run, see `autoannotate.runs.record`.
+    images : sequence of ImageRef, optional
+        Where the pictures are; not saved, and found again from the arguments of the run when it is needed.
+    folder : Path, optional
+        Where the run was loaded from or saved last.
+    student : bytes, optional
+        What the student predicted for each image, see `autoannotate.runs.student_predictions`.
+    """
+
+    table: pd.DataFrame
+    suspects: pd.DataFrame
+    unreadable: pd.DataFrame
+    run: dict[str, Any]
+    images: Sequence[ImageRef] | None = field(default=None, repr=False)
+    folder: Path | None = field(default=None, repr=False)
+    student: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
+            object.__setattr__(self, name, _tidy(getattr(self, name), columns, name))
+        if len(twice := self.table["path"][self.table["path"].duplicated()]):
+            raise InputError(f"{twice.iloc[0]} has two labels: an image must have one row.")
+        if unknown := set(self.suspects["path"]) - set(self.table["path"]):
+            raise InputError(f"{min(unknown)} is in the queue of suspects and has no label.")
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes asked for, in the order given; then any that only appear among the labels."""
+        asked = [str(name) for name in self.run.get("classes", [])]
+        return asked + sorted(set(self.table["label"]) - {*asked, NONE_OF_THESE, NOT_USABLE})
+
+    def rows(self, what: What = "suspects") -> pd.DataFrame:
+        """The queue of suspects, or all labels."""
+        if what not in ("suspects", "all"):
+            raise UsageError(f"{what!r} is not a part of a run: choose suspects or all.")
+        return self.suspects if what == "suspects" else self.table
+
+    def read_image(self, path: str) -> Image.Image:
+        """The picture behind a row, as RGB with 8 bits.
+
+        Raises `UnreadableImageError` where the file is gone or damaged.
+        """
+        from autoannotate.images import read_image
+
+        return read_image(self.image(path))
+
+    def image(self, path: str) -> ImageRef:
+        """Where the picture behind a row is. Raises `UnreadableImageError` where it is gone."""
+        ref = self.refs.get(path)
+        if ref is None:
+            raise UnreadableImageError(f"{path} is no longer where the run found it.")
+        return ref
+
+    @cached_property
+    def refs(self) -> Mapping[str, ImageRef]:
+        """Where the pictures are, by path; those that are gone are missing."""
+        from autoannotate.images import find_images
+
+        images = self.images
+        if images is None:
+            source = self.run.get("arguments", {}).get("images")
+            try:
+                images = find_images(Path(source)) if source else []
+            except InputError:
+                images = []
+        return {ref.path: ref for ref in images}
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote. Raises `InputError` where the folder holds no whole run."""
+        from autoannotate.runs import student_predictions
+
+        folder = Path(folder)
+        try:
+            run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise InputError(
+                f"There is no run in {folder}: give the folder that `autoannotate label` wrote with --out."
+            ) from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder / 'run.json'} cannot be read ({error}).") from error
+        if not isinstance(run, dict):
+            raise InputError(f"{folder / 'run.json'} was not written by autoannotate.")
+        return cls(
+            table=tables.read(folder / "labels.csv", LABELS),
+            suspects=tables.read(folder / "suspects.csv", SUSPECTS),
+            unreadable=tables.read(folder / "unreadable.csv", UNREADABLE),
+            run=run,
+            folder=folder,
+            student=student_predictions.load(folder, (run.get("student") or {}).get("said")),
+        )
+
+
+def check_classes(names: Sequence[str]) -> list[str]:
+    """The class names, trimmed, where they can be used: two or more, different, none empty, none a formula.
+
+    Raises `UsageError` with the way out.
+
+    >>> check_classes(["chest", " breast"])
+    ['chest', 'breast']
+    """
+    classes = [name.strip() for name in names]
+    if len([name for name in classes if name]) < 2:
+        raise UsageError("Labelling needs two classes or more to choose between, as in --classes chest,breast.")
+    if "" in classes:
+        raise UsageError(f"A class has no name in {','.join(classes)!r}: remove the stray comma.")
+    seen: dict[str, str] = {}
+    for name in classes:
+        if name.casefold() in seen:
+            raise UsageError(f"The class {name!r} is given twice: name each once, as in --classes chest,breast.")
+        seen[name.casefold()] = name
+        if name.casefold() in (NONE_OF_THESE, NOT_USABLE):
+            raise UsageError(f"{name!r} is what an image of no class is labelled: choose another name for the class.")
+        if tables.could_fire(name) or not name.isprintable():
+            raise UsageError(
+                f"A spreadsheet could take the class name {name!r} for a formula: "
+                "begin it with a letter or a digit, as in `positive` for `+`."
+            )
+    return classes
+
+
+def _tidy(table: pd.DataFrame, columns: tuple[str, ...], what: str) -> pd.DataFrame:
+    """The columns in their order, numbers rounded as they are saved, so that a saved run loads as it was."""
+    if missing := [name for name in columns if name not in table.columns]:
+        raise InputError(f"The {what} lack the column {missing[0]}: they need {', '.join(columns)}.")
+    kinds = {name: tables.dtype(name) for name in columns}
+    return table[list(columns)].reset_index(drop=True).astype(kinds).round(tables.DECIMALS)

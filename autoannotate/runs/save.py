@@ -1,0 +1,112 @@
+"""Saving a run: all of its files or none, and never over a clinician's answers."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from autoannotate._internal.files import plain_errors, write_files
+from autoannotate.errors import InputError, OutputError
+from autoannotate.runs import student_predictions, tables
+from autoannotate.runs.report import render_report
+from autoannotate.runs.run import LABELS, Run
+
+FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "report.html", "run.json")
+"""What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole."""
+
+
+def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
+    """Write labels.csv, suspects.csv, unreadable.csv, report.html, run.json and student.npz, all or none.
+
+    Raises
+    ------
+    OutputError
+        As `ensure_writable` does, and where the disk is full.
+    """
+    folder = Path(folder)
+    ensure_writable(folder, overwrite)
+    written = contents(run)
+    with plain_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    predicted = {} if run.student is None else {student_predictions.FILE: run.student}
+    write_files({folder / name: content for name, content in (predicted | written).items()})
+    if not predicted:
+        with plain_errors(folder):
+            (folder / student_predictions.FILE).unlink(missing_ok=True)
+    object.__setattr__(run, "folder", folder)
+
+
+def contents(run: Run) -> dict[str, bytes]:
+    """What `save` writes, by the name of the file."""
+    return {
+        "labels.csv": tables.to_csv(run.table),
+        "suspects.csv": tables.to_csv(run.suspects),
+        "unreadable.csv": tables.to_csv(run.unreadable),
+        "report.html": render_report(run).encode("utf-8", errors="replace"),
+        "run.json": (json.dumps(_as_json(run.run), indent=2) + "\n").encode(),
+    }
+
+
+def ensure_writable(folder: Path, overwrite: bool = False) -> None:
+    """Make sure, before any work starts, that a run can be saved in the folder; nothing is left behind.
+
+    Only an empty or new folder takes a run; with `overwrite` also one that holds an earlier run, of which the files
+    are replaced and all else stays. A folder with answers by clinicians is never written over. Raises `OutputError` with
+    the ways out.
+    """
+    with plain_errors(folder):
+        if folder.exists() and not folder.is_dir():
+            raise OutputError(f"{folder} is a file, and a run needs a folder: choose another with --out.")
+        inside = folder.iterdir() if folder.exists() else []
+        there = [item.name for item in inside if not item.name.startswith(".")]
+        if "run.json" in there:
+            if not overwrite:
+                raise OutputError(
+                    f"{folder} already holds a run: choose another folder with --out, or replace it with --overwrite."
+                )
+            if _answered(folder, there):
+                raise OutputError(
+                    f"{folder} holds answers by clinicians, which are never written over: choose another "
+                    "folder with --out."
+                )
+        elif there:
+            raise OutputError(
+                f"{folder} holds files that are not a run of autoannotate ({min(there)}), and they are left "
+                "alone: choose a new or empty folder with --out."
+            )
+        existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        # Asking the system for permission is not enough (read-only disks, network shares): try it.
+        if not existing.is_dir():
+            raise OutputError(f"{existing} is a file, so {folder} cannot be made: choose another with --out.")
+        with tempfile.TemporaryFile(dir=existing, prefix=".autoannotate-"):
+            pass
+
+
+def _answered(folder: Path, there: list[str]) -> bool:
+    if any(name.startswith("answers") or name == "rounds" for name in there):
+        return True
+    try:
+        return bool((tables.read(folder / "labels.csv", LABELS)["source"] == "clinician").any())
+    except InputError:
+        return "labels.csv" in there  # unreadable to us: it may hold anything, so it stays
+
+
+def _as_json(value: Any) -> Any:
+    """NumPy numbers and arrays, paths and numbers that are not finite, as every reader of JSON knows them."""
+    if isinstance(value, Mapping):
+        return {str(key): _as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value]
+    if isinstance(value, Path):
+        return value.as_posix()
+    if hasattr(value, "tolist"):
+        return _as_json(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"{type(value).__name__} cannot be kept in run.json")

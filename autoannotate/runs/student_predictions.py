@@ -1,0 +1,74 @@
+"""What a run's student said of the images, kept as `student.npz` in the folder of the run, for the updates that follow.
+
+A student takes minutes to teach and an update has seconds: without this, an update would know less than the run that it makes
+better. The file holds probabilities alone, 6 bytes an image and class: no name, no path, no picture.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
+
+if TYPE_CHECKING:
+    from autoannotate.images import ImageRef
+
+FILE = "student.npz"
+PARTS = 3  # (3, N, classes): the opinion, and its twins
+
+
+def pack(opinion: Opinion) -> bytes:
+    """The content of the file: as said, the same bytes for the same opinion."""
+    parts = np.stack([opinion.probabilities, opinion.twins.first, opinion.twins.second])
+    held = io.BytesIO()
+    np.savez_compressed(held, said=parts.astype(np.float16))
+    return held.getvalue()
+
+
+def digest(content: bytes) -> str:
+    """By what run.json knows that the file beside it is its own."""
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def load(folder: Path, expected: str | None) -> bytes | None:
+    """The content of the file in a run's folder, where its digest is the expected one."""
+    try:
+        content = (folder / FILE).read_bytes() if expected else b""
+    except OSError:
+        return None
+    return content if content and digest(content) == expected else None
+
+
+def about(content: bytes, folder: Path, refs: Sequence[ImageRef], classes: int) -> Opinion | None:
+    """What the student of the run in the folder said of these images; None where the file holds something else.
+
+    Of an image that it did not see, or whose picture was replaced since, it says nothing: all classes alike.
+    """
+    from autoannotate.images import stamp
+    from autoannotate.runs import history
+    from autoannotate.runs.picture_stamps import stamps
+
+    paths = history.load_round(folder, 0).table["path"].tolist()
+    try:
+        with np.load(io.BytesIO(content)) as held:
+            parts = held["said"].astype(np.float64)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    if parts.shape != (PARTS, len(paths), classes):
+        return None
+    row = {path: i for i, path in enumerate(paths)}
+    known = stamps(folder, 0, {ref.path: ref for ref in refs})
+    said = np.full((PARTS, len(refs), classes), 1.0 / classes)
+    for i, ref in enumerate(refs):
+        now = stamp(ref).ljust(8, "0")
+        if ref.path in row and known.get(ref.path, now) == now:
+            said[:, i] = parts[:, row[ref.path]]
+    said /= said.sum(axis=2, keepdims=True)
+    return Opinion(said[0], Twins(said[1], said[2], first_only=True))

@@ -1,0 +1,112 @@
+"""Tables as CSV: same table, same bytes; nothing half-written; no cell that fires in a spreadsheet.
+
+Spreadsheets run a cell that begins with `=`, `+`, `-` or `@` as a formula, and a file name is enough to
+smuggle one in. Two rules take the fuse out, and `read` undoes both, so a table comes back as it was:
+
+- a path is written `./=name.png`: the same file to every program, so `labels.csv` still joins with the
+images;
+- any other text is written `'=text`, the apostrophe by which spreadsheets themselves mark text.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from autoannotate.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FUSES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""What a formula begins with; some spreadsheets take the full-width forms too."""
+DECIMALS = 6
+NUMBERS = {"confidence": float, "suspect_score": float, "clip_confidence": float, "suspect": int, "rank": int}
+"""The columns that are numbers; every other column is text."""
+
+
+def could_fire(text: str) -> bool:
+    """Whether a spreadsheet could take the text for a formula.
+
+    >>> could_fire("=1+1"), could_fire(" @SUM(A1)"), could_fire("chest-01.png")
+    (True, True, False)
+    """
+    return text.startswith(FUSES) or text.lstrip().startswith(FUSES)
+
+
+def defused(text: str, column: str = "") -> str:
+    """The text as it is safe to write into the named column.
+
+    >>> defused("=1+1.png", "path"), defused("-ve", "label"), defused("chest", "label")
+    ('./=1+1.png', "'-ve", 'chest')
+    """
+    if column == "path":
+        return f"./{text}" if could_fire(text) or text.startswith("./") else text
+    return f"'{text}" if could_fire(text) or text.startswith("'") else text
+
+
+def fused(text: str, column: str = "") -> str:
+    """The text as it was before `defused`.
+
+    >>> fused("./=1+1.png", "path"), fused("'-ve", "label"), fused("chest", "label")
+    ('=1+1.png', '-ve', 'chest')
+    """
+    if column == "path":
+        return text.removeprefix("./")
+    return text.removeprefix("'")
+
+
+def to_csv(table: pd.DataFrame) -> bytes:
+    """The table as CSV: UTF-8, LF line ends, six decimals, dangerous cells defused."""
+    columns = list(table.columns)
+    lines = [",".join(columns)]
+    for row in table.itertuples(index=False, name=None):
+        lines.append(",".join(_cell(value, column) for value, column in zip(row, columns, strict=True)))
+    # File names on Linux need not be UTF-8: Python carries such bytes as surrogates; they go back unchanged.
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", errors="surrogateescape")
+
+
+def _cell(value: object, column: str) -> str:
+    if isinstance(value, float):
+        return f"{value:.{DECIMALS}f}"
+    text = defused(value, column) if isinstance(value, str) else str(value)
+    # By hand, because the csv module of Python before 3.13 leaves a lone carriage return unquoted.
+    return '"{}"'.format(text.replace('"', '""')) if set(text) & set(',"\r\n') else text
+
+
+def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The table that `to_csv` wrote, with these columns.
+
+    Raises `InputError` where the file is missing, lacks a column or holds text in a column of numbers.
+    """
+    import pandas as pd
+
+    try:
+        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
+            rows = list(csv.reader(handle))
+    except FileNotFoundError:
+        raise InputError(f"There is no {file.name} in {file.parent}: is this the folder of a run?") from None
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{file} cannot be read ({error}).") from error
+    header = rows[0] if rows else []
+    if missing := [name for name in columns if name not in header]:
+        raise InputError(f"{file} lacks the column {missing[0]}: it needs {', '.join(columns)}.")
+    data: dict[str, list] = {name: [] for name in columns}
+    for line, row in enumerate(rows[1:], start=2):
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise InputError(f"{file}, row {line}: {len(row)} cells where the heading has {len(header)}.")
+        cells = dict(zip(header, row, strict=True))
+        for name in columns:
+            try:
+                data[name].append(NUMBERS[name](cells[name]) if name in NUMBERS else fused(cells[name], name))
+            except ValueError:
+                raise InputError(f"{file}, row {line}: {name} is {cells[name]!r}, not a number.") from None
+    return pd.DataFrame({name: pd.Series(data[name], dtype=dtype(name)) for name in columns})
+
+
+def dtype(column: str) -> str:
+    """The pandas type of a column."""
+    return {float: "float64", int: "int64"}.get(NUMBERS.get(column, str), "object")
