@@ -1,5 +1,5 @@
 """`python -m autoannotate`, the same as `autoannotate`."""
 
-from autoannotate.cli.app import main
+from autoannotate.cli.main import main
 
 main()

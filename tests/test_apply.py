@@ -15,9 +15,10 @@ from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
 from autoannotate.annotations import Annotations
+from autoannotate.answers import importers
 from autoannotate.answers.apply import NothingAppliedError, apply, merge
-from autoannotate.answers.store import Answer, AnswerStore, importers
-from autoannotate.cli.app import app
+from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import fingerprint
 from autoannotate.runs import history

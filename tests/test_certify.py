@@ -28,7 +28,7 @@ from autoannotate.answers.certification.error_bounds import (
 )
 from autoannotate.answers.certification.sample import certify, draw_sample, ranking
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.cli.app import app
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import fingerprint
 from autoannotate.runs import tables

@@ -12,7 +12,9 @@ import typer
 from made_runs import draw_images, make_run
 from typer.testing import CliRunner, Result
 
-from autoannotate.cli.app import app, parse_prior, plainly
+from autoannotate.cli.app import plainly
+from autoannotate.cli.commands.label import parse_prior
+from autoannotate.cli.main import app
 from autoannotate.errors import UsageError
 
 
@@ -21,7 +23,7 @@ def call(*arguments: str | Path) -> Result:
 
 
 def start(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "autoannotate.cli.app", *map(str, arguments)]
+    command = [sys.executable, "-m", "autoannotate", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, timeout=120)
 
 
@@ -53,7 +55,7 @@ def test_help_tells_the_commands() -> None:
 
 
 def test_help_needs_nothing_heavy() -> None:
-    code = "import sys, autoannotate.cli.app; print(*sys.modules)"
+    code = "import sys, autoannotate.cli.main; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert not {"torch", "numpy", "pandas", "PIL", "sklearn", "cleanlab", "jinja2", "open_clip"} & set(modules)
 
@@ -118,7 +120,7 @@ def test_the_status_and_the_streams_are_those_of_a_real_process(tmp_path: Path) 
 def test_an_output_that_cannot_be_written_is_found_out_before_any_work(scans: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     code = (
-        "import sys, typer\nfrom autoannotate.cli.app import app\n"
+        "import sys, typer\nfrom autoannotate.cli.main import app\n"
         "try:\n    app()\nexcept SystemExit as end:\n    print(end.code, 'torch' in sys.modules)\n"
     )
     options = ["label", scans, "--classes", "a,b", "--out", tmp_path / "file" / "run"]

@@ -24,8 +24,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from autoannotate._internal.progress import silent
-from autoannotate.cli.app import app
-from autoannotate.cli.evaluate import print_results
+from autoannotate.cli.commands.evaluate import print_results
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, ModelError, UsageError
 from autoannotate.evaluation import methods as registry
 from autoannotate.evaluation.datasets import LabelledSet, read_labelled

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from autoannotate.annotations import Annotations
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.cli.app import app
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.runs import history
 from autoannotate.runs.save import FILES, contents, ensure_writable

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("lightly", reason="the ssl extra is not installed: pip install 'autoannotate[ssl]'")
 
-from autoannotate.cli.app import app
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models import student_network
 from autoannotate.models.pretraining import checkpoint

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from autoannotate import Annotations, Annotator
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.cli.app import app
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images, fingerprint, read_image
 from autoannotate.labelling.queries.queue import EACH_CLASS

@@ -7,12 +7,17 @@ from typing import Annotated
 
 import typer
 
+from autoannotate.cli.app import MACHINERY, app, plainly
 from autoannotate.errors import AutoannotateError, UsageError
 
-SETTINGS, MACHINERY = "Of some protocols", "Machinery"
+SETTINGS = "Of some protocols"
 OUT = Path("autoannotate-evaluation")
 
 
+@app.command(
+    epilog="Example: autoannotate evaluate noise --data blood/ --noise symmetric:0.2 --runs 5 --out blood-noise"
+)
+@plainly("Stopped. What was finished is kept: run the same command to go on.")
 def evaluate(
     protocol: Annotated[
         str,

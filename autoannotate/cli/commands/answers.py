@@ -1,0 +1,174 @@
+"""Commands about clinicians' answers: review, update, history, apply, certify."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoannotate.annotations import Annotations
+from autoannotate.cli.app import app, plainly
+from autoannotate.errors import UsageError
+
+
+@app.command(epilog="Example: autoannotate review autoannotate-run --reader Ana")
+@plainly()
+def review(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose answers they are; else the page asks.")
+    ] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Where the page is; 0 takes a free port.")] = 0,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Who can reach it: this machine only, unless you say otherwise.")
+    ] = "127.0.0.1",
+    images: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where the images are now, if they were moved.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Check the doubtful labels in a page of your browser."""
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate._internal.wording import counted
+    from autoannotate.review.server import serve
+
+    answers = serve(run, reader, images=images, host=host, port=port, browser=not no_browser, track=on_stderr)
+    typer.echo(f"{counted(answers, 'answer')} kept in {run / 'answers.sqlite'}", err=True)
+
+
+@app.command(epilog="Example: autoannotate update autoannotate-run")
+@plainly("Stopped. The run is as it was: run the same command to begin again.")
+def update(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="What to ask next: doubtful, informative, representative, mixture; else by what labels are worth.",
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+) -> None:
+    """Let the clinicians' answers improve the other labels, and choose what to ask next."""
+    from autoannotate.labelling.queries.strategies import find_strategy
+
+    if strategy is not None:
+        find_strategy(strategy)
+    before = Annotations.load(run)
+
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate.annotator import Annotator
+    from autoannotate.cli.print_history import print_update
+    from autoannotate.cli.print_run import print_summary
+
+    after = Annotator.from_run(before, device=device).update(before, track=on_stderr, strategy=strategy)
+    print_update(run, new_round=after is not before)
+    print_summary(after, run)
+
+
+@app.command(epilog="Example: autoannotate history autoannotate-run --round 1")
+@plainly()
+def history(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    number: Annotated[
+        int | None, typer.Option("--round", metavar="N", min=0, help="Who answered what, and what changed why.")
+    ] = None,
+    restore: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="Make the labels of round N the current ones; answers stay.")
+    ] = None,
+) -> None:
+    """Tell the rounds of a run, or go back to one."""
+    from autoannotate.cli.print_history import print_history, print_round
+    from autoannotate.runs import history as past
+
+    if restore is not None and number is not None:
+        raise UsageError("--round shows a round and --restore goes back to one: give one of them.")
+    past.settle(run)
+    if restore is not None:
+        made = past.restore(run, restore)
+        typer.echo(
+            f"The labels are those of round {restore} again, as round {made.number}. All answers are still there: "
+            "the next update uses them."
+        )
+    elif number is not None:
+        print_round(run, past.find_round(run, number))
+    else:
+        print_history(run)
+
+
+@app.command("apply", epilog="Example: autoannotate apply autoannotate-run label-studio-export.json")
+@plainly()
+def apply_answers(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    answers: Annotated[
+        Path,
+        typer.Argument(
+            metavar="ANSWERS", help="Label Studio's JSON or CSV, CVAT's XML or zip, or our CSV.", show_default=False
+        ),
+    ],
+    format: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="label-studio, cvat or csv; else it is found out.")
+    ] = None,
+    reader: Annotated[str | None, typer.Option(metavar="NAME", help="Whose answers they are.")] = None,
+    skip_problems: Annotated[
+        bool, typer.Option("--skip-problems", help="Apply the answers that fit, where others do not.")
+    ] = False,
+    all_checked: Annotated[
+        bool, typer.Option("--all-checked", help="A person looked at every image: labels left as they were count too.")
+    ] = False,
+) -> None:
+    """Take in the answers that clinicians gave in another tool."""
+    from autoannotate.answers.apply import NothingAppliedError, apply
+    from autoannotate.cli.print_apply import print_applied, print_problems
+
+    before = Annotations.load(run)
+    try:
+        applied = apply(before, answers, format, reader, skip_problems, all_checked)
+    except NothingAppliedError as error:
+        print_problems(error.report)
+        raise
+    print_applied(before, applied, run)
+
+
+@app.command(epilog="Example: autoannotate certify autoannotate-run --max-error 0.02")
+@plainly()
+def certify(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    max_error: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="The share of wrong labels to promise.", show_default="0.02, which is 2%"),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="How sure the promise is.", show_default="0.95")
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N[,M…]",
+            help="How many images to review. Several numbers let the sample grow, with a part of the risk for each.",
+            show_default="the fewest that can promise all labels though three are found wrong, or one where the run expects "
+            "next to none",
+        ),
+    ] = None,
+    grow: Annotated[bool, typer.Option("--grow", help="Go on to the next number of --budget.")] = False,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The same seed draws the same sample.", show_default="0")
+    ] = None,
+) -> None:
+    """Promise an error rate: draw labels to review, then the largest set that holds it.
+
+    The first call draws a random sample of the labels for clinicians to review. Once all of it is answered, the next call
+    writes DIR/certified.csv, the largest set of labels of which at most --max-error is wrong, with --confidence over the
+    draw of the sample, and DIR/certificate.txt, which says so and why. Of 2,000 labels, 140 reviewed and found right
+    promise 2% at 95%; 235 do with one found wrong, 373 with three. Where more are found wrong, the set is smaller.
+    """
+    from autoannotate.answers.certification.certificate_files import certify_run
+    from autoannotate.answers.certification.certificate_text import print_progress
+
+    try:
+        budgets = [int(number) for number in budget.split(",")] if budget is not None else None
+    except ValueError:
+        raise UsageError(f"--budget takes a number, or several as in 200,400; {budget!r} is not.") from None
+    progress = certify_run(run, max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, grow=grow)
+    print_progress(progress, run)

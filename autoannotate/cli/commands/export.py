@@ -1,0 +1,82 @@
+"""`autoannotate export`: labels for another program."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from autoannotate.annotations import Annotations
+from autoannotate.cli.app import app, plainly
+from autoannotate.errors import UsageError
+
+
+class Part(StrEnum):
+    """What of a run is exported."""
+
+    suspects = "suspects"
+    all = "all"
+
+
+@app.command(epilog="Example: autoannotate export autoannotate-run --format csv --out to-check.csv")
+@plainly()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    format: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="NAME",
+            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone or huggingface.",
+        ),
+    ] = "csv",
+    what: Annotated[Part, typer.Option(help="The suspects, or all labels.")] = Part.suspects,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="PATH", help="The file or folder to write, - for stdout; else one in DIR/exports."),
+    ] = None,
+    link: Annotated[
+        str | None,
+        typer.Option(metavar="WAY", help="How pictures travel: copy, hard or sym (links), or embed (label-studio)."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")] = False,
+) -> None:
+    """Write the suspects, or all labels, for another program."""
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate._internal.wording import counted
+    from autoannotate.exports import find_format
+
+    part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
+    module = find_format(format)
+    annotations = Annotations.load(run)
+    if out == Path("-"):
+        _to_stdout(annotations, format, part)
+        return
+    made = annotations.export(
+        format, out or run / "exports" / f"{part}{module.SUFFIX}", part, overwrite, link=link, track=on_stderr
+    )
+    rows = len(annotations.rows(part))
+    typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {made[0]}")
+    for path in made[1:]:
+        typer.echo(f"with it: {path}")
+    if hasattr(module, "next_step"):
+        said = module.next_step(made[0], part, link or "")
+        typer.echo(said.replace(" DIR ", f" {shlex.quote(str(run))} "), nl=bool(said))
+
+
+def _to_stdout(annotations: Annotations, format: str, what: Literal["suspects", "all"]) -> None:
+    import tempfile
+
+    from autoannotate.exports import find_format
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"export{find_format(format).SUFFIX}"
+        annotations.export(format, path, what)
+        if path.is_dir():
+            raise UsageError(f"The format {format} is a folder of files, not a stream: give a path with --out.")
+        sys.stdout.buffer.write(path.read_bytes())
+        sys.stdout.flush()

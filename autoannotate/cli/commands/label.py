@@ -1,0 +1,194 @@
+"""`autoannotate label` and `autoannotate demo`: images in, labels out."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autoannotate.cli.app import DEMO, MACHINERY, RUN, app, plainly
+from autoannotate.errors import InputError, UsageError
+from autoannotate.models.student_checkpoint import check_student
+from autoannotate.runs.run import check_classes
+from autoannotate.runs.save import ensure_writable
+
+
+@app.command(epilog="Example: autoannotate label scans/ --classes chest,breast --out scans-labelled")
+@plainly("Stopped. What was encoded is kept: run the same command to go on.")
+def label(
+    context: typer.Context,
+    images: Annotated[
+        Path,
+        typer.Argument(metavar="IMAGES", help="A folder, searched to the bottom, or one file.", show_default=False),
+    ],
+    classes: Annotated[str, typer.Option(metavar="A,B,…", help="What an image can be.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
+    prompts: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Your own words for the classes, as YAML.")
+    ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What all images are, as in CT; else it is found out."),
+    ] = None,
+    prior: Annotated[
+        str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class is, where you know it.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The CLIP model: one of `autoannotate models`, one of open_clip's, or a checkpoint.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = "embedded",
+    student: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="The network that learns from the cleaned labels: embedded, resnet18, none, or what `pretrain simclr` made.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = "embedded",
+    seed: Annotated[
+        int, typer.Option(min=0, help="The same seed gives the same labels.", rich_help_panel=MACHINERY)
+    ] = 0,
+    device: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY),
+    ] = "auto",
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Keep no encoded images.", rich_help_panel=MACHINERY)
+    ] = False,
+) -> None:
+    """Label a folder of images: labels, doubts and a report."""
+    names = check_classes(classes.split(","))
+    priors = parse_prior(prior, names)
+    if cache and no_cache:
+        raise UsageError("--cache and --no-cache contradict each other: give one of them.")
+    if prompts and not prompts.is_file():
+        raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
+    if not images.exists():
+        raise InputError(f"There is no folder or file {images}: check its name.")
+    ensure_writable(out, overwrite)
+
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate.annotator import Annotator
+    from autoannotate.cli.print_run import print_summary
+
+    annotator = Annotator(
+        names,
+        model=model,
+        student=check_student(student),
+        prompts=prompts,
+        modality=modality,
+        prior=priors,
+        seed=seed,
+        device=device,
+        cache=False if no_cache else cache or True,
+        fast=fast,
+    )
+    annotations = annotator.label(images, track=on_stderr)
+    called = _as_called(context)
+    called["arguments"] |= annotations.run["arguments"]  # as the annotator understood them
+    annotations.run.update(called)
+    annotations.save(out, overwrite)
+    print_summary(annotations, out)
+
+
+@app.command(epilog="Example: autoannotate demo --out autoannotate-demo")
+@plainly("Stopped. Run the same command to go on.")
+def demo(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the images and the run go.")] = DEMO,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same labels.")] = 0,
+) -> None:
+    """Label real images whose classes are known, and say how often CLIP and the labels were right."""
+    run = out / "run"
+    ensure_writable(run, overwrite=True)
+
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate._internal.wording import counted, percent
+    from autoannotate.annotator import Annotator
+    from autoannotate.cli.print_run import print_summary
+    from autoannotate.images.demo import demo_set
+
+    images = demo_set(out / "images", seed)
+    typer.echo(images.source, err=True)
+    annotations = Annotator(images.classes, seed=seed).label(images.folder, track=on_stderr)
+    typed = [
+        "autoannotate",
+        "label",
+        str(images.folder),
+        "--classes",
+        ",".join(images.classes),
+        "--out",
+        str(run),
+    ]
+    annotations.run["command"] = shlex.join(typed)
+    annotations.run["arguments"] |= {"out": run.as_posix(), "seed": seed}
+    annotations.save(run, overwrite=True)
+    print_summary(annotations, run)
+
+    table = annotations.table
+    truth = table["path"].map(images.truth)
+    clip, final = (percent((table[name] == truth).mean()) for name in ("clip_label", "label"))
+    known = counted(len(table), "image")
+    typer.echo(f"\nOf {known} whose class is known, CLIP alone had {clip} right; of the labels, {final} are right.")
+
+
+def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None:
+    """How common each class is, from `a=0.7,b=0.3`. Raises `UsageError` with the way out.
+
+    >>> parse_prior("chest=0.7, breast=0.3", ["chest", "breast"])
+    {'chest': 0.7, 'breast': 0.3}
+    """
+    if text is None:
+        return None
+    example = ",".join(f"{name}={1 / len(classes):.2g}" for name in classes)
+    form = f"--prior takes a share for each class, as in {example}"
+    prior: dict[str, float] = {}
+    for item in text.split(","):
+        name, equals, share = (part.strip() for part in item.rpartition("="))
+        if not equals:
+            raise UsageError(f"{form}; {item!r} has no share.")
+        if name not in classes:
+            raise UsageError(f"{form}; {name!r} is not one of the classes.")
+        if name in prior:
+            raise UsageError(f"{form}; {name!r} has two.")
+        try:
+            prior[name] = float(share)
+        except ValueError:
+            raise UsageError(f"{form}; {share!r} is not a number.") from None
+        if not 0 < prior[name] < 1:
+            raise UsageError(f"{form}; the share of {name} must lie between 0 and 1.")
+    if missing := [name for name in classes if name not in prior]:
+        raise UsageError(f"{form}; {missing[0]!r} has none.")
+    total = sum(prior.values())
+    if abs(total - 1) > 0.01:
+        raise UsageError(f"{form}; yours add up to {total:.3g}, and they must add up to 1.")
+    return {name: prior[name] / total for name in classes}
+
+
+def _as_called(context: typer.Context) -> dict[str, Any]:
+    """The command as it was typed, in full spelling, and all its arguments, for run.json and the report."""
+    arguments, typed = {}, ["autoannotate", *context.command_path.split()[1:]]
+    for parameter in context.command.params:
+        name, value = str(parameter.name), context.params.get(str(parameter.name))
+        arguments[name] = value.as_posix() if isinstance(value, Path) else value
+        source = context.get_parameter_source(name)
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        if parameter.param_type_name == "argument":
+            typed.append(str(value))
+        elif value is True:
+            typed.append(parameter.opts[0])
+        else:
+            typed += [parameter.opts[0], str(value)]
+    return {"command": shlex.join(typed), "arguments": arguments}
