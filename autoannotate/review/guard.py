@@ -19,7 +19,8 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-LARGEST_BODY = 1_000_000
+LARGEST_BODY = 1_000_000  # bytes of JSON
+LARGEST_FILE = 256_000_000  # bytes of a picture that is dropped on a page
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -33,15 +34,29 @@ HEADERS = {
 }
 STRANGER = (
     "<!doctype html><html lang=en><title>autoannotate</title><h1>This page is private</h1><p>Open the address that "
-    "<code>autoannotate review</code> printed in the terminal: it holds the token that lets you in.</p></html>"
+    "<code>autoannotate {command}</code> printed in the terminal: it holds the token that lets you in.</p></html>"
 )
 
 
 class Guard:
-    """ASGI middleware around the page."""
+    """ASGI middleware around a page.
 
-    def __init__(self, app: Any, token: str, host: str, port: int) -> None:
+    command: which command serves it, for messages. files: paths that take a file as it is (application/octet-stream)
+    instead of JSON.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        token: str,
+        host: str,
+        port: int,
+        *,
+        command: str = "review",
+        files: frozenset[str] = frozenset(),
+    ) -> None:
         self.app, self.token, self.host, self.port = app, token, host, port
+        self.command, self.files = command, files
         self.cookie = f"autoannotate-{port}"  # cookies know no ports, and two pages on one machine must not mix
         self.secret = secrets.token_urlsafe(32)
 
@@ -78,18 +93,20 @@ class Guard:
             return JSONResponse({"detail": "Other sites may not use this page."}, 403)
         if not welcome and not secrets.compare_digest(self._cookie_of(headers).encode(), self.secret.encode()):
             if scope["path"].startswith("/api/"):
-                return JSONResponse({"detail": "Open the address that autoannotate review printed last."}, 403)
-            return HTMLResponse(STRANGER, 403)
+                return JSONResponse({"detail": f"Open the address that autoannotate {self.command} printed last."}, 403)
+            return HTMLResponse(STRANGER.format(command=self.command), 403)
         if method in ("GET", "HEAD"):
             return None
         if method != "POST":
             return JSONResponse({"detail": "Not offered."}, 405)
         if headers.get("origin") != f"http://{headers.get('host')}":
             return JSONResponse({"detail": "Only this page itself may answer."}, 403)
-        if headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-            return JSONResponse({"detail": "Only JSON is taken."}, 415)
+        is_file = scope["path"] in self.files
+        wanted = "application/octet-stream" if is_file else "application/json"
+        if headers.get("content-type", "").split(";")[0].strip().lower() != wanted:
+            return JSONResponse({"detail": "Only a file is taken." if is_file else "Only JSON is taken."}, 415)
         size = headers.get("content-length", "")
-        if not size.isdecimal() or int(size) > LARGEST_BODY:
+        if not size.isdecimal() or int(size) > (LARGEST_FILE if is_file else LARGEST_BODY):
             return JSONResponse({"detail": "Too much at once."}, 413)
         return None
 

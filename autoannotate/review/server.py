@@ -32,25 +32,40 @@ def serve(
     reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
     free one. Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
     """
-    import uvicorn
-
     from autoannotate.review.app import build_app
     from autoannotate.review.session import Desk, check_reader
 
     reader = None if reader is None else check_reader(reader)
-    refs = _pictures(folder, images)
-    with AnswerStore(folder) as store, _bound(host, port) as listening:
-        port = listening.getsockname()[1]
+    refs = pictures_of(folder, images)
+    with AnswerStore(folder) as store, bound(host, port) as listening:
         desk = Desk(folder, store, refs, track)
-        token = secrets.token_urlsafe(24)
-        guard = Guard(build_app(desk, reader), token, host, port)
-        config = uvicorn.Config(
-            guard, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="off",
-            timeout_graceful_shutdown=2, timeout_keep_alive=75,
-        )  # fmt: skip
-        url = f"http://{_written(host)}:{port}/?token={token}"
-        _Server(config, url, browser).run(sockets=[listening])
+        serve_app(build_app(desk, reader), listening, host, browser=browser)
         return len(store.current())
+
+
+def serve_app(
+    app: Any,
+    listening: socket.socket,
+    host: str,
+    *,
+    browser: bool,
+    command: str = "review",
+    files: frozenset[str] = frozenset(),
+) -> None:
+    """Serve a page behind its guard until Ctrl-C; its address is the first line on stdout.
+
+    app: an ASGI application. listening: a socket from `bound`. command, files: as `Guard` takes them.
+    """
+    import uvicorn
+
+    port = listening.getsockname()[1]
+    token = secrets.token_urlsafe(24)
+    guard = Guard(app, token, host, port, command=command, files=files)
+    config = uvicorn.Config(
+        guard, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="off",
+        timeout_graceful_shutdown=2, timeout_keep_alive=75,
+    )  # fmt: skip
+    _Server(config, f"http://{_written(host)}:{port}/?token={token}", browser).run(sockets=[listening])
 
 
 def _written(host: str) -> str:
@@ -60,7 +75,7 @@ def _written(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _pictures(folder: Path, images: Path | None) -> list[ImageRef]:
+def pictures_of(folder: Path, images: Path | None) -> list[ImageRef]:
     """The images of the run. Raises `InputError` where none of those that it labelled is there."""
     annotations = Run.load(folder)
     source = images or Path(str((annotations.run.get("arguments") or {}).get("images") or ""))
@@ -77,7 +92,7 @@ def _pictures(folder: Path, images: Path | None) -> list[ImageRef]:
     return [ref for ref in found if ref.path in labelled]
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises `UsageError` with the way out."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
