@@ -110,7 +110,7 @@ def correct(
         return Corrected(labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score)
 
     near = nearest(compact(features)) if neighbours is None else neighbours
-    asked = ask(features, labels, clip, near, seed=seed, track=track)
+    asked = ask(features, labels, clip, near, groups=groups, seed=seed, track=track)
     before = () if earlier is None else (earlier,)
     belief = _borne_out(asked.belief(*before), came, truth)
     kind = student if meaningful and images is not None else "none"

@@ -77,22 +77,26 @@ def out_of_sample(
     neighbours: Neighbours,
     graph: csr_array,
     *,
+    groups: NDArray[np.integer] | None = None,
     seed: int = 0,
     track: Track = silent,
 ) -> OutOfSample:
     """Class probabilities of each image from models that saw the other images' labels only.
 
     features: (N, F). labels: (N,) in 0 … K-1, where classes may be missing or have one member. neighbours, graph: of the same
-    images.
+    images. groups: (N,) ids; an image is judged by models that saw no image of its group (one patient's, say). Raises
+    ValueError where all images are of one group.
     """
     n, k = len(labels), classes
+    if groups is not None and len(np.unique(groups)) < 2:
+        raise ValueError("All images are of one group: out-of-sample probabilities need two groups or more.")
     points = standardised(features)
     alike = likeness(points, WIDTH, LANDMARKS, seed)
     names = ("nearest", *map(str, STRENGTHS), "discriminant", "kernel", "self-trained", "graph")
     votes = {name: np.zeros((n, k)) for name in names}
     twins, corrected_twins = np.zeros((2, n, k)), np.zeros((2, n, k))
     seen = np.zeros((n, k), dtype=bool)
-    dealt = [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds(labels, seed)]
+    dealt = [(np.setdiff1d(np.arange(n), fold), fold) for fold in folds(labels, seed, groups)]
     for number, (rest, fold) in enumerate(track(dealt, "cross-validating", None)):
         present = np.unique(labels[rest])
         seen[np.ix_(fold, present)] = True
@@ -116,8 +120,8 @@ def out_of_sample(
         for twin, half in zip(corrected_twins, both, strict=True):
             known = np.isin(np.arange(k), labels[half])
             twin[fold] = SelfTrainedKernel(alike[half], labels[half], np.tile(known, (len(half), 1))).of(alike[fold])
-    votes["nearest"] = _nearest(neighbours, labels, k) * seen
-    votes["kernel"] = SelfTrainedKernel(alike, labels, seen).left_out
+    votes["nearest"] = _nearest(neighbours, labels, k, groups) * seen
+    votes["kernel"] = SelfTrainedKernel(alike, labels, seen, groups).left_out
     votes["self-trained"], corrected = self_trained(points, labels, votes[str(STRENGTHS[-1])], dealt, track)
 
     opinions = np.stack([calibrated(view, labels, seen) for view in votes.values()])
@@ -159,16 +163,23 @@ def self_trained(
 class SelfTrainedKernel:
     """A kernel ridge regression that learned from its own sure corrections, as the probe of `self_trained` does.
 
-    basis: (N, D), see `likeness`. labels: (N,). seen: (N, K) bool, classes that other images have. Each image is left out in
-    closed form, so that a round costs one product instead of five fits. The regression is the mean of a Gaussian process,
-    and its ridge the variance of the labels' noise (Rasmussen and Williams 2006, section 2.2 and equation 5.12).
+    basis: (N, D), see `likeness`. labels: (N,). seen: (N, K) bool, classes that other images have. Each image, or all images
+    of its group, (N,) ids, is left out in closed form, so that a round costs one product instead of five fits. The regression
+    is the mean of a Gaussian process, and its ridge the variance of the labels' noise (Rasmussen and Williams 2006, section
+    2.2 and equation 5.12).
     left_out: (N, K), what it says of each image.
     """
 
-    def __init__(self, basis: NDArray[np.float64], labels: NDArray[np.integer], seen: NDArray[np.bool_]) -> None:
+    def __init__(
+        self,
+        basis: NDArray[np.float64],
+        labels: NDArray[np.integer],
+        seen: NDArray[np.bool_],
+        groups: NDArray[np.integer] | None = None,
+    ) -> None:
         from scipy.special import softmax
 
-        machine = Ridge(basis, np.ones(len(basis)), ALLOWED)
+        machine = Ridge(basis, np.ones(len(basis)), ALLOWED, groups)
         centred = np.eye(seen.shape[1]) - 1.0 / seen.shape[1]
 
         def says(now: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -255,13 +266,28 @@ def clusters(
     return named.labels if alike and (islands or touching) else None
 
 
-def folds(labels: NDArray[np.integer], seed: int) -> Iterator[NDArray[np.int64]]:
-    """Held-out rows, fold by fold, every class dealt out as evenly as its size allows; no fold is empty."""
+def folds(
+    labels: NDArray[np.integer], seed: int, groups: NDArray[np.integer] | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """Held-out rows, fold by fold, every class dealt out as evenly as its size allows; no fold is empty.
+
+    groups: (N,) ids; a group, of the class that most of its images have, is never divided.
+    """
     rng = np.random.default_rng([seed, 5])  # not the plain seed: who injects noise with it would put it all in one fold
-    shuffled = rng.permutation(len(labels))
-    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    for fold in range(min(FOLDS, len(labels))):
-        yield np.sort(dealt[fold::FOLDS])
+    ids = np.arange(len(labels)) if groups is None else _in_order_seen(groups)
+    size = np.bincount(ids)
+    votes = np.zeros((len(size), int(labels.max()) + 1))
+    np.add.at(votes, (ids, labels), 1)
+    shuffled = rng.permutation(len(size))
+    dealt = shuffled[np.lexsort((-size[shuffled], votes.argmax(axis=1)[shuffled]))]
+    for fold in range(min(FOLDS, len(size))):
+        yield np.flatnonzero(np.isin(ids, dealt[fold::FOLDS]))
+
+
+def _in_order_seen(groups: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The groups numbered by their first image, so that the ids themselves decide nothing."""
+    _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
 
 
 def standardised(features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> NDArray[np.float64]:
@@ -299,9 +325,14 @@ def _discriminant(
     return softmax(test @ directions + offsets, axis=1)
 
 
-def _nearest(neighbours: Neighbours, labels: NDArray[np.integer], k: int) -> NDArray[np.float64]:
-    """The vote of the nearest others, with half a vote a class (the Jeffreys prior)."""
-    votes = np.eye(k)[labels][neighbours.index].sum(axis=1) + 0.5
+def _nearest(
+    neighbours: Neighbours, labels: NDArray[np.integer], k: int, groups: NDArray[np.integer] | None = None
+) -> NDArray[np.float64]:
+    """The vote of the nearest others, of other groups, with half a vote a class (the Jeffreys prior)."""
+    votes = np.eye(k)[labels][neighbours.index]
+    if groups is not None:
+        votes = votes * (groups[neighbours.index] != groups[:, None])[:, :, None]
+    votes = votes.sum(axis=1) + 0.5
     return votes / votes.sum(axis=1, keepdims=True)
 
 

@@ -63,12 +63,13 @@ def find_suspects(
     student: NDArray[np.floating] | None = None,
     neighbours: Neighbours | None = None,
     belief: Belief | None = None,
+    groups: NDArray[np.integer] | None = None,
 ) -> Suspects:
     """Doubt N labels.
 
     features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
     duplicates by. student: (N, K), a network's opinion, if there is one. neighbours: of the images, and belief: about their
-    true classes, where they are known already. The order of the images does not matter.
+    true classes, where they are known already. groups: (N,) ids, see `ask`. The order of the images does not matter.
 
     score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label is true |
     the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
@@ -92,7 +93,7 @@ def find_suspects(
     if neighbours is None:
         neighbours = nearest(compact(features))
     if belief is None:
-        belief = ask(features, given, zero_shot, neighbours, seed=seed, track=track).belief()
+        belief = ask(features, given, zero_shot, neighbours, groups=groups, seed=seed, track=track).belief()
     outside, rows = belief.predicted, np.arange(n)
     evidence = Evidence(
         labels=given,
@@ -165,15 +166,22 @@ def ask(
     zero_shot: NDArray[np.float64],
     neighbours: Neighbours,
     *,
+    groups: NDArray[np.integer] | None = None,
     seed: int = 0,
     track: Track = silent,
 ) -> Asked:
-    """Opinions about N labels of models that did not see them; zero-shot's, (N, K), about a class with no other image."""
+    """Opinions about N labels of models that did not see them; zero-shot's, (N, K), about a class with no other image.
+
+    groups: (N,) ids; images of one group (a patient, a study) are judged by models that saw none of it.
+    """
     order = np.lexsort((labels, *features[:, :8].T))  # by content, so that folds don't depend on file names
     back = np.argsort(order)
     graph = graph_of(neighbours)[order][:, order]
     sorted_ = Neighbours(back[neighbours.index[order]], neighbours.similarity[order])
-    found = out_of_sample(features[order], labels[order], zero_shot.shape[1], sorted_, graph, seed=seed, track=track)
+    found = out_of_sample(
+        features[order], labels[order], zero_shot.shape[1], sorted_, graph,
+        groups=None if groups is None else np.asarray(groups)[order], seed=seed, track=track,
+    )  # fmt: skip
     unseen = np.where(found.seen[back], 0.0, zero_shot)
     opinions = found.opinions[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
     opinions /= opinions.sum(axis=2, keepdims=True)
