@@ -1,130 +1,200 @@
-"""Everyday picture files, through Pillow."""
+"""Everyday picture files, through Pillow; imagecodecs reads those deeper than 8 bits that Pillow cuts to 8."""
 
 from __future__ import annotations
 
 import contextlib
-from functools import lru_cache
+import struct
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import TOO_LARGE, Grey, Reader
-from autoannotate.images.scaling import stretched_from, to_8_bit
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
+from autoannotate.images.scaling import colours_to_8_bit, stretched_from, to_8_bit
 
 # Pillow knows many more, some of which start other programs (EPS): only these are tried
-_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP", "GIF", "JPEG2000", "PPM")
-_TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
-_OTHER_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".pgm", ".ppm"}
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
+NOT_AN_IMAGE = "The file is named like an image, but what it holds is none, or of a kind that is not supported."
+_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".jpx", ".j2c", ".avif"}
+    | {".pgm", ".ppm", ".pbm", ".pnm"}
 )
-_NEW_SUBFILE_TYPE = 254
-_TIFF_MAGIC = (b"II*\0", b"MM\0*")
-_OTHER_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+_MAGIC = (b"\xff\xd8\xff", _PNG, b"GIF87a", b"GIF89a", *_JP2)
+_BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_AVIF_BRANDS = (b"avif", b"avis")
 
 
 def _recognises(head: bytes) -> bool:
-    return head.startswith(_TIFF_MAGIC + _OTHER_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+    if head.startswith(_MAGIC) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return True
+    if head[:2] == b"BM" and len(head) > 18:
+        return int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
+        return head[3:].split(maxsplit=1)[:1] != [] and head[3:].lstrip()[:1] in b"#0123456789"
+    return is_brand(head, _AVIF_BRANDS)
 
 
-def _count_frames(file: Path) -> int | None:
-    """The pages of a TIFF; animations (GIF, WebP) count as one image, their first."""
-    if file.suffix.lower() in _OTHER_SUFFIXES:
-        return None
+def is_brand(head: bytes, brands: tuple[bytes, ...]) -> bool:
+    """Whether the head is that of an ISO base media file (ISO/IEC 14496-12) whose major brand is one of these."""
+    return head[4:8] == b"ftyp" and head[8:12] in brands
+
+
+def _read(file: Path, frame: int | None) -> Picture:
+    deep = _deep_values(file)
+    if deep is not None and deep.ndim == 3:
+        return Picture(flattened(colours_to_8_bit(deep)))
     try:
-        with file.open("rb") as stream:
-            if not stream.read(4).startswith(_TIFF_MAGIC):
-                return None
-        with quiet():
-            pages = len(_pages(file, file.stat().st_mtime_ns))
-        return pages if pages > 1 else None
-    except Exception:
-        return None
-
-
-@lru_cache(maxsize=8)
-def _pages(file: Path, modified: int) -> tuple[int, ...]:
-    """The pages of a TIFF that are pictures of their own, not smaller copies or masks of others."""
-    with Image.open(file, formats=("TIFF",)) as image:
-        tiff = cast(TiffImagePlugin.TiffImageFile, image)
-        pages = []
-        for page in range(tiff.n_frames):
-            tiff.seek(page)
-            kind = tiff.tag_v2.get(_NEW_SUBFILE_TYPE, 0)
-            if not kind & 0b101:
-                pages.append(page)
-    return tuple(pages)
-
-
-def _read(file: Path, frame: int | None) -> Image.Image:
-    try:
-        with Image.open(file, formats=_FORMATS) as image:
-            if frame is not None:
-                image.seek(_pages(file, file.stat().st_mtime_ns)[frame])
+        with Image.open(file, formats=FORMATS) as image:
             image.load()
-            return _to_rgb(_upright(image), _white_is_zero(image))
+            return Picture(to_rgb(upright(image)))
     except UnidentifiedImageError:
-        raise UnreadableImageError(
-            "The file is named like an image, but what it holds is none, or of a kind that is not supported."
-        ) from None
+        raise UnreadableImageError(NOT_AN_IMAGE) from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(TOO_LARGE) from None
+    except OSError:
+        picture = _rare_jpeg(file)  # 12 bits a sample, and lossless: Pillow has no decoder
+        if picture is None:
+            raise
+        return picture
 
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
-    """The values of a picture deeper than 8 bits."""
-    with Image.open(file, formats=_FORMATS) as image:
-        if not _is_deep(image):
+    """The values of a grey picture deeper than 8 bits."""
+    with Image.open(file, formats=FORMATS) as image:
+        if not is_deep(image):
             return None
-        if frame is not None:
-            image.seek(_pages(file, file.stat().st_mtime_ns)[frame])
         image.load()
-        values = np.asarray(_upright(image))
-        return Grey(values, *stretched_from(values), inverted=_white_is_zero(image))
+        values = np.asarray(upright(image))
+    return Grey(values, *stretched_from(values))
 
 
-def _is_deep(image: Image.Image) -> bool:
+def _deep_values(file: Path) -> np.ndarray | None:
+    """The colours of a PNG, JPEG 2000 or PPM file of more than 8 bits, (rows, columns, channels); else None."""
+    with file.open("rb") as stream:
+        head = stream.read(4096)
+    if head.startswith(_PNG) and head[24:26] in (b"\x10\x02", b"\x10\x06", b"\x10\x04"):
+        width, height = struct.unpack(">II", head[16:24])
+        _check_size(width * height)
+        import imagecodecs
+
+        values = imagecodecs.png_decode(file.read_bytes())
+        return _turned(values, file)
+    if head.startswith(_JP2) and (start := head.find(b"\xff\x51")) > 0:
+        width, height, left, top = struct.unpack(">IIII", head[start + 6 : start + 22])
+        channels, depth = int.from_bytes(head[start + 38 : start + 40], "big"), (head[start + 40] & 127) + 1
+        _check_size((width - left) * (height - top))
+        if depth > 8 and channels > 2:
+            import imagecodecs
+
+            return imagecodecs.jpeg2k_decode(file.read_bytes())
+    if head.startswith(b"P6"):
+        return _deep_ppm(file)
+    return None
+
+
+def _turned(values: np.ndarray, file: Path) -> np.ndarray:
+    """The values upright, as the file's EXIF asks; grey with transparency as its colours."""
+    if values.ndim == 3 and values.shape[2] == 2:
+        values = values[..., [0, 0, 0, 1]]
+    with contextlib.suppress(Exception), Image.open(file, formats=FORMATS) as image:
+        return oriented(values, image.getexif().get(0x0112, 1))
+    return values
+
+
+def _deep_ppm(file: Path) -> np.ndarray | None:
+    """A colour PPM with a largest value over 255: two bytes a sample, the first one the higher."""
+    fields: list[bytes] = []
+    with file.open("rb") as stream:
+        stream.read(2)
+        while len(fields) < 3:
+            line = stream.readline(1000)
+            if not line:
+                return None
+            fields += line.partition(b"#")[0].split()
+        width, height, largest = (int(field) for field in fields[:3])
+        if largest < 256:
+            return None
+        _check_size(width * height)
+        data = stream.read(width * height * 6)
+    return np.frombuffer(data, ">u2").reshape(height, width, 3).astype(np.uint16)
+
+
+def _rare_jpeg(file: Path) -> Picture | None:
+    data = file.read_bytes()
+    if not data.startswith(b"\xff\xd8\xff"):
+        return None
+    import imagecodecs
+
+    for decode in (imagecodecs.jpeg_decode, imagecodecs.ljpeg_decode):
+        try:
+            values = decode(data)
+        except Exception:
+            continue
+        return Picture(Image.fromarray(values_to_8_bit(values)).convert("RGB"))
+    return None
+
+
+def _check_size(pixels: int) -> None:
+    if pixels > MAX_PIXELS:
+        raise UnreadableImageError(TOO_LARGE)
+
+
+def values_to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Grey values or colours of any depth as uint8; those of 8 bits as they are."""
+    if values.dtype == np.uint8:
+        return values
+    return to_8_bit(values) if values.ndim == 2 else colours_to_8_bit(values)
+
+
+def oriented(values: np.ndarray, orientation: int) -> np.ndarray:
+    """Rows and columns as EXIF and TIFF ask: `orientation` is the tag 274, from 1 to 8."""
+    if orientation in (5, 6, 7, 8):
+        values = values.swapaxes(0, 1)
+    if orientation in (3, 4, 7, 8):
+        values = values[::-1]
+    if orientation in (2, 3, 6, 7):
+        values = values[:, ::-1]
+    return values
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether Pillow holds more than 8 bits of it."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its EXIF data asks."""
     with contextlib.suppress(Exception):  # broken EXIF data must not cost the picture
         return ImageOps.exif_transpose(image)
     return image
 
 
-def _white_is_zero(image: Image.Image) -> bool:
-    """Whether it is a TIFF with inverted grey values, which Pillow turns round only up to 8 bits."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    return bool(image.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
-
-
-def _to_rgb(image: Image.Image, white_is_zero: bool) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
     """Any Pillow mode to RGB: deep grey values are stretched, transparency is laid over black."""
-    if _is_deep(image):
-        grey = to_8_bit(np.asarray(image))
-        return Image.fromarray(255 - grey if white_is_zero else grey).convert("RGB")
-    if image.has_transparency_data:
-        colours = image.convert("RGBA")
-        if colours.getchannel("A").getextrema() != (
-            0,
-            0,
-        ):  # alpha that hides everything is a slip, not a wish
-            black = Image.new("RGBA", colours.size, (0, 0, 0, 255))
-            colours = Image.alpha_composite(black, colours)
-        return colours.convert("RGB")
+    if is_deep(image):
+        return Image.fromarray(to_8_bit(np.asarray(image))).convert("RGB")
+    return flattened(image) if image.has_transparency_data else image.convert("RGB")
+
+
+def flattened(colours: Image.Image | np.ndarray) -> Image.Image:
+    """Colours with or without transparency laid over black: an image, or uint8 (rows, columns, 3 or 4)."""
+    image = Image.fromarray(colours) if isinstance(colours, np.ndarray) else colours
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    image = image.convert("RGBA")
+    if image.getchannel("A").getextrema() != (0, 0):  # alpha that hides everything is a slip, not a wish
+        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
     return image.convert("RGB")
 
 
 READER = Reader(
-    formats="JPEG, PNG, TIFF, BMP, WebP, GIF, JPEG 2000, PGM and PPM",
-    suffixes=_TIFF_SUFFIXES | _OTHER_SUFFIXES,
+    formats="JPEG, PNG, BMP, WebP, GIF, AVIF, JPEG 2000, PGM and PPM",
+    suffixes=_SUFFIXES,
     recognises=_recognises,
-    count_frames=_count_frames,
+    frames=None,  # animations (GIF, WebP) count as one image, their first
     read=_read,
     read_grey=_read_grey,
 )

@@ -11,8 +11,9 @@ from typing import TypeVar
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
+from autoannotate.images import isolation
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import Grey, ImageRef, Reader
+from autoannotate.images.ref import Grey, ImageRef, PassOver, Picture, Reader
 from autoannotate.images.registry import reader_for
 
 T = TypeVar("T")
@@ -21,19 +22,28 @@ T = TypeVar("T")
 _DAMAGED = "The image data is damaged or cut short, or stored in a way that is not supported."
 _NO_PERMISSION = "There is no permission to read the file."
 _GONE = "The file is not there any more, or is a link to nothing."
+_NO_ANSWER = "The file cannot be read from its drive: the drive may be damaged, or not connected any more."
+
+
+def read_picture(ref: ImageRef) -> Picture:
+    """The image as people see it, with notes on what had to be assumed to show it.
+
+    The picture is mode RGB, 8 bits, upright, with square pixels. EXIF orientation is applied, transparency laid over
+    black. Values deeper than 8 bits are stretched between their 0.5th and 99.5th percentile (`scaling.to_8_bit`),
+    in DICOM where the file states no window. The file is read in another process, which is ended after
+    `isolation.SECONDS`.
+
+    Raises
+    ------
+    UnreadableImageError
+        Whatever is wrong; the sentence holds no path and nothing that identifies anyone.
+    """
+    return isolation.picture(ref.file, ref.frame)
 
 
 def read_image(ref: ImageRef) -> Image.Image:
-    """The image as people see it: mode RGB, 8 bits, upright.
-
-    EXIF orientation is applied, transparency laid over black. Grey values deeper than 8 bits are stretched
-    between their 0.5th and 99.5th percentile (`scaling.to_8_bit`), in DICOM where the file states no window.
-
-    Raises:
-        UnreadableImageError: whatever is wrong; the sentence holds no path and nothing that identifies
-            anyone.
-    """
-    return _read(ref, lambda reader: reader.read)
+    """The image of `read_picture`, without its notes. Raises `UnreadableImageError`."""
+    return read_picture(ref).image
 
 
 def read_grey(ref: ImageRef) -> Grey | None:
@@ -41,26 +51,54 @@ def read_grey(ref: ImageRef) -> Grey | None:
 
     Raises `UnreadableImageError` as `read_image` does.
     """
-    return _read(ref, lambda reader: reader.read_grey or (lambda file, frame: None))
+    return isolation.grey(ref.file, ref.frame)
 
 
-def _read(ref: ImageRef, how: Callable[[Reader], Callable[[Path, int | None], T]]) -> T:
+def picture_here(file: Path, frame: int | None) -> Picture:
+    """`read_picture` in this process."""
+    return _plainly(file, lambda reader: reader.read(file, frame))
+
+
+def grey_here(file: Path, frame: int | None) -> Grey | None:
+    """`read_grey` in this process."""
+    return _plainly(file, lambda reader: reader.read_grey(file, frame) if reader.read_grey else None)
+
+
+def frames_here(file: Path) -> int | None:
+    """How many images the file holds, in this process; None for one that is not numbered. Raises `PassOver`."""
+    reader = reader_for(file)
+    if reader is None or reader.frames is None:
+        return None
     try:
-        if ref.file.stat().st_size == 0:
+        with quiet():
+            return reader.frames(file)
+    except PassOver:
+        raise
+    except Exception:  # reading will say what is wrong
+        return None
+
+
+def _plainly(file: Path, read: Callable[[Reader], T]) -> T:
+    try:
+        if file.stat().st_size == 0:
             raise UnreadableImageError("The file is empty.")
-        reader = reader_for(ref.file)
+        reader = reader_for(file)
         if reader is None:
             raise UnreadableImageError("The file is not an image any more.")
         with quiet():
-            return how(reader)(ref.file, ref.frame)
+            return read(reader)
     except UnreadableImageError:
         raise
+    except PassOver as over:
+        raise UnreadableImageError(f"The file is one of {over.kind}, which are passed over: {over.reason}.") from None
     except FileNotFoundError:
         raise UnreadableImageError(_GONE) from None
     except PermissionError:
         raise UnreadableImageError(_NO_PERMISSION) from None
     except MemoryError:
         raise UnreadableImageError("The image needs more memory than there is.") from None
+    except OSError as error:
+        raise UnreadableImageError(_DAMAGED if error.errno is None else _NO_ANSWER) from None
     except Exception:
         raise UnreadableImageError(_DAMAGED) from None
 
@@ -68,16 +106,20 @@ def _read(ref: ImageRef, how: Callable[[Reader], Callable[[Path, int | None], T]
 def fingerprint(ref: ImageRef) -> str:
     """A name for the content of an image that changes when its file does: the key of the embedding cache.
 
-    Returns:
+    Returns
+    -------
+    str
         The sha256, in hexadecimal, of the file's resolved path, size and time of change, and of the frame.
 
-    Raises:
-        UnreadableImageError: the file is not there, or may not be looked at.
+    Raises
+    ------
+    UnreadableImageError
+        The file is not there, or may not be looked at.
     """
     try:
         found = ref.file.stat()
         path = os.fsencode(ref.file.resolve())
-    except OSError:
+    except (OSError, RuntimeError):
         raise UnreadableImageError(_GONE) from None
     digest = hashlib.sha256(path)
     digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}\0{ref.frame}".encode())

@@ -12,13 +12,17 @@ from PIL import Image
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One image of a run: a file, or one frame, page or array entry of a file.
+    """One image of a run: a file, or one frame, page, slice or array entry of a file.
 
-    Attributes:
-        path: the name of the image in every table: relative to the folder searched, with `/` between folders,
-            and with `#frame` where the file holds several (`scan.dcm#3`, `breastmnist.npz#17`; from 0).
-        file: where the file is.
-        frame: which frame of it, from 0; None for a file that holds one image.
+    Attributes
+    ----------
+    path : str
+        The name of the image in every table: relative to the folder searched, with `/` between folders, and with
+        `#frame` where the file holds several (`scan.dcm#3`, `breastmnist.npz#17`; from 0).
+    file : Path
+        Where the file is.
+    frame : int or None
+        Which frame of it, from 0; None for a file that holds one image.
     """
 
     path: str
@@ -26,14 +30,67 @@ class ImageRef:
     frame: int | None = None
 
 
+@dataclass(frozen=True)
+class PassedOver:
+    """Files of one kind that are no images of a run, and why.
+
+    Attributes
+    ----------
+    kind : str
+        Plural, as in "DICOM segmentations".
+    reason : str
+        Half a sentence that goes on after "because".
+    count : int
+        How many files.
+    expected : bool
+        True for files that nobody would take for images (hidden files, a run's own output).
+    """
+
+    kind: str
+    reason: str
+    count: int
+    expected: bool = False
+
+
+@dataclass(frozen=True)
+class Found:
+    """All files of a source: the images, and a count by kind of the files that were passed over."""
+
+    refs: list[ImageRef]
+    passed_over: tuple[PassedOver, ...] = ()
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence for folders in which half of the files, or more, are of a kind that is not read; else None."""
+        foreign = [group for group in self.passed_over if not group.expected]
+        passed = sum(group.count for group in foreign)
+        total = passed + len({ref.file for ref in self.refs})
+        if 2 * passed < total or not passed:
+            return None
+        names = ", ".join(f"{group.count:,} {group.kind}" for group in foreign)
+        return f"{passed:,} of {total:,} files are of a kind that is not read: {names}."
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image as people see it, RGB with 8 bits, and what had to be assumed to show it: a sentence each."""
+
+    image: Image.Image
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Grey:
     """A grey picture in its full depth, for windows and levels of one's own.
 
-    Attributes:
-        values: (rows, columns), any number type; in DICOM after the modality LUT, as Hounsfield units in CT.
-        low, high: the window to begin with: the file's own, else the one that `read_image` stretches to.
-        inverted: whether low values are shown bright.
+    Attributes
+    ----------
+    values : ndarray, (rows, columns)
+        Any number type; in DICOM after the modality LUT, as Hounsfield units in CT.
+    low, high : float
+        The window to begin with: the file's own, else the one that `read_image` stretches to.
+    inverted : bool
+        Whether low values are shown bright.
     """
 
     values: np.ndarray
@@ -46,24 +103,40 @@ class Grey:
 class Reader:
     """One format, or one family of formats.
 
-    Attributes:
-        formats: the name that people know it by, for messages.
-        suffixes: lower-case file name endings, with their dot, that are this format's.
-        recognises: whether a file with a foreign ending, or none, is its own, by the first `HEAD_BYTES` bytes.
-        count_frames: how many images the file holds, from its header alone; None for one that is not
-            numbered. A file that cannot be understood is one image too: `read` says what is wrong with it.
-        read: the frame as an image of mode RGB. May raise anything; users see an `UnreadableImageError`.
-        read_grey: the frame's grey values where it has more to show than 8 bits, else None; raises as `read` does.
+    Attributes
+    ----------
+    formats : str
+        The name that people know it by, for messages.
+    suffixes : frozenset of str
+        Lower-case file name endings, with their dot, of files that are its own where their content is no other's.
+    recognises : callable
+        Whether a file is its own by its first `HEAD_BYTES` bytes, whatever its ending.
+    frames : callable or None
+        How many images the file holds, from its header alone; None for one that is not numbered. Raises `PassOver`
+        for a file that is no picture. A file that cannot be understood is one image too: `read` says what is wrong.
+        None for formats of one image a file, whose header need not be read.
+    read : callable
+        The frame as a `Picture`. May raise anything; users see an `UnreadableImageError`.
+    read_grey : callable or None
+        The frame's grey values where it has more to show than 8 bits, else None; raises as `read` does.
     """
 
     formats: str
     suffixes: frozenset[str]
     recognises: Callable[[bytes], bool]
-    count_frames: Callable[[Path], int | None]
-    read: Callable[[Path, int | None], Image.Image]
+    frames: Callable[[Path], int | None] | None
+    read: Callable[[Path, int | None], Picture]
     read_grey: Callable[[Path, int | None], Grey | None] | None = None
 
 
-HEAD_BYTES = 132
+class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)
+    """A file that is no picture, to be counted with others of its kind. See `PassedOver`."""
+
+    def __init__(self, kind: str, reason: str) -> None:
+        super().__init__(f"{kind}: {reason}")
+        self.kind, self.reason = kind, reason
+
+
+HEAD_BYTES = 352  # a NIfTI header with its magic word, the longest that is asked for
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow refuses, too: 179 million pixels
 TOO_LARGE = f"The image has over {MAX_PIXELS // 10**6} million pixels: make it smaller, or cut it into tiles."

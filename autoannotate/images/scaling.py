@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image
 
 PERCENTILES = (0.5, 99.5)
 _SAMPLE = 1_000_000
@@ -59,3 +60,48 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     # halves, because the difference of two very large floats may not be one
     unit = (values / 2 - low / 2) / (high / 2 - low / 2)
     return (np.fmin(np.fmax(unit, 0.0), 1.0) * 255).astype(np.uint8)  # these two make 0 of NaN
+
+
+def colours_to_8_bit(values: np.ndarray) -> np.ndarray:
+    """Colours deeper than 8 bits, scaled as greys are, by the same factor in each channel so that no colour changes.
+
+    Parameters
+    ----------
+    values : ndarray, (rows, columns, 3 or 4)
+        Red, green, blue and, as the fourth, opacity, which is scaled by the largest number its type can hold.
+
+    Returns
+    -------
+    ndarray of uint8, the same shape
+    """
+    scaled = to_8_bit(values[..., :3])
+    if values.shape[2] == 3:
+        return scaled
+    opacity = values[..., 3].astype(np.float64)
+    whole = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1.0
+    return np.dstack([scaled, stretch(opacity, 0, whole)])
+
+
+def with_square_pixels(values: np.ndarray, height: float, width: float) -> np.ndarray:
+    """A picture whose pixels are not square, with rows or columns added by linear interpolation until they are.
+
+    Parameters
+    ----------
+    values : ndarray, (rows, columns) or (rows, columns, 3)
+        uint8, or greys of any type.
+    height, width : float
+        Of a pixel, in any unit. A relation of more than 10 is taken for a mistake, and nothing changes.
+
+    Returns
+    -------
+    ndarray
+        uint8 where `values` is; else float32, or the type of `values` where nothing changes.
+    """
+    relation = height / width if height > 0 and width > 0 else 1.0
+    if not 0.1 <= relation <= 10 or abs(relation - 1) < 0.01:
+        return values
+    rows, columns = values.shape[:2]
+    size = (columns, round(rows * relation)) if relation > 1 else (round(columns / relation), rows)
+    if values.dtype != np.uint8:
+        values = values.astype(np.float32)
+    return np.asarray(Image.fromarray(values).resize(size, Image.Resampling.BILINEAR))
