@@ -6,7 +6,6 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable
-from pathlib import PurePosixPath
 
 _MOST_BYTES = 120
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # names of devices on Windows
@@ -56,11 +55,10 @@ def safe(text: str) -> str:
 def _stem(path: str) -> str:
     from autoannotate.images.registry import READERS
 
-    endings = {ending for reader in READERS for ending in reader.suffixes}
+    endings = sorted((ending for reader in READERS for ending in reader.suffixes), key=len, reverse=True)
     file, frame = path, ""
     if found := re.fullmatch(r"(.*)#(\d+)", path, re.DOTALL):
         file, frame = found[1], f"-frame-{int(found[2]):04d}"
-    pure = PurePosixPath(file)
-    if pure.suffix.lower() in endings:
-        file = file[: -len(pure.suffix)]
+    known = next((ending for ending in endings if file.lower().endswith(ending)), "")
+    file = file[: len(file) - len(known)]
     return safe(file.replace("/", "__") + frame)

@@ -18,7 +18,7 @@ from PIL import Image
 
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.exports._names import file_stems
-from autoannotate.images import raster
+from autoannotate.images import raster, tiff
 from autoannotate.images.quiet import quiet
 from autoannotate.images.registry import reader_for
 
@@ -108,7 +108,7 @@ def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Pi
 
 def _as_it_is(ref: ImageRef, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
     """The ending and the size of a file that can be passed on as it is, else None."""
-    if ref.frame is not None or reader_for(ref.file) is not raster.READER:
+    if ref.frame is not None or reader_for(ref.file) not in (raster.READER, tiff.READER):
         return None
     try:
         with quiet(), Image.open(ref.file, formats=formats) as image:

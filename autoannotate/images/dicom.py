@@ -1,4 +1,4 @@
-"""DICOM files, through pydicom: from stored values to the picture that the file asks for (PS3.3 C.11)."""
+"""DICOM files, through pydicom: which are pictures, and from stored values to what the file asks to show (PS3.3 C.11)."""
 
 from __future__ import annotations
 
@@ -9,202 +9,142 @@ import numpy as np
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Reader
-from autoannotate.images.scaling import stretch, stretched_from, to_8_bit
+from autoannotate.images.dicom_objects import no_picture, passed_over
+from autoannotate.images.dicom_pixels import frame_values
+from autoannotate.images.dicom_rendering import as_stated_for, is_colour, pixel_shape, render, rescaled, window_of
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
+from autoannotate.images.scaling import with_square_pixels
 
 if TYPE_CHECKING:
     from pydicom import Dataset
 
 _NUMBER_OF_FRAMES = 0x00280008
-_NO_IMAGE = "The file holds no DICOM image: it may be a report, a plan or an index, or not DICOM at all."
-_DAMAGED = "The image data of the DICOM file is damaged, cut short or wrongly described."
+_PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float and Pixel Data
+_NOT_DICOM = "The file is named like DICOM, but what it holds is not DICOM."
+_DAMAGED = "The header of the DICOM file is damaged or cut short."
+_ENCRYPTED = "The file is encrypted (DICOM Secure Media): decrypt it with the programme that made it."
+_ENVELOPED = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x03"  # the object identifier of CMS EnvelopedData, RFC 5652
+_VRS = frozenset(
+    b"AE AS AT CS DA DS DT FL FD IS LO LT OB OD OF OL OV OW PN SH SL SQ SS ST SV TM UC UI UL UN UR US".split()
+)
 
 
 def _recognises(head: bytes) -> bool:
-    """The magic word, or, in files without it, a first element of group 8 in little endian order."""
-    if head[128:132] == b"DICM":
+    """The magic word, or, in files without it, an element of group 2 or 8 at the beginning."""
+    if head[128:132] == b"DICM" or _is_encrypted(head):
         return True
-    tag, vr_or_length = head[:4], head[4:8]
-    first_tag = tag[:2] == b"\x08\0" and tag[2:3] in b"\x00\x01\x05\x08\x16\x18" and tag[3:] == b"\0"
-    return first_tag and (vr_or_length[:2] in (b"UL", b"CS", b"UI") or vr_or_length[1:] == b"\0\0\0")
+    group, element, rest = head[:2], head[2:4], head[4:8]
+    if group == b"\x02\0" and element in (b"\0\0", b"\x01\0", b"\x02\0", b"\x03\0", b"\x10\0"):
+        return rest[:2] in _VRS or rest[1:] == b"\0\0\0"
+    if group == b"\x08\0" and element[1:] == b"\0" and element[:1] in b"\x00\x01\x05\x06\x08\x12\x14\x16\x18\x20":
+        return rest[:2] in _VRS or rest[1:] == b"\0\0\0"
+    return group == b"\0\x08" and element[:1] == b"\0" and rest[:2] in _VRS  # big endian
 
 
-def _count_frames(file: Path) -> int | None:
-    from pydicom.filereader import read_partial
+def _is_encrypted(head: bytes) -> bool:
+    return head[:1] == b"\x30" and _ENVELOPED in head[:24]
 
+
+def _frames(file: Path) -> int | None:
+    header, _ = _header(file, up_to=_NUMBER_OF_FRAMES)
+    passed_over(header)
+    frames = header.get("NumberOfFrames")
     try:
-        with quiet(), file.open("rb") as stream:
-            header = read_partial(
-                stream,
-                stop_when=lambda tag, vr, length: tag > _NUMBER_OF_FRAMES,
-                specific_tags=[_NUMBER_OF_FRAMES],
-                force=True,
-            )
-            frames = int(header.get("NumberOfFrames") or 1)
-        # a frame takes a byte at least: a larger number is a mistake, which reading will meet
-        return frames if 1 < frames <= file.stat().st_size else None
-    except Exception:
+        frames = int(frames or 1)
+    except (TypeError, ValueError):
         return None
+    # a frame takes a bit at least: a larger number is a mistake, which reading will meet
+    return frames if 1 < frames <= 8 * file.stat().st_size else None
 
 
-def _read(file: Path, frame: int | None) -> Image.Image:
-    values, header = _stored(file, frame)
+def _read(file: Path, frame: int | None) -> Picture:
+    values, header, notes = _stored(file, frame)
     try:
-        return Image.fromarray(_render(values, header)).convert("RGB")
+        shown = render(values, header, notes)
+        image = Image.fromarray(with_square_pixels(shown, *pixel_shape(header))).convert("RGB")
+    except MemoryError:
+        raise
     except Exception:
-        raise UnreadableImageError(_DAMAGED) from None
+        raise UnreadableImageError(
+            "The pixel values of the DICOM file do not fit what its header says of them."
+        ) from None
+    return Picture(image, tuple(dict.fromkeys(notes)))
 
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
     """The values after the modality LUT, with the file's own window where it states one; None for colours."""
-    from pydicom.pixels import apply_modality_lut
-
-    values, header = _stored(file, frame)
-    if values.ndim == 3 or header.PhotometricInterpretation == "PALETTE COLOR":
+    values, header, notes = _stored(file, frame)
+    if is_colour(values, header):
         return None
-    rescaled = apply_modality_lut(values, header)
-    low, high = _stated_window(header) or (0.0, 0.0)
-    if not low < high:
-        low, high = stretched_from(rescaled, ~_padding(values, header))
-    return Grey(rescaled, low, high, inverted=header.PhotometricInterpretation == "MONOCHROME1")
+    modality = rescaled(values, header, notes)
+    low, high = window_of(modality, values, header)
+    square = with_square_pixels(modality, *pixel_shape(header))
+    return Grey(square, low, high, inverted=header.PhotometricInterpretation == "MONOCHROME1")
 
 
-def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset]:
-    """The stored values of one frame, and the header as it holds for that frame."""
-    from pydicom import dcmread
-
-    frame = frame or 0
+def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[str]]:
+    """The stored values of one frame, the header as it holds for that frame, and notes on what was assumed."""
+    notes: list[str] = []
+    with file.open("rb") as stream:
+        head = stream.read(32)
+        if _is_encrypted(head):
+            raise UnreadableImageError(_ENCRYPTED)
     try:
-        header = dcmread(file, stop_before_pixels=True, force=True)
-        size = int(header.Rows) * int(header.Columns)
-    except (FileNotFoundError, PermissionError):
+        header, pixels = _header(file)
+    except (OSError, MemoryError):
         raise
     except Exception:
-        raise UnreadableImageError(_NO_IMAGE) from None
-    if size > MAX_PIXELS:
+        raise UnreadableImageError(_DAMAGED) from None
+    if not {0x0008, 0x0028} & {tag.group for tag in tuple(header.keys())}:
+        raise UnreadableImageError(_NOT_DICOM)
+    passed_over(header)
+    if pixels is None:
+        raise UnreadableImageError(no_picture(header))
+    _check_size(header)
+    values = frame_values(file, header, frame or 0, pixels, notes)
+    return values, as_stated_for(frame or 0, header), notes
+
+
+def _check_size(header: Dataset) -> None:
+    missing = [name for name in ("Rows", "Columns") if header.get(name) in (None, "")]
+    if missing:
+        raise UnreadableImageError(
+            f"The DICOM header lacks {' and '.join(missing)}, without which nobody knows the shape of the picture."
+        )
+    try:
+        rows, columns = int(header.Rows), int(header.Columns)
+    except (TypeError, ValueError):
+        raise UnreadableImageError(_DAMAGED) from None
+    if not rows or not columns:
+        raise UnreadableImageError(
+            f"The DICOM header is damaged: the picture would be {rows} rows by {columns} columns."
+        )
+    if rows * columns > MAX_PIXELS:
         raise UnreadableImageError(TOO_LARGE)
-    return _decode(file, header, frame), _as_stated_for(frame, header)
 
 
-def _decode(file: Path, header: Dataset, frame: int) -> np.ndarray:
-    """The stored values of one frame, (rows, columns) or (rows, columns, 3); YBR colours come as RGB."""
-    from pydicom.pixels import get_decoder, pixel_array
-    from pydicom.uid import DeflatedExplicitVRLittleEndian
+def _header(file: Path, up_to: int | None = None) -> tuple[Dataset, int | None]:
+    """The header, and the tag of the pixel data behind it; None where there is none, or where `up_to` ends it before."""
+    from pydicom.filereader import read_partial
 
-    syntax = header.file_meta.get("TransferSyntaxUID")
-    reason = _DAMAGED
-    if syntax is not None:
-        name = "an unknown transfer syntax" if syntax.name == str(syntax) else syntax.name
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            available = False
-        if not available:
-            raise UnreadableImageError(
-                f"No decoder for {name} is installed: pip install 'autoannotate[dicom]' may help."
-            )
-        if syntax.is_encapsulated:
-            reason = (
-                f"The image data, compressed as {name}, is damaged or needs another decoder: "
-                "pip install 'autoannotate[dicom]' may help."
-            )
-    try:
-        if syntax is None or syntax == DeflatedExplicitVRLittleEndian:
-            return pixel_array(_whole(file), index=frame)
-        return pixel_array(file, index=frame)  # reads this frame alone
-    except AttributeError:
-        raise UnreadableImageError(_NO_IMAGE) from None
-    except MemoryError:
-        raise
-    except Exception:
-        raise UnreadableImageError(reason) from None
+    stopped: list[int] = []
 
+    def stop(tag: int, vr: str | None, length: int) -> bool:
+        if tag in _PIXELS:
+            stopped.append(int(tag))
+            return True
+        return up_to is not None and tag > up_to
 
-def _whole(file: Path) -> Dataset:
-    """The data set in memory, with the transfer syntax that its bytes show where it states none."""
-    from pydicom import dcmread
-    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-
-    whole = dcmread(file, force=True)
-    implicit, little_endian = whole.original_encoding
-    explicit = ExplicitVRLittleEndian if little_endian else ExplicitVRBigEndian
-    whole.file_meta.setdefault("TransferSyntaxUID", ImplicitVRLittleEndian if implicit else explicit)
-    return whole
-
-
-def _as_stated_for(frame: int, header: Dataset) -> Dataset:
-    """The header, with what enhanced multi-frame files state for each frame (rescaling, window) on top."""
-    shared = header.get("SharedFunctionalGroupsSequence") or []
-    per_frame = header.get("PerFrameFunctionalGroupsSequence") or []
-    for group in (*shared[:1], *per_frame[frame : frame + 1]):
-        for name in ("PixelValueTransformationSequence", "FrameVOILUTSequence"):
-            for item in (group.get(name) or [])[:1]:
-                header.update(item)
-    return header
-
-
-def _render(values: np.ndarray, header: Dataset) -> np.ndarray:
-    """Stored values to what a viewer shows: uint8, (rows, columns) or (rows, columns, 3)."""
-    from pydicom.pixels import apply_color_lut, apply_modality_lut
-
-    if header.PhotometricInterpretation == "PALETTE COLOR":
-        colours = apply_color_lut(values, header)[..., :3]
-        return (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
-    if values.ndim == 3:
-        return (values[..., :3] >> max(0, int(header.BitsStored) - 8)).astype(np.uint8)
-    rescaled = apply_modality_lut(values, header)
-    grey = _windowed(rescaled, header)
-    if grey is None and values.dtype == np.uint8 and header.BitsStored == 8:
-        grey = values
-    if grey is None or grey.min() == grey.max():  # a window that shows nothing is a mistake
-        grey = to_8_bit(rescaled, counted=~_padding(values, header))
-    return 255 - grey if header.PhotometricInterpretation == "MONOCHROME1" else grey
-
-
-def _windowed(values: np.ndarray, header: Dataset) -> np.ndarray | None:
-    """The file's own first VOI LUT or window applied (PS3.3 C.11.2), as uint8; None where it states none."""
-    from pydicom.pixels import apply_voi
-
-    if header.get("VOILUTSequence"):
-        entries, first, _ = header.VOILUTSequence[0].LUTDescriptor
-        table = apply_voi(np.arange(first, first + (entries or 2**16)), header)
-        # to the table's own largest value, because tables often fill fewer bits than they state
-        return stretch(apply_voi(values, header), 0, table.max())
-    window = _stated_window(header)
-    if window is None:
-        return None
-    low, high = window
-    if str(header.get("VOILUTFunction")).upper() == "SIGMOID" and low < high:
-        return stretch(1 / (1 + np.exp(-4 * (values - (low + high) / 2) / (high - low))), 0, 1)
-    return stretch(values, low, high)
-
-
-def _stated_window(header: Dataset) -> tuple[float, float] | None:
-    """The values that the file's own first window makes black and white; None where it states none."""
-    try:
-        centre, width = (float(np.atleast_1d(header[name].value)[0]) for name in ("WindowCenter", "WindowWidth"))
-    except (KeyError, IndexError, TypeError, ValueError):
-        return None
-    if str(header.get("VOILUTFunction") or "LINEAR").upper() in ("LINEAR_EXACT", "SIGMOID"):
-        return centre - width / 2, centre + width / 2
-    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
-
-
-def _padding(values: np.ndarray, header: Dataset) -> np.ndarray:
-    """Which stored values fill the space around the picture, as the file states it: bool, (rows, columns)."""
-    padding = header.get("PixelPaddingValue")
-    if padding is None:
-        return np.zeros(values.shape, dtype=bool)
-    limit = header.get("PixelPaddingRangeLimit", padding)
-    return (values >= min(padding, limit)) & (values <= max(padding, limit))
+    with file.open("rb") as stream:
+        header = read_partial(stream, stop_when=stop, force=True)
+    return header, stopped[0] if stopped else None
 
 
 READER = Reader(
     formats="DICOM",
     suffixes=frozenset({".dcm", ".dicom", ".dic", ".ima"}),
     recognises=_recognises,
-    count_frames=_count_frames,
+    frames=_frames,
     read=_read,
     read_grey=_read_grey,
 )

@@ -1,76 +1,155 @@
-"""Which images a file or folder holds."""
+"""Which images a file or folder holds, and what else is in it."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from autoannotate.errors import InputError
-from autoannotate.images.ref import ImageRef
-from autoannotate.images.registry import formats_read, reader_for
+from autoannotate.errors import InputError, UnreadableImageError
+from autoannotate.images import isolation
+from autoannotate.images.kinds import is_hidden, kind_of
+from autoannotate.images.ref import Found, ImageRef, PassedOver, PassOver
+from autoannotate.images.registry import formats_read, head_of, reader_of
 
-_NOT_PICTURES = frozenset({"thumbs.db", "desktop.ini", "dicomdir", "__macosx"})
+EXPORT_MARK = ".autoannotate-export"  # an empty file that marks a folder made by an export
+_HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
+_DEVICE = PassedOver("pipes and devices", "reading them could wait for ever", 1, expected=True)
+_OWN = PassedOver("files of runs and exports", "autoannotate wrote them", 1, expected=True)
+_OWN_FILES = frozenset(
+    ("run.json", "labels.csv", "probabilities.csv", "suspects.csv", "unreadable.csv", "report.html", "student.npz",
+     "answers.jsonl", "findings.csv", "issues.csv")
+)  # fmt: skip
+_OWN_FOLDERS = frozenset({"exports", "rounds", "certification"})
 
 
-def find_images(source: Path | str) -> list[ImageRef]:
-    """All images of a folder and of the folders in it, in natural path order (`a2` before `a10`).
+def find(source: Path | str) -> Found:
+    """All images of a folder and of the folders in it, in natural path order (`a2` before `a10`), and what was passed over.
 
-    Files are told by their ending; those with a foreign ending, or none, by their first bytes. Hidden files,
-    a `DICOMDIR` and files that are no images are passed over. Of TIFF, DICOM and .npz files the header is
-    read, to count frames; others are not opened, so that it is `read_image` which finds a broken one. Links
-    are followed, and each folder is searched once however many links lead to it.
+    What a file is, its first bytes say, and its ending only where they are no format's. The headers of formats that can
+    hold several images are read, to count frames. Links are followed, and each folder is searched once however many links
+    lead to it. Folders that hold a run or an export of this program are passed over.
 
-    Args:
-        source: a folder, or one file.
+    Parameters
+    ----------
+    source : path
+        A folder, or one file.
 
-    Raises:
-        InputError: nothing is there, a folder may not be listed, or no image is in it.
+    Raises
+    ------
+    InputError
+        Nothing is there, a folder may not be listed, or no image is in it.
     """
     source = Path(source)
+    refs: list[ImageRef] = []
+    passed: Counter[PassedOver] = Counter()
     try:
-        if source.is_dir():
-            refs = [ref for path, file in _files(source) for ref in _refs(path, file)]
-        elif source.is_file():
-            refs = _refs(source.name, source)
-        else:
+        if not source.is_dir() and not source.is_file():
             raise InputError(f"There is no file or folder {source}. Check the path.")
+        for path, file, known in _files(source) if source.is_dir() else [(source.name, source, None)]:
+            looked = known or _look(path, file)
+            if isinstance(looked, PassedOver):
+                passed[looked] += 1
+            else:
+                refs += looked
     except OSError as error:
         raise InputError(
             f"{error.filename or source} cannot be read ({error.strerror}): "
             "get permission to read it, or move it out of the way."
         ) from None
+    counts = [replace(group, count=count) for group, count in passed.items()]
+    found = Found(
+        sorted(refs, key=_natural), tuple(sorted(counts, key=lambda group: (group.expected, -group.count, group.kind)))
+    )
     if not refs:
-        what = f"No images are in {source}" if source.is_dir() else f"{source} is not an image"
-        raise InputError(f"{what}. These formats are read: {formats_read()}.")
-    return sorted(refs, key=_natural)
+        raise InputError(_nothing(source, found))
+    return found
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Each file below the folder that is not hidden, with its name relative to the folder."""
+def find_images(source: Path | str) -> list[ImageRef]:
+    """The images of `find`, without the count of other files. Raises `InputError` as it does."""
+    return find(source).refs
+
+
+def _nothing(source: Path, found: Found) -> str:
+    what = f"No images are in {source}" if source.is_dir() else f"{source} is not an image"
+    groups = [f"{group.count:,} {group.kind} ({group.reason})" for group in found.passed_over if not group.expected]
+    there = f" It holds {', '.join(groups)}." if groups and source.is_dir() else ""
+    there = f": it is one of {found.passed_over[0].kind}, and {found.passed_over[0].reason}." if (
+        groups and source.is_file()) else f".{there}"  # fmt: skip
+    return f"{what}{there} These formats are read: {formats_read()}."
+
+
+def _look(path: str, file: Path) -> list[ImageRef] | PassedOver:
+    """The images in a file, or what it is instead."""
+    if file.name.lower() == "dicomdir":
+        return kind_of(file, b"")
+    head = head_of(file)
+    reader = reader_of(file.name, head)
+    if reader is None:
+        return kind_of(file, head)
+    path = os.fsencode(path).decode("utf-8", "backslashreplace")  # names may hold bytes that no table can
+    try:
+        frames = isolation.frames(file) if reader.frames and head else None
+    except PassOver as over:
+        return PassedOver(over.kind, over.reason, 1)
+    except UnreadableImageError:
+        frames = None  # reading it will say so again
+    if frames is None:
+        return [ImageRef(path, file)]
+    return [ImageRef(f"{path}#{frame}", file, frame) for frame in range(frames)]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path, PassedOver | None]]:
+    """Each file below the folder: its name relative to the folder, where it is, and what it is where its name tells."""
 
     def fail(error: OSError) -> None:
         raise error
 
     seen: set[tuple[int, int]] = set()
+    known: dict[str, PassedOver] = {}  # of folders, whatever is in them
+    root = os.fspath(folder)
     for directory, folders, files in os.walk(folder, onerror=fail, followlinks=True):
         found = os.stat(directory)  # noqa: PTH116
         if (found.st_dev, found.st_ino) in seen:
             folders.clear()
             continue
         seen.add((found.st_dev, found.st_ino))
-        folders[:] = sorted(name for name in folders if _is_wanted(name))
+        folders.sort()
         within = Path(directory)
         relative = within.relative_to(folder)
+        inherited = known.get(directory)
+        own = _is_own(directory, files)
+        if own and directory != root:
+            inherited = _OWN
+        for name in folders:
+            below = _HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FOLDERS else inherited
+            if below is not None:
+                known[os.path.join(directory, name)] = below  # noqa: PTH118
         for name in files:
-            if _is_wanted(name) and _is_file(os.path.join(directory, name)):  # noqa: PTH118
-                yield (relative / name).as_posix(), within / name
+            group = inherited or (_HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FILES else None)
+            if group is None and not _is_file(os.path.join(directory, name)):  # noqa: PTH118
+                group = _DEVICE
+            yield (relative / name).as_posix(), within / name, group
 
 
-def _is_wanted(name: str) -> bool:
-    return not name.startswith(".") and name.lower() not in _NOT_PICTURES
+def _is_own(directory: str, files: list[str]) -> bool:
+    """Whether a run or an export of this program is in the folder."""
+    if EXPORT_MARK in files:
+        return True
+    if "run.json" not in files:
+        return False
+    try:
+        with open(os.path.join(directory, "run.json"), encoding="utf-8") as stream:  # noqa: PTH118, PTH123
+            run = json.load(stream)
+    except (OSError, ValueError, RecursionError):
+        return "labels.csv" in files
+    return isinstance(run, dict) and {"version", "classes"} <= run.keys()
 
 
 def _is_file(path: str) -> bool:
@@ -79,17 +158,6 @@ def _is_file(path: str) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)  # noqa: PTH116
     except OSError:
         return True
-
-
-def _refs(path: str, file: Path) -> list[ImageRef]:
-    reader = reader_for(file)
-    if reader is None:
-        return []
-    path = os.fsencode(path).decode("utf-8", "backslashreplace")  # names may hold bytes that no table can
-    frames = reader.count_frames(file)
-    if frames is None:
-        return [ImageRef(path, file)]
-    return [ImageRef(f"{path}#{frame}", file, frame) for frame in range(frames)]
 
 
 def _natural(ref: ImageRef) -> tuple[object, ...]:

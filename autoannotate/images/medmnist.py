@@ -12,11 +12,20 @@ from numpy.lib import format as npy
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.ref import Reader
-from autoannotate.images.scaling import to_8_bit
+from autoannotate.images.raster import values_to_8_bit
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Picture, Reader
 
 _SPLITS = ("train", "val", "test")
 _BLOCK_BYTES = 256 * 2**20
+_KINDS = {
+    "c": "complex numbers",
+    "S": "text",
+    "U": "text",
+    "M": "dates",
+    "m": "durations",
+    "V": "records",
+    "O": "objects",
+}
 
 
 @dataclass(frozen=True)
@@ -37,16 +46,16 @@ class _Split:
         return max(1, _BLOCK_BYTES // max(1, self.image_bytes))
 
 
-def _count_frames(file: Path) -> int | None:
-    try:
-        return sum(split.shape[0] for split in _splits(file, file.stat().st_mtime_ns)) or None
-    except Exception:
-        return None
+def _frames(file: Path) -> int | None:
+    return sum(split.shape[0] for split in _splits(file, file.stat().st_mtime_ns)) or None
 
 
-def _read(file: Path, frame: int | None) -> Image.Image:
+def _read(file: Path, frame: int | None) -> Picture:
     modified = file.stat().st_mtime_ns
-    splits = _splits(file, modified)
+    try:
+        splits = _splits(file, modified)
+    except zipfile.BadZipFile:
+        raise UnreadableImageError("The .npz file is damaged or cut short: it is no archive of arrays.") from None
     if not splits or frame is None:
         raise UnreadableImageError(
             "The .npz file holds no images as MedMNIST stores them (train_images, val_images, test_images)."
@@ -55,7 +64,7 @@ def _read(file: Path, frame: int | None) -> Image.Image:
         if frame < split.shape[0]:
             block, row = divmod(frame, split.images_per_block)
             pixels = _block(file, modified, split, block)[row]
-            return Image.fromarray(pixels if pixels.dtype == np.uint8 else to_8_bit(pixels)).convert("RGB")
+            return Picture(Image.fromarray(values_to_8_bit(pixels)).convert("RGB"))
         frame -= split.shape[0]
     raise UnreadableImageError("The .npz file holds fewer images than it did when the run began.")
 
@@ -74,11 +83,22 @@ def _splits(file: Path, modified: int) -> tuple[_Split, ...]:
                 read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                 shape, fortran_order, dtype = read_header(stream)
                 grey_or_colour = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
-                if fortran_order or dtype.hasobject or not grey_or_colour:
+                if dtype.hasobject or fortran_order:
+                    raise UnreadableImageError(
+                        "The arrays of the .npz file hold Python objects, or columns before rows: save them with "
+                        "numpy.ascontiguousarray as numbers."
+                    )
+                if not grey_or_colour:
                     raise UnreadableImageError(
                         "The arrays of the .npz file are not stacks of flat images "
-                        "(count × height × width, with or without × 3 colours); volumes are not supported."
+                        "(count × height × width, with or without × 3 colours); stacks of volumes are not supported."
                     )
+                if dtype.kind not in "biuf":
+                    raise UnreadableImageError(
+                        f"The arrays of the .npz file hold no pixel values but {_KINDS[dtype.kind]}."
+                    )
+                if shape[1] * shape[2] > MAX_PIXELS:
+                    raise UnreadableImageError(TOO_LARGE)
                 splits.append(_Split(member, shape, dtype, stream.tell()))
     return tuple(splits)
 
@@ -102,6 +122,6 @@ READER = Reader(
     formats="MedMNIST .npz",
     suffixes=frozenset({".npz"}),
     recognises=lambda head: False,
-    count_frames=_count_frames,
+    frames=_frames,
     read=_read,
 )

@@ -24,7 +24,6 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
 _MAGIC = (b"\xff\xd8\xff", _PNG, b"GIF87a", b"GIF89a", *_JP2)
 _BMP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
-_AVIF_BRANDS = (b"avif", b"avis")
 
 
 def _recognises(head: bytes) -> bool:
@@ -34,12 +33,12 @@ def _recognises(head: bytes) -> bool:
         return int.from_bytes(head[14:18], "little") in _BMP_HEADERS
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3].isspace():
         return head[3:].split(maxsplit=1)[:1] != [] and head[3:].lstrip()[:1] in b"#0123456789"
-    return is_brand(head, _AVIF_BRANDS)
+    return is_avif(head)
 
 
-def is_brand(head: bytes, brands: tuple[bytes, ...]) -> bool:
-    """Whether the head is that of an ISO base media file (ISO/IEC 14496-12) whose major brand is one of these."""
-    return head[4:8] == b"ftyp" and head[8:12] in brands
+def is_avif(head: bytes) -> bool:
+    """Whether the head is that of an ISO base media file (ISO/IEC 14496-12) with AVIF among its brands."""
+    return head[4:8] == b"ftyp" and any(brand in head[8 : min(64, head[3])] for brand in (b"avif", b"avis"))
 
 
 def _read(file: Path, frame: int | None) -> Picture:
@@ -124,7 +123,7 @@ def _deep_ppm(file: Path) -> np.ndarray | None:
 
 def _rare_jpeg(file: Path) -> Picture | None:
     data = file.read_bytes()
-    if not data.startswith(b"\xff\xd8\xff"):
+    if not data.startswith(b"\xff\xd8\xff") or not is_whole_jpeg(data):
         return None
     import imagecodecs
 
@@ -135,6 +134,11 @@ def _rare_jpeg(file: Path) -> Picture | None:
             continue
         return Picture(Image.fromarray(values_to_8_bit(values)).convert("RGB"))
     return None
+
+
+def is_whole_jpeg(data: bytes) -> bool:
+    """Whether a JPEG has its end: libjpeg fills up what is missing with grey, and does not complain."""
+    return data.rstrip(b"\0").endswith(b"\xff\xd9")
 
 
 def _check_size(pixels: int) -> None:

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
-from autoannotate.images import dicom, medmnist, raster
+from autoannotate.images import dicom, heif, jpeg_xl, medmnist, metaimage, nifti, nrrd, raster, tiff
 from autoannotate.images.ref import HEAD_BYTES, Reader
 
-READERS: tuple[Reader, ...] = (raster.READER, dicom.READER, medmnist.READER)
+READERS: tuple[Reader, ...] = (
+    dicom.READER,  # before TIFF: a DICOM file may carry the beginning of a TIFF in its preamble
+    tiff.READER,
+    raster.READER,
+    jpeg_xl.READER,
+    heif.READER,
+    nifti.READER,
+    nrrd.READER,
+    metaimage.READER,
+    medmnist.READER,
+)
+_GZIP = b"\x1f\x8b\x08"
 
 
 def reader_for(file: Path) -> Reader | None:
-    """The reader of the file's ending; else the one that knows its first bytes; else None."""
-    suffix = file.suffix.lower()
+    """The reader that knows the file's first bytes, else the one of its ending; None for a file that is none's."""
+    return reader_of(file.name, head_of(file))
+
+
+def reader_of(name: str, head: bytes) -> Reader | None:
+    """The reader of a file with that name whose first bytes, from `head_of`, are these."""
     for reader in READERS:
-        if suffix in reader.suffixes:
+        if reader.recognises(head):
             return reader
+    name = name.lower()
+    return next((reader for reader in READERS if name.endswith(tuple(reader.suffixes))), None)
+
+
+def head_of(file: Path) -> bytes:
+    """The first `HEAD_BYTES` bytes of a file, unpacked where it is a gzip file; none where it cannot be read."""
     try:
         with file.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
-    except OSError:
-        return None
-    return next((reader for reader in READERS if reader.recognises(head)), None)
+            if head.startswith(_GZIP):
+                return zlib.decompressobj(31).decompress(head + stream.read(4096), HEAD_BYTES)
+            return head
+    except (OSError, zlib.error):
+        return b""
 
 
 def formats_read() -> str:

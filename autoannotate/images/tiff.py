@@ -162,8 +162,12 @@ def _with_tifffile(page: TiffPage) -> Image.Image:
         colours = np.moveaxis(page.colormap, 0, -1)[values.astype(np.intp)]
         return raster.flattened((colours >> 8 if colours.max() > 255 else colours).astype(np.uint8))
     if values.ndim == 3 and kind == _CMYK and values.shape[2] >= 4:
-        ink = _as_bytes(values[..., :4], page) if values.dtype == np.uint8 else _of_whole(values[..., :4])
-        return Image.fromarray(ink, "CMYK").convert("RGB")
+        if values.dtype == np.uint8:
+            return Image.frombytes(
+                "CMYK", values.shape[1::-1], np.ascontiguousarray(values[..., :4]).tobytes()
+            ).convert("RGB")
+        paper = 1 - np.clip(values[..., :4] / (np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1.0), 0, 1)
+        return Image.fromarray(colours_to_8_bit(paper[..., :3] * paper[..., 3:]))
     if values.ndim == 3 and (kind in (_RGB, _YCBCR) or values.shape[2] == 3):
         alpha = values.shape[2] == 4 and tuple(page.extrasamples)[:1] in ((1,), (2,))
         values = values[..., : 4 if alpha else 3]
@@ -179,12 +183,6 @@ def _as_bytes(values: np.ndarray, page: TiffPage) -> np.ndarray:
     bits = page.bitspersample
     depth = max(bits) if isinstance(bits, tuple) else bits
     return (values.astype(np.uint16) * 255 // (2 ** min(depth, 8) - 1)).astype(np.uint8)
-
-
-def _of_whole(values: np.ndarray) -> np.ndarray:
-    """Shares of the largest value that the type can hold, as uint8: ink is not stretched, because paper is white."""
-    largest = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1.0
-    return (np.clip(values / largest, 0, 1) * 255).astype(np.uint8)
 
 
 def _with_pillow(file: Path, index: int) -> Image.Image:

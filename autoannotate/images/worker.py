@@ -5,7 +5,6 @@ Requests and answers are a JSON object and some bytes, each with its length befo
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from autoannotate.errors import UnreadableImageError
 from autoannotate.images import reading
 from autoannotate.images.isolation import receive, send
 from autoannotate.images.ref import PassOver
+
 
 def serve() -> None:
     """Answer requests until stdin ends. What libraries print goes nowhere."""

@@ -1,0 +1,33 @@
+"""HEIC and HEIF photographs, as telephones take them, through pillow-heif where it is installed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from autoannotate.errors import UnreadableImageError
+from autoannotate.images.raster import is_avif, to_rgb, upright
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Picture, Reader
+
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+
+def _read(file: Path, frame: int | None) -> Picture:
+    try:
+        import pillow_heif
+    except ImportError:
+        raise UnreadableImageError(
+            "The file is a HEIC photograph: pip install 'autoannotate[heic]' reads those."
+        ) from None
+    found = pillow_heif.open_heif(file, convert_hdr_to_8bit=True)
+    if found.size[0] * found.size[1] > MAX_PIXELS:
+        raise UnreadableImageError(TOO_LARGE)
+    return Picture(to_rgb(upright(found.to_pillow())))
+
+
+READER = Reader(
+    formats="HEIC (with the extra heic)",
+    suffixes=frozenset({".heic", ".heif", ".hif"}),
+    recognises=lambda head: head[4:8] == b"ftyp" and head[8:12] in _BRANDS and not is_avif(head),
+    frames=None,
+    read=_read,
+)

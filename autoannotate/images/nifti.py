@@ -1,0 +1,99 @@
+"""NIfTI and Analyze 7.5 volumes, through nibabel."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoannotate.errors import UnreadableImageError
+from autoannotate.images import volume
+from autoannotate.images.ref import Grey, PassOver, Picture, Reader
+
+_MAGIC = (b"n+1\0", b"ni1\0")
+_MAGIC_2 = (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")
+_LABEL = 1002  # NIFTI_INTENT_LABEL
+
+
+def _recognises(head: bytes) -> bool:
+    """The magic word of NIfTI 1 or 2, or the length of an Analyze header at its start and its regular end."""
+    if head[344:348] in _MAGIC or head[4:12] in _MAGIC_2:
+        return True
+    return head[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c") and head[38:39] == b"r"
+
+
+def _frames(file: Path) -> int | None:
+    image = _opened(file)
+    if int(image.header.get("intent_code", 0)) == _LABEL:
+        raise PassOver("NIfTI label maps", "they are masks that belong to images, no pictures")
+    return volume.frames(volume.geometry_of(_spatial(image.shape), image.affine))
+
+
+def _opened(file: Path) -> Any:
+    import nibabel
+
+    name = file.name.lower()
+    if name.endswith((".img", ".img.gz")):
+        raise PassOver("voxels of .hdr volumes", "they are read with their .hdr files")
+    if name.endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz")):
+        return nibabel.load(file)
+    with file.open("rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(file) if packed else file.open("rb") as stream:
+        data = stream.read(volume.MAX_BYTES)
+    for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):  # a name that nibabel does not know
+        try:
+            return kind.from_bytes(data)
+        except Exception:
+            continue
+    raise UnreadableImageError("The file begins like a NIfTI volume, but it is damaged.")
+
+
+def _spatial(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape, 1, 1, 1)[:3]
+
+
+def _load(file: Path) -> volume.Volume:
+    try:
+        image = _opened(file)
+    except FileNotFoundError:
+        if file.is_file():
+            raise UnreadableImageError(
+                "The file with the voxels that belongs to this header is not beside it."
+            ) from None
+        raise
+    spatial, notes = _spatial(image.shape), tuple[str, ...]()
+    volume.check_size(spatial, max(4, image.get_data_dtype().itemsize))
+    data = image.dataobj
+    extra = image.shape[3:]
+    if extra and np.prod(extra) > 1:
+        notes = (f"The first of {np.prod(extra):,} volumes in the file is shown.",)
+    values = np.asarray(data[(slice(None),) * min(3, len(image.shape)) + (0,) * len(extra)]).reshape(spatial)
+    if values.dtype.fields is not None:  # RGB24
+        values = np.stack([values[name] for name in ("R", "G", "B")], axis=-1)
+    elif values.dtype.kind == "f":
+        values = values.astype(np.float32)
+    return volume.volume_of(values, image.affine, notes)
+
+
+_volume = volume.remembered(_load)
+
+
+def _read(file: Path, frame: int | None) -> Picture:
+    return volume.picture(_volume(file), frame)
+
+
+def _read_grey(file: Path, frame: int | None) -> Grey | None:
+    return volume.grey(_volume(file), frame)
+
+
+READER = Reader(
+    formats="NIfTI and Analyze",
+    suffixes=frozenset({".nii", ".nii.gz"}),
+    recognises=_recognises,
+    frames=_frames,
+    read=_read,
+    read_grey=_read_grey,
+)
