@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
+from autoannotate._internal.wording import listed
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef, find_images
+from autoannotate.runs.delimited import PATH, column_key, read_delimited
 from autoannotate.runs.run import check_classes
 
 if TYPE_CHECKING:
@@ -248,7 +250,10 @@ def _read_table(file: Path) -> LabelledSet:
     table = _csv(file)
     for column in ("path", "label"):
         if column not in table:
-            raise InputError(f"{file} lacks the column {column}: a table of labels has the columns path and label.")
+            raise InputError(
+                f"{file} lacks the column {column}: a table of labels has the columns path and label, and this has "
+                f"{listed(table.columns) or 'none'}."
+            )
     if table.empty:
         raise InputError(f"{file} has no rows: it needs one row an image, with its path and label.")
     if (table["label"] == "").any():
@@ -269,28 +274,31 @@ def _read_table(file: Path) -> LabelledSet:
 
 
 def _csv(file: Path) -> pd.DataFrame:
-    import warnings
-
+    """The table as text, same rows once, its columns named in lower case, that of the pictures `path`."""
     import pandas as pd
 
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            table = pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False)
-    except pd.errors.ParserWarning:  # without index_col=False the columns shift
-        raise InputError(
-            f"{file} has rows with more fields than its header: put a value with a comma in quotes."
-        ) from None
-    except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are ValueErrors
-        raise InputError(f"{file} cannot be read as a table ({str(error).splitlines()[0]}): it takes a CSV with the "
-                         "columns path and label.") from None  # fmt: skip
-    return table.rename(columns=lambda name: str(name).strip()).map(str.strip)
+    table = read_delimited(file)
+    names = [column_key(name) or f"column {i}" for i, name in enumerate(table.header, start=1)]
+    place = table.column(PATH)
+    if place is not None and "path" not in names:
+        names[place] = "path"
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"{file} has two columns {twice[0]}: remove one.")
+    for number, row in table.rows:
+        if any(cell.strip() for cell in row[len(names) :]):
+            raise InputError(
+                f"{file} has rows with more fields than its header (row {number}): put a value with a comma in quotes."
+            )
+    cells = [[cell.strip() for cell in row[: len(names)]] + [""] * (len(names) - len(row)) for _, row in table.rows]
+    return pd.DataFrame(cells, columns=names, dtype=object).drop_duplicates(ignore_index=True)
 
 
 def _refs(paths: list[str], file: Path) -> list[ImageRef]:
     """The images that a table names; `scan.dcm#3` is a frame."""
     refs, missing = [], []
     for path in paths:
+        if not (file.parent / path).exists():
+            path = path.replace("\\", "/")
         where, mark, frame = path.rpartition("#")
         whole = file.parent / path
         if mark and frame.isdecimal() and not whole.exists():

@@ -10,11 +10,11 @@ images;
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from autoannotate.errors import InputError
+from autoannotate.runs.delimited import read_delimited
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 FUSES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a formula begins with; some spreadsheets take the full-width forms too."""
 DECIMALS = 6
-NUMBERS = {"confidence": float, "suspect_score": float, "clip_confidence": float, "suspect": int, "rank": int}
+NUMBERS: dict[str, type] = {
+    "confidence": float,
+    "suspect_score": float,
+    "clip_confidence": float,
+    "suspect": int,
+    "rank": int,
+}
 """The columns that are numbers; every other column is text."""
 
 
@@ -76,35 +82,40 @@ def _cell(value: object, column: str) -> str:
 
 
 def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The table that `to_csv` wrote, with these columns.
+    """The table that `to_csv` wrote, with these columns; also after a spreadsheet saved it, see `delimited`.
 
     Raises `InputError` where the file is missing, lacks a column or holds text in a column of numbers.
     """
     import pandas as pd
 
-    try:
-        with file.open(newline="", encoding="utf-8", errors="surrogateescape") as handle:
-            rows = list(csv.reader(handle))
-    except FileNotFoundError:
-        raise InputError(f"There is no {file.name} in {file.parent}: is this the folder of a run?") from None
-    except (OSError, csv.Error) as error:
-        raise InputError(f"{file} cannot be read ({error}).") from error
-    header = rows[0] if rows else []
-    if missing := [name for name in columns if name not in header]:
+    if not file.exists():
+        raise InputError(f"There is no {file.name} in {file.parent}: is this the folder of a run?")
+    table = read_delimited(file, ours=True)
+    places = {name: table.column([name]) for name in columns}
+    if missing := [name for name in columns if places[name] is None]:
         raise InputError(f"{file} lacks the column {missing[0]}: it needs {', '.join(columns)}.")
     data: dict[str, list] = {name: [] for name in columns}
-    for line, row in enumerate(rows[1:], start=2):
-        if not row:
+    numeric = bool(NUMBERS.keys() & set(columns))
+    for number, row in table.rows:
+        if numeric and not any(row):  # spreadsheets leave such lines
             continue
-        if len(row) != len(header):
-            raise InputError(f"{file}, row {line}: {len(row)} cells where the heading has {len(header)}.")
-        cells = dict(zip(header, row, strict=True))
+        if len(row) < len(table.header) or any(row[len(table.header) :]):
+            raise InputError(f"{file}, row {number}: {len(row)} cells where the heading has {len(table.header)}.")
         for name in columns:
+            text = row[places[name]]  # type: ignore[index]
             try:
-                data[name].append(NUMBERS[name](cells[name]) if name in NUMBERS else fused(cells[name], name))
+                data[name].append(_number(text, NUMBERS[name]) if name in NUMBERS else fused(text, name))
             except ValueError:
-                raise InputError(f"{file}, row {line}: {name} is {cells[name]!r}, not a number.") from None
+                raise InputError(f"{file}, row {number}: {name} is {text!r}, not a number.") from None
     return pd.DataFrame({name: pd.Series(data[name], dtype=dtype(name)) for name in columns})
+
+
+def _number(text: str, kind: type) -> Any:
+    """A number as `to_csv` wrote it, or as a spreadsheet of a country with decimal commas saved it."""
+    value = float(text.strip().replace(",", "."))
+    if kind is int and value != int(value):
+        raise ValueError(text)
+    return kind(value)
 
 
 def dtype(column: str) -> str:

@@ -9,12 +9,12 @@ separate; UTF-8, UTF-16 and Windows-1252 are read, as spreadsheets save them.
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from autoannotate.answers.importers import Given, seconds, utc
 from autoannotate.errors import InputError
+from autoannotate.runs.delimited import PATH, Delimited, column_key, decode, parse, read_delimited
 from autoannotate.runs.tables import fused
 
 HINT = (
@@ -22,7 +22,7 @@ HINT = (
     "every row"
 )
 _NAMES = {
-    "image": ("path", "file_name", "filename", "file", "image"),
+    "image": PATH,
     "answer": ("answer", "choice"),
     "label": ("label",),
     "verdict": ("verdict",),
@@ -32,7 +32,6 @@ _NAMES = {
     "seconds": ("seconds", "lead_time"),
 }
 _BY_MACHINE = {"suspect_score", "clip_label", "suggested_label", "confidence"}
-_ENCODINGS = (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"", "utf-8-sig")
 
 
 def recognises(head: bytes) -> bool:
@@ -40,25 +39,22 @@ def recognises(head: bytes) -> bool:
     if head.startswith((b"[", b"{", b"<", b"PK")):
         return False
     try:
-        columns = _columns(next(_rows(_decoded(head)), []))
-    except (UnicodeError, csv.Error):
+        columns = _columns(parse(decode(head, cut=True), cut=True))
+    except csv.Error:
         return False
     return "image" in columns and bool(columns.keys() & {"answer", "label", "verdict"})
 
 
 def read(file: Path) -> Iterator[Given]:
     """Each row that has an answer. Raises `InputError` where a column is missing."""
-    rows = _rows(_decoded(file.read_bytes()))
-    header = next(rows, [])
-    columns = _columns(header)
+    table = read_delimited(file)
+    header, columns = table.header, _columns(table)
     if "image" not in columns:
         raise InputError(f"{file} lacks the column path: it needs path and answer, or path and label.")
     if not columns.keys() & {"answer", "label", "verdict"}:
         raise InputError(f"{file} has no column answer: it needs path and answer, or path and label.")
-    machine = bool(_BY_MACHINE & {name.strip().casefold() for name in header})
-    for number, row in enumerate(rows, start=2):
-        if not any(cell.strip() for cell in row):
-            continue
+    machine = bool(_BY_MACHINE & {column_key(name) for name in header})
+    for number, row in table.rows:
         cells = {what: row[i].strip() if i < len(row) else "" for what, i in columns.items()}
         word, by_person = _word(cells, machine)
         if not word:
@@ -93,24 +89,6 @@ def _reader(name: str, column: str) -> str:
     return f"annotator {name}" if name.isdecimal() and column.strip().casefold() == "annotator" else name
 
 
-def _columns(header: list[str]) -> dict[str, int]:
-    names = [name.strip().casefold() for name in header]
-    found = {what: next((names.index(a) for a in aliases if a in names), -1) for what, aliases in _NAMES.items()}
-    return {what: i for what, i in found.items() if i >= 0}
-
-
-def _decoded(content: bytes) -> str:
-    encoding = next(name for mark, name in _ENCODINGS if content.startswith(mark))
-    try:
-        return content.decode(encoding)
-    except UnicodeDecodeError as error:
-        if encoding == "utf-8-sig" and error.reason == "unexpected end of data":  # a head that ends inside a letter
-            return content[: error.start].decode(encoding)
-        return content.decode("cp1252", errors="replace")
-
-
-def _rows(text: str) -> Iterator[list[str]]:
-    csv.field_size_limit(2**31 - 1)  # Label Studio's tables may hold the pictures
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    return csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+def _columns(table: Delimited) -> dict[str, int]:
+    found = {what: table.column(names) for what, names in _NAMES.items()}
+    return {what: i for what, i in found.items() if i is not None}
