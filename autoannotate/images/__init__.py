@@ -1,8 +1,8 @@
-"""Find and read images. A format is one file here, which makes a `Reader`, and one entry in `registry`."""
+"""Find and read images. A format is one file here, which makes a `Reader`, and one entry in `registry`; a kind of source is one in `sources`."""
 
-from autoannotate.images.find import find, find_images
 from autoannotate.images.reading import fingerprint, read_grey, read_image, read_picture, stamp
 from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture
+from autoannotate.images.sources import find, find_images, location
 
 __all__ = [
     "Found",
@@ -13,6 +13,7 @@ __all__ = [
     "find",
     "find_images",
     "fingerprint",
+    "location",
     "read_grey",
     "read_image",
     "read_picture",

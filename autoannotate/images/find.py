@@ -52,7 +52,7 @@ def find(source: Path | str) -> Found:
         if not source.is_dir() and not source.is_file():
             raise InputError(f"There is no file or folder {source}. Check the path.")
         for path, file, known in _files(source) if source.is_dir() else [(source.name, source, None)]:
-            looked = known or _look(path, file)
+            looked = known or look(path, file)
             if isinstance(looked, PassedOver):
                 passed[looked] += 1
             else:
@@ -62,30 +62,30 @@ def find(source: Path | str) -> Found:
             f"{error.filename or source} cannot be read ({error.strerror}): "
             "get permission to read it, or move it out of the way."
         ) from None
+    return all_found(source, refs, passed)
+
+
+def all_found(source: Path | str, refs: list[ImageRef], passed: Counter[PassedOver]) -> Found:
+    """The images in natural path order, and the files passed over by kind. Raises `InputError` where there is no image."""
     counts = [replace(group, count=count) for group, count in passed.items()]
     found = Found(
-        sorted(refs, key=_natural), tuple(sorted(counts, key=lambda group: (group.expected, -group.count, group.kind)))
+        sorted(refs, key=natural), tuple(sorted(counts, key=lambda group: (group.expected, -group.count, group.kind)))
     )
     if not refs:
-        raise InputError(_nothing(source, found))
+        raise InputError(_nothing(Path(source), found))
     return found
 
 
-def find_images(source: Path | str) -> list[ImageRef]:
-    """The images of `find`, without the count of other files. Raises `InputError` as it does."""
-    return find(source).refs
-
-
 def _nothing(source: Path, found: Found) -> str:
-    what = f"No images are in {source}" if source.is_dir() else f"{source} is not an image"
+    what = f"{source} is not an image" if source.is_file() else f"No images are in {source}"
     groups = [f"{group.count:,} {group.kind} ({group.reason})" for group in found.passed_over if not group.expected]
-    there = f" It holds {', '.join(groups)}." if groups and source.is_dir() else ""
+    there = f" It holds {', '.join(groups)}." if groups and not source.is_file() else ""
     there = f": it is one of {found.passed_over[0].kind}, and {found.passed_over[0].reason}." if (
         groups and source.is_file()) else f".{there}"  # fmt: skip
     return f"{what}{there} These formats are read: {formats_read()}."
 
 
-def _look(path: str, file: Path) -> list[ImageRef] | PassedOver:
+def look(path: str, file: Path) -> list[ImageRef] | PassedOver:
     """The images in a file, or what it is instead."""
     if file.name.lower() == "dicomdir":
         return kind_of(file, b"")
@@ -160,7 +160,7 @@ def _is_file(path: str) -> bool:
         return True
 
 
-def _natural(ref: ImageRef) -> tuple[object, ...]:
+def natural(ref: ImageRef) -> tuple[object, ...]:
     """Sort key: folder by folder, runs of digits by their number."""
     path = ref.path if ref.frame is None else ref.path.rpartition("#")[0]
     parts = tuple(

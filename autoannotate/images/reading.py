@@ -38,7 +38,8 @@ def read_picture(ref: ImageRef) -> Picture:
     UnreadableImageError
         Whatever is wrong; the sentence holds no path and nothing that identifies anyone.
     """
-    return isolation.picture(ref.file, ref.frame)
+    with ref.as_file() as file:
+        return isolation.picture(file, ref.frame)
 
 
 def read_image(ref: ImageRef) -> Image.Image:
@@ -51,7 +52,8 @@ def read_grey(ref: ImageRef) -> Grey | None:
 
     Raises `UnreadableImageError` as `read_image` does.
     """
-    return isolation.grey(ref.file, ref.frame)
+    with ref.as_file() as file:
+        return isolation.grey(file, ref.frame)
 
 
 def picture_here(file: Path, frame: int | None) -> Picture:
@@ -116,6 +118,8 @@ def fingerprint(ref: ImageRef) -> str:
     UnreadableImageError
         The file is not there, or may not be looked at.
     """
+    if ref.content is not None:
+        return hashlib.sha256(f"{ref.content.version}\0{ref.frame}".encode()).hexdigest()
     try:
         found = ref.file.stat()
         path = os.fsencode(ref.file.resolve())
@@ -131,6 +135,8 @@ def stamp(ref: ImageRef) -> str:
 
     The beginning of the sha256 of its size, time of change and frame: what a run remembers to tell a replaced image.
     """
+    if ref.content is not None:
+        return fingerprint(ref)[:8]
     try:
         found = ref.file.stat()
     except OSError:

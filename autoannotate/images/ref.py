@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from autoannotate.images.content import Content
 
 
 @dataclass(frozen=True)
@@ -23,11 +26,23 @@ class ImageRef:
         Where the file is.
     frame : int or None
         Which frame of it, from 0; None for a file that holds one image.
+    content : Content or None
+        The bytes of a file that is not on this machine's disks (in an archive, a bucket, a PACS); then `file` is but a name.
     """
 
     path: str
     file: Path
     frame: int | None = None
+    content: Content | None = None
+
+    @contextmanager
+    def as_file(self) -> Iterator[Path]:
+        """The file that holds the image, fetched first where it is not on this machine. Raises `UnreadableImageError`."""
+        if self.content is None:
+            yield self.file
+        else:
+            with self.content.as_file() as file:
+                yield file
 
 
 @dataclass(frozen=True)

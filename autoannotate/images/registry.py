@@ -40,11 +40,16 @@ def head_of(file: Path) -> bytes:
     """The first `HEAD_BYTES` bytes of a file, unpacked where it is a gzip file; none where it cannot be read."""
     try:
         with file.open("rb") as stream:
-            head = stream.read(HEAD_BYTES)
-            if head.startswith(_GZIP):
-                return zlib.decompressobj(31).decompress(head + stream.read(4096), HEAD_BYTES)
-            return head
-    except (OSError, zlib.error):
+            return unpacked_head(stream.read(HEAD_BYTES + 4096))
+    except OSError:
+        return b""
+
+
+def unpacked_head(head: bytes) -> bytes:
+    """The first `HEAD_BYTES` bytes of a file that begins like this, unpacked where it is a gzip file."""
+    try:
+        return zlib.decompressobj(31).decompress(head, HEAD_BYTES) if head.startswith(_GZIP) else head[:HEAD_BYTES]
+    except zlib.error:
         return b""
 
 

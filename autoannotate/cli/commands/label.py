@@ -20,8 +20,13 @@ from autoannotate.runs.save import ensure_writable
 def label(
     context: typer.Context,
     images: Annotated[
-        Path,
-        typer.Argument(metavar="IMAGES", help="A folder, searched to the bottom, or one file.", show_default=False),
+        str,
+        typer.Argument(
+            metavar="IMAGES",
+            help="A folder, searched to the bottom; a file; a zip or tar archive; a list of paths (txt, csv); a pattern in "
+            "quotes; or a URL (s3://, gs://, http://, sftp://).",
+            show_default=False,
+        ),
     ],
     classes: Annotated[str, typer.Option(metavar="A,B,…", help="What an image can be.", show_default=False)],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
@@ -75,7 +80,9 @@ def label(
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
     if prompts and not prompts.is_file():
         raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
-    if not images.exists():
+    from autoannotate.images.sources import source_of
+
+    if source_of(images) is None and not Path(images).exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
     ensure_writable(out, overwrite)
 

@@ -1,0 +1,181 @@
+"""Image files that are not plain files on this machine: fetched when they are read, and kept for a short while only."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from autoannotate.errors import UnreadableImageError
+
+MOST_BYTES_A_FILE = 4 * 2**30
+MOST_BYTES_KEPT = 2**30
+_PREFIX = "autoannotate-fetched-"
+_TOO_LARGE = f"The file is larger than {MOST_BYTES_A_FILE // 2**30} GiB unpacked: unpack it, or cut it into parts."
+_NO_ANSWER = "The place it is in did not hand it over: see that it can be reached; the same command then goes on."
+_DAMAGED = "The archive that it is in is damaged or cut short here."
+
+
+@dataclass(frozen=True)
+class Content:
+    """The bytes of one image file in an archive, in a bucket, in a PACS.
+
+    Attributes
+    ----------
+    version : str
+        Where the bytes are and which edition of them: the same text means the same bytes. No identifier of a patient.
+    open : callable
+        Opens the bytes for reading. May raise anything; users see an `UnreadableImageError`.
+    suffix : str
+        The ending of its name, with the dot.
+    """
+
+    version: str
+    open: Callable[[], BinaryIO] = field(compare=False, repr=False)
+    suffix: str = ""
+
+    def head(self, count: int) -> bytes:
+        """The first bytes. Raises `UnreadableImageError`."""
+        with _plain_errors(), self.open() as stream:
+            return stream.read(count)
+
+    @contextmanager
+    def as_file(self) -> Iterator[Path]:
+        """The bytes as a file of a private folder; it may be gone after the block. Raises `UnreadableImageError`."""
+        with _held(self) as file:
+            yield file
+
+    def fetch(self) -> None:
+        """Fetch the bytes ahead of `as_file`. Raises `UnreadableImageError`."""
+        with self.as_file():
+            pass
+
+
+class _Kept:
+    """One fetched file: how many readers it has now, and how large it is."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.readers, self.size = file, 0, 0
+        self.lock = threading.Lock()
+
+
+_kept: OrderedDict[str, _Kept] = OrderedDict()
+_lock = threading.Lock()
+_folder: Path | None = None
+
+
+@contextmanager
+def _held(content: Content) -> Iterator[Path]:
+    with _lock:
+        kept = _kept.get(content.version)
+        if kept is None:
+            kept = _kept[content.version] = _Kept(
+                _private_folder() / f"{len(_kept)}-{os.urandom(8).hex()}{content.suffix}"
+            )
+        kept.readers += 1
+        _kept.move_to_end(content.version)
+    try:
+        with kept.lock:
+            if not kept.file.exists():
+                _copy(content, kept)
+        yield kept.file
+    finally:
+        with _lock:
+            kept.readers -= 1
+            _drop_old()
+
+
+def _copy(content: Content, kept: _Kept) -> None:
+    size = 0
+    try:
+        with _plain_errors(), content.open() as stream, kept.file.open("xb") as out:
+            while block := stream.read(2**20):
+                size += len(block)
+                if size > MOST_BYTES_A_FILE:
+                    raise UnreadableImageError(_TOO_LARGE)
+                out.write(block)
+    except BaseException:
+        kept.file.unlink(missing_ok=True)
+        raise
+    kept.size = size
+
+
+def _drop_old() -> None:
+    """Delete the files used longest ago, those in use apart, until what is kept is small enough."""
+    total = sum(kept.size for kept in _kept.values())
+    for version, kept in list(_kept.items()):
+        if total <= MOST_BYTES_KEPT:
+            return
+        if not kept.readers:
+            kept.file.unlink(missing_ok=True)
+            total -= kept.size
+            del _kept[version]
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Our own sentences: those of the libraries may hold addresses, or names of patients."""
+    try:
+        yield
+    except (UnreadableImageError, MemoryError):
+        raise
+    except FileNotFoundError:
+        raise UnreadableImageError("It is not there any more.") from None
+    except PermissionError:
+        raise UnreadableImageError("There is no permission to read it.") from None
+    except (zipfile.BadZipFile, EOFError):
+        raise UnreadableImageError(_DAMAGED) from None
+    except Exception:
+        raise UnreadableImageError(_NO_ANSWER) from None
+
+
+def _private_folder() -> Path:
+    global _folder
+    if _folder is None or not _folder.is_dir():
+        _clear_after_the_dead()
+        _folder = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-"))  # readable by this user alone
+    return _folder
+
+
+def _clear_after_the_dead() -> None:
+    """Remove what processes that were killed could not remove themselves."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        pid = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not _is_alive(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _clear() -> None:
+    if _folder is not None and _folder.name.startswith(f"{_PREFIX}{os.getpid()}-"):  # not a parent's
+        shutil.rmtree(_folder, ignore_errors=True)
+
+
+def _forget() -> None:
+    """In a child made by fork: what is kept is its parent's."""
+    global _folder, _lock
+    _folder, _lock = None, threading.Lock()
+    _kept.clear()
+
+
+atexit.register(_clear)
+with suppress(AttributeError):
+    os.register_at_fork(after_in_child=_forget)

@@ -1,0 +1,141 @@
+"""Where images are: folders, files, and each kind of source that one module here names, or one package from outside.
+
+A kind of source is a module with a `SOURCE`, and one entry in `SOURCES`. A package from outside adds its own by an entry
+point of the group `autoannotate.sources` that names such a `Source`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from autoannotate.errors import InputError, UnreadableImageError
+from autoannotate.images.content import Content
+from autoannotate.images.find import all_found, look
+from autoannotate.images.find import find as find_files
+from autoannotate.images.kinds import kind_of
+from autoannotate.images.ref import HEAD_BYTES, Found, ImageRef, PassedOver
+from autoannotate.images.registry import reader_of, unpacked_head
+from autoannotate.images.sources import archives, cloud, globs, lists
+from autoannotate.images.sources.source import NOT_COUNTED, Entry, Source
+
+__all__ = ["SOURCES", "Content", "Entry", "Source", "find", "find_images", "location", "sources"]
+
+SOURCES: tuple[Source, ...] = (cloud.SOURCE, archives.SOURCE, lists.SOURCE, globs.SOURCE)
+GROUP = "autoannotate.sources"
+
+
+@cache
+def sources() -> tuple[Source, ...]:
+    """All kinds of source: those of other packages first, so that they may take over what is here.
+
+    Raises
+    ------
+    InputError
+        A package's entry point cannot be used.
+    """
+    added = []
+    for point in entry_points(group=GROUP):
+        try:
+            source = point.load()
+        except Exception as error:
+            raise InputError(
+                f"The source {point.name} of another package cannot be used ({error}): remove or mend it."
+            ) from None
+        if not isinstance(source, Source):
+            raise InputError(
+                f"The source {point.name} of another package is not an autoannotate.images.sources.Source."
+            )
+        added.append(source)
+    return (*added, *SOURCES)
+
+
+def source_of(text: str) -> Source | None:
+    """The kind of source that a text names; None for a plain folder or file. Raises `InputError` for unknown schemes."""
+    found = next((source for source in sources() if source.recognises(text)), None)
+    if found is None and re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
+        known = "; ".join(source.forms for source in sources())
+        raise InputError(
+            f"There is no source of images that begins with {text.partition('://')[0]}://. Known are: {known}."
+        )
+    return found
+
+
+def find(source: Path | str) -> Found:
+    """All images of a folder, a file or any other source, in natural path order (`a2` before `a10`), and what else is there.
+
+    Parameters
+    ----------
+    source : str or Path
+        A folder, searched to the bottom, a file, or what one of `sources()` recognises: an archive, a list of paths, a
+        pattern, a URL.
+
+    Raises
+    ------
+    InputError
+        Nothing is there, it may not be listed, or no image is in it.
+    """
+    kind = source_of(str(source))
+    if kind is None:
+        return find_files(source)
+    refs: list[ImageRef] = []
+    passed: Counter[PassedOver] = Counter()
+    for entry in _each_once(kind.entries(str(source))):
+        looked = _look(entry)
+        if isinstance(looked, PassedOver):
+            passed[looked] += 1
+        else:
+            refs += looked
+    return all_found(source, refs, passed)
+
+
+def find_images(source: Path | str) -> list[ImageRef]:
+    """The images of `find`, without the count of other files. Raises `InputError` as it does."""
+    return find(source).refs
+
+
+def location(source: Path | str) -> str:
+    """How a source is written into run.json, so that a later command finds it from any folder."""
+    kind = source_of(str(source))
+    return Path(source).absolute().as_posix() if kind is None else kind.location(str(source))
+
+
+def _each_once(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """A later entry of the same name, as archives may have, gets a number: one row is one image."""
+    seen: dict[str, int] = {}
+    for entry in entries:
+        seen[entry.path] = count = seen.get(entry.path, 0) + 1
+        yield entry if count == 1 else replace(entry, path=f"{entry.path} ({count})")
+
+
+def _look(entry: Entry) -> list[ImageRef] | PassedOver:
+    """The images in an entry, or what it is instead."""
+    if isinstance(entry.file, Path):
+        return look(entry.path, entry.file) if entry.file.exists() else [ImageRef(entry.path, entry.file)]
+    content, named = entry.file, Path(entry.path)
+    if entry.frames != NOT_COUNTED:
+        frames = [None] if entry.frames is None else range(entry.frames)
+        return [ImageRef(_numbered(entry.path, frame), named, frame, content) for frame in frames]
+    try:
+        head = unpacked_head(content.head(HEAD_BYTES + 4096))
+        reader = reader_of(named.name, head)
+        if reader is None:
+            return kind_of(named, head)
+        if reader.frames is None:
+            return [ImageRef(entry.path, named, None, content)]
+        with content.as_file() as file:
+            looked = look(entry.path, file)
+        return (
+            looked if isinstance(looked, PassedOver) else [replace(ref, file=named, content=content) for ref in looked]
+        )
+    except UnreadableImageError:  # reading it will say what is wrong
+        return [ImageRef(entry.path, named, None, content)]
+
+
+def _numbered(path: str, frame: int | None) -> str:
+    return path if frame is None else f"{path}#{frame}"

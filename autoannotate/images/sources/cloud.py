@@ -1,0 +1,107 @@
+"""Buckets and servers by URL, through fsspec: s3, gs, http, sftp and whatever else is installed for it.
+
+What is read is fetched file by file, and nothing is sent but requests for it. Who may read comes from each library's own
+settings (AWS_ACCESS_KEY_ID and AWS_ENDPOINT_URL, GOOGLE_APPLICATION_CREDENTIALS, ~/.ssh, FSSPEC_SFTP …), never from the URL,
+because that is kept in run.json.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from autoannotate.errors import InputError
+from autoannotate.images.content import Content
+from autoannotate.images.sources import archives
+from autoannotate.images.sources.source import Entry, Source
+
+SCHEMES = ("s3", "gs", "gcs", "http", "https", "sftp", "ssh", "abfs", "az", "hf", "memory")
+_NEEDS = {
+    "s3": "s3fs",
+    "gs": "gcsfs",
+    "gcs": "gcsfs",
+    "http": "aiohttp",
+    "https": "aiohttp",
+    "sftp": "paramiko",
+    "ssh": "paramiko",
+}
+
+
+def entries(text: str) -> Iterator[Entry]:
+    """The files below a URL, or the one file (or archive) that it names. Raises `InputError`."""
+    system, place = _filesystem(text)
+    try:
+        found = _listed(system, place)
+    except Exception as error:
+        raise _unreachable(text, error) from None
+    if not found:
+        raise InputError(f"Nothing is at {text}: check the address, and that you may list it.")
+    root = place.rstrip("/") if len(found) > 1 or place.rstrip("/") not in found else ""
+    for name, info in sorted(found.items()):
+        path = name.removeprefix(root).lstrip("/") if root and name.startswith(root) else PurePosixPath(name).name
+        if any(part.startswith(".") for part in path.split("/")):
+            continue
+        version = _version(text, name, info)
+
+        def open_file(name: str = name) -> BinaryIO:
+            return cast(BinaryIO, system.open(name, "rb"))
+
+        if archives.is_archive(path):
+            within = archives.members(path, version, int(info.get("size") or 0), open_file)
+            whole = len(found) == 1  # the archive itself was asked for
+            yield from (Entry(one.path if whole else f"{path}/{one.path}", one.file) for one in within)
+        else:
+            yield Entry(path, Content(version, open_file, PurePosixPath(path).suffix.lower()[:12]))
+
+
+def _listed(system: Any, place: str) -> dict[str, dict[str, Any]]:
+    if system.isdir(place) and not archives.is_archive(place):
+        return {name: info for name, info in system.find(place, detail=True).items() if info.get("type") != "directory"}
+    return {place: system.info(place)}
+
+
+def _filesystem(text: str) -> tuple[Any, str]:
+    scheme = text.partition("://")[0].lower()
+    if re.match(r"[a-z0-9+]+://[^/@]*:[^/@]*@", text, re.IGNORECASE):
+        raise InputError(
+            "The address holds a password, which would be kept with the run: leave it out, and give it by the settings of "
+            f"the library for {scheme} (its environment variables or files)."
+        )
+    try:
+        import fsspec
+
+        return cast("tuple[Any, str]", fsspec.core.url_to_fs(text))
+    except ImportError:
+        needs = _NEEDS.get(scheme)
+        more = f" (it brings {needs})" if needs else ""
+        raise InputError(
+            f"Addresses that begin with {scheme}:// need more: pip install 'autoannotate[cloud]'{more}."
+        ) from None
+    except Exception as error:
+        raise _unreachable(text, error) from None
+
+
+def _version(text: str, name: str, info: dict[str, Any]) -> str:
+    edition = next(
+        (info[key] for key in ("ETag", "etag", "md5Hash", "LastModified", "mtime", "mtimes") if info.get(key)), ""
+    )
+    scheme = text.partition("://")[0]
+    return hashlib.sha256(f"{scheme}\0{name}\0{info.get('size')}\0{edition}".encode()).hexdigest()
+
+
+def _unreachable(text: str, error: Exception) -> InputError:
+    if isinstance(error, FileNotFoundError):
+        return InputError(f"Nothing is at {text}: check the address.")
+    if isinstance(error, PermissionError) or "credential" in str(error).casefold():
+        return InputError(f"There is no permission to read {text}: check the credentials that its library takes.")
+    return InputError(f"{text} cannot be reached ({type(error).__name__}): check the address and the network.")
+
+
+def _recognises(text: str) -> bool:
+    return "://" in text and text.partition("://")[0].lower() in SCHEMES
+
+
+SOURCE = Source("cloud", "a URL (s3://, gs://, http://, sftp://)", _recognises, entries, location=lambda text: text)
