@@ -193,9 +193,9 @@ def test_what_cannot_be_searched_is_one_sentence_with_a_way_out(tmp_path: Path) 
         find_images(tmp_path / "missing")
     with pytest.raises(InputError, match=r"No images are in .*DICOM.*JPEG.*MedMNIST"):
         find_images(tmp_path)
-    (tmp_path / "notes.txt").write_text("no image")
+    (tmp_path / "notes.rst").write_text("no image")
     with pytest.raises(InputError, match=r"is not an image.*DICOM"):
-        find_images(tmp_path / "notes.txt")
+        find_images(tmp_path / "notes.rst")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")

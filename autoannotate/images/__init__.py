@@ -1,4 +1,4 @@
-"""Find and read images. A format is one file here, which makes a `Reader`, and one entry in `registry`; a kind of source is one in `sources`."""
+"""Find and read images. A format is a file here with a `Reader` and an entry in `registry`; a source is one in `sources`."""
 
 from autoannotate.images.reading import fingerprint, read_grey, read_image, read_picture, stamp
 from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture
