@@ -9,11 +9,16 @@ from autoannotate.images.ref import PassedOver
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r", "ehthumbs.db"})
 _MAGIC = (
     (0, b"%PDF", "PDF documents", "pictures are not taken out of documents"),
-    (0, b"PK\x03\x04", "archives", "inside a folder they are not opened: give one by its name, or several by a pattern"),
-    (0, b"\x1f\x8b", "archives", "inside a folder they are not opened: give one by its name, or several by a pattern"),
-    (0, b"7z\xbc\xaf\x27\x1c", "archives", "inside a folder they are not opened: give one by its name, or several by a pattern"),
-    (0, b"Rar!\x1a\x07", "archives", "inside a folder they are not opened: give one by its name, or several by a pattern"),
-    (257, b"ustar", "archives", "inside a folder they are not opened: give one by its name, or several by a pattern"),
+    (0, b"PK\x03\x04", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
+    (0, b"\x1f\x8b", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
+    (
+        0,
+        b"7z\xbc\xaf\x27\x1c",
+        "archives",
+        "in a folder they are not opened: give one by its name, or several by a pattern",
+    ),
+    (0, b"Rar!\x1a\x07", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
+    (257, b"ustar", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
     (4, b"ftyp", "videos", "videos are not read: save their frames as images"),
     (0, b"\x1aE\xdf\xa3", "videos", "videos are not read: save their frames as images"),
     (0, b"\0\0\x01\xba", "videos", "videos are not read: save their frames as images"),
