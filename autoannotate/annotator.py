@@ -2,70 +2,67 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from itertools import islice
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from autoannotate._internal.progress import Clock, Track, silent
-from autoannotate._internal.version import __version__
 from autoannotate.annotations import Annotations
-from autoannotate.errors import InputError, UnreadableImageError
-from autoannotate.images import ImageRef, find_images, fingerprint, read_image, stamp
-from autoannotate.runs import student_predictions
-from autoannotate.runs.run import UNREADABLE, Run, check_classes
+from autoannotate.errors import InputError
+from autoannotate.images import ImageRef, find_images, read_image
+from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
-    from PIL import Image
-
-    from autoannotate.labelling.label_errors.correction import Corrected
-    from autoannotate.labelling.queries.queue import Queue
-    from autoannotate.labelling.zero_shot.prompts import ClassPrompts
+    from autoannotate.labelling.label_errors.student import Trainer
+    from autoannotate.labelling.pipeline import Labelled
+    from autoannotate.labelling.task import Task
+    from autoannotate.labelling.zero_shot.label_images import ZeroShot
     from autoannotate.labelling.zero_shot.reliability import Reliability
     from autoannotate.models.encoder import Encoder
+    from autoannotate.models.encoding import Encoded
 
-ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
-IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
-SHARE_OF_A_KIND = 0.1  # a kind of image counts when it is this common
-UNRELATED = (  # what no class of a medical set is: how far the words alone spread the scores
-    "a bicycle", "a guitar", "a mountain lake", "a kitchen table", "a newspaper", "a railway station", "orange juice",
-    "a blue car", "a wooden chair", "a football match", "a bird in a tree", "a city at night", "a sailing boat",
-    "garden flowers", "an old book", "a winter coat", "bread and cheese", "a computer screen", "a mathematics lesson",
-    "a birthday party", "desert sand", "a glass of water", "a horse race", "a music concert", "a stone bridge",
-    "a wedding dress", "a telephone call", "a forest path", "an airplane wing", "a clock tower", "a coffee mug", "a cat",
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """Images as the encoder sees them: refs, embeddings (N, D) in the space of the texts, features (N, F); and (path,
-    reason) of those that could not be read."""
-
-    refs: list[ImageRef]
-    embeddings: np.ndarray
-    features: np.ndarray
-    unreadable: list[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class ZeroShot:
-    """What CLIP says: kinds of image, the sentences asked, probabilities (N, K), and how much they are worth."""
-
-    kinds: str | list[str]
-    prompts: list[ClassPrompts]
-    probabilities: np.ndarray
-    reliability: Reliability
+CLUSTERED = (  # said of guesses whose labels follow the images' own clusters
+    "The images fall into clusters of their own, which the guesses only named: {moved:.0%} of them have another label."
+)
 
 
 class Annotator:
     """Labels a set of images with some classes.
 
+    Parameters
+    ----------
+    classes : sequence of str
+        What an image can be, at least two.
+    model : str
+        A CLIP model, see `autoannotate.models.encoder.load_encoder`.
+    student : str
+        The network that learns from the cleaned labels (embedded, resnet18, a pretrained one's folder) or none.
+    prompts : path, optional
+        A YAML file of the user's own words.
+    modality : str, optional
+        What all images are ("chest X-ray"); else it is found out.
+    prior : mapping, optional
+        How common each class is, where that is known.
+    seed : int
+        The same images and seed give the same labels.
+    device : str
+        cpu, cuda, mps, or auto for the best there is.
+    cache : path or bool
+        Where encoded images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere.
+    fast : bool
+        One short training of the student, where time goes before quality.
+
+    Raises
+    ------
+    UsageError
+        For classes that cannot be told apart by name.
+
+    Examples
+    --------
     >>> annotator = Annotator(["chest", "breast"])                                    # doctest: +SKIP
     >>> annotations = annotator.label("scans/")                                       # doctest: +SKIP
     >>> annotations.table[["path", "label", "confidence", "suspect"]]                 # doctest: +SKIP
@@ -85,15 +82,6 @@ class Annotator:
         cache: Path | str | bool = True,
         fast: bool = False,
     ) -> None:
-        """classes: what an image can be, at least two.
-
-        model: a CLIP model, see `autoannotate.models.encoder.load_encoder`. student: the network that learns from the cleaned
-        labels (embedded, resnet18) or none. prompts: a YAML file of the user's own words. modality: what all images are
-        ("chest X-ray"); else it is found out. prior: how common each class is, where that is known. cache: where encoded
-        images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere. fast: one short
-        lesson for the student, where time goes before quality.
-        Raises UsageError for classes that cannot be told apart by name.
-        """
         self.classes = check_classes(classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = Path(prompts) if prompts else None
@@ -102,15 +90,14 @@ class Annotator:
         self._encoder: Encoder | None = None
 
     @classmethod
-    def from_run(cls, annotations: Run, **changes: Any) -> Annotator:
-        """The annotator that made a run, from its run.json; `changes` replace arguments, as in device="cpu"."""
-        run = annotations.run
-        asked = {
-            name: run.get("arguments", {}).get(name)
-            for name in ("student", "prompts", "modality", "prior", "device", "cache", "fast")
-        }
-        known = {name: value for name, value in asked.items() if value is not None}
-        return cls(**{"classes": run["classes"], "model": run["model"]["name"], "seed": run["seed"]} | known | changes)
+    def from_run(cls, run: Run, **changes: Any) -> Annotator:
+        """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
+        record = run.record
+        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast")
+        known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
+        known.update(classes=list(record.classes), model=record.model.name, seed=record.seed)
+        known.update(changes)
+        return cls(**known)
 
     @property
     def encoder(self) -> Encoder:
@@ -124,142 +111,163 @@ class Annotator:
     def label(self, images: str | Path, track: Track = silent) -> Annotations:
         """Label every image of a folder (or one file).
 
-        track: shows progress, see `autoannotate._internal.progress`. Raises InputError when there is no image that can be
-        read, and ModelError when the model cannot be had. A call that is interrupted finds its encoded images in the cache.
-        """
-        from autoannotate.labelling.label_errors.correction import UNANSWERED, correct
-        from autoannotate.labelling.queries.queue import choose
-        from autoannotate.labelling.semi_supervised.initial_labels import start_from
+        A call that is interrupted finds its encoded images in the cache.
 
+        Parameters
+        ----------
+        track : shows progress, see `autoannotate._internal.progress`.
+
+        Raises
+        ------
+        InputError
+            Where there is no image that can be read.
+        ModelError
+            Where the model cannot be had.
+        """
         clock = Clock()
         with clock("find images"):
             found = find_images(Path(images))
-        with clock("load the encoder"):
-            encoder = self.encoder
-        with clock("encode images"):
-            encoded = self.encode(found, track)
-        refs, features = encoded.refs, encoded.features
+        encoded, clip = self._seen(found, clock, track)
+        with clock("label"):
+            labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=True)
+        return Annotations.of(self._run(images, encoded, clip, labelled, clock))
 
-        with clock("zero-shot"):
-            clip = self.zero_shot(encoded.embeddings)
-        with clock("pseudo-labels"):
-            start = start_from(self, clip, features, np.full(len(refs), UNANSWERED))
-            clip, meaningful = start.clip, start.clip.reliability.meaningful
+    def update(self, run: Run, track: Track = silent, strategy: str | None = None) -> Annotations:
+        """The labels after all answers in the run's folder, kept there as a new round: a labelling with answers.
 
-        with clock("correction"):
-            corrected = correct(
-                features, start.probabilities, clip.probabilities, self.classes, images=lambda i: read_image(refs[i]),
-                student=self.student, encoder=encoder, image_names=[ref.path for ref in refs], meaningful=meaningful,
-                seed=self.seed, device=self.device, track=track, fast=self.fast,
+        It starts from the images, the arguments of the run and all answers that stand, never from the labels that it
+        replaces. So the order of answers and the number of updates between them change nothing, and an update with nothing
+        answered gives the same labels. Nothing is written where labels and queue stay the same and no answer is new to them.
+
+        Parameters
+        ----------
+        strategy : str, optional
+            By which images are asked next, a name in `labelling.queries.strategies.STRATEGIES`.
+
+        Raises
+        ------
+        InputError
+            Where the run was never saved or its images are gone.
+        OutputError
+            Where it cannot be written; the run stays as it was then, as it does when this is interrupted.
+        """
+        from autoannotate.answers.consensus import consensus
+        from autoannotate.answers.merge import merge_answers
+        from autoannotate.answers.standing import about_images, standing_answers
+        from autoannotate.answers.update_record import account, changes_of, new_round
+        from autoannotate.labelling.queries.strategies import find_strategy
+        from autoannotate.runs import history
+        from autoannotate.runs.pictures import place_of
+        from autoannotate.runs.save import contents
+
+        folder = run.folder
+        if folder is None:
+            raise InputError("The run has no folder, and so no answers: save it, and review it there.")
+        if strategy is not None:
+            find_strategy(strategy)
+        clock = Clock()
+        with clock("find images"):
+            place = place_of(run.record)
+            found = list(run.with_images(place).refs.values()) if run.images is None else list(run.images)
+            vanished = sorted(set(run.paths) - {ref.path for ref in found})
+            standing, replaced = standing_answers(folder, found)
+        encoded, clip = self._seen(found, clock, track)
+        names = [ref.path for ref in encoded.refs]
+        with clock("consensus"):
+            together = consensus(standing, self.classes, dict(zip(names, clip.probabilities, strict=True)))
+            answered = about_images(together, names, self.classes)
+        with clock("label"):
+            task = replace(
+                self.task(encoded, clip), answers=answered.answers, excluded=answered.excluded, unsure=answered.unsure,
+                student=self._earlier(run, encoded.refs),
             )  # fmt: skip
-        asked = None
-        if not meaningful:  # then doubts are guesses too: ask for what teaches the labels, as an update does
-            with clock("queue"):
-                asked = choose(features, corrected, self.classes, meaningful=False, seed=self.seed)
-        return self.annotations(images, encoded, clip, corrected, clock.seconds, asked)
+            labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
 
-    def update(self, annotations: Annotations, track: Track = silent, strategy: str | None = None) -> Annotations:
-        """Let the clinicians' answers improve the other labels, and keep that as a new round: see `autoannotate.update`."""
-        from autoannotate.update import update
-
-        return update(self, annotations, track, strategy)
+        made = self._run(place, encoded, clip, labelled, clock)
+        table = merge_answers(made.table, {names[i]: one for i, one in answered.said.items()})
+        unreadable = made.unreadable
+        for path in vanished:
+            unreadable.loc[len(unreadable)] = [path, "it is no longer where the run found it"]
+        counts = Counter(table["label"])
+        record = {
+            **{name: value for name, value in run.run.items() if name not in made.run},
+            **made.run,
+            "arguments": {**run.record.arguments, "images": made.run["arguments"]["images"]},
+            "round": history.rounds(folder)[-1].number + 1,
+            "counts": {
+                **made.run["counts"],
+                "unreadable": len(unreadable),
+                "clinician": int((table["source"] == "clinician").sum()),
+                "per_class": {name: counts[name] for name in self.classes},
+            },
+        }
+        record["student"] = run.run.get("student", made.run["student"])  # none is trained: ten minutes changed no label
+        new = Annotations(table, made.suspects, unreadable, record, encoded.refs, folder, run.student)
+        changes = changes_of(run.table, new.table, answered, labelled.duplicate_of)
+        told = new_round(folder, run, new, standing, changes, strategy)
+        record["update"] = account(folder, told, standing, together, int((labelled.duplicate_of >= 0).sum()), replaced)
+        if not told.learnt and not told.taken_back and _same(run, new):
+            return Annotations.of(run)
+        history.keep(folder, contents(new), told)
+        return new
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
-        from autoannotate.labelling.zero_shot import classifier
-        from autoannotate.labelling.zero_shot.prompts import class_prompts
-        from autoannotate.labelling.zero_shot.reliability import estimate_reliability
+        from autoannotate.labelling.zero_shot.label_images import zero_shot
 
-        kinds = self.modality or self.kinds_of(embeddings)
-        prompts = class_prompts(self.classes, file=self.prompts, modality=kinds)
-        texts = [self.encoder.encode_texts(prompt.texts) for prompt in prompts]
-        normalised = classifier.distribution_normalised(embeddings)
-        scale = self.encoder.logit_scale
-        probabilities = classifier.probabilities(normalised, classifier.class_embeddings(texts), scale)
-        reliability = estimate_reliability(normalised, texts, self.encoder.encode_texts(UNRELATED), seed=self.seed)
-        return ZeroShot(kinds, prompts, probabilities, reliability)
+        return zero_shot(
+            embeddings, self.classes, self.encoder.encode_texts, self.encoder.logit_scale, prompts=self.prompts,
+            modality=self.modality, seed=self.seed,
+        )  # fmt: skip
 
-    def annotations(
-        self,
-        images: str | Path,
-        encoded: Encoded,
-        clip: ZeroShot,
-        corrected: Corrected,
-        timings: Mapping[str, float],
-        asked: Queue | None = None,
-    ) -> Annotations:
-        """The tables and the account of a run. asked: what a person should look at; else what the correction doubts."""
-        from autoannotate.labelling.queries.queue import flagged
+    def encode(self, found: Sequence[ImageRef], track: Track = silent) -> Encoded:
+        """What the encoder sees in each image, see `models.encoding.encode`."""
+        from autoannotate.models.encoding import encode
 
-        labels, queue, student = corrected.labels, corrected.queue, corrected.student
-        asked = flagged(corrected) if asked is None else asked
-        table = pd.DataFrame(
-            {
-                "path": [ref.path for ref in encoded.refs],
-                "label": self._names(labels),
-                "confidence": corrected.confidence,
-                "source": np.where(corrected.by_student, "student", "clip"),
-                "suspect": np.isin(np.arange(len(labels)), asked.rows).astype(int),
-                "suspect_score": queue.score,
-                "clip_label": self._names(clip.probabilities.argmax(1)),
-                "clip_confidence": clip.probabilities.max(1),
-            }
-        )
-        trained = student.held_out_accuracy is not None
-        said = student_predictions.pack(student.opinion) if trained else None
-        disagreements = int((student.probabilities.argmax(1) != clip.probabilities.argmax(1)).sum())
-        run = {
-            **self._settings(images),
-            "modality": clip.kinds,
-            "prompts": {prompt.name: list(prompt.texts) for prompt in clip.prompts},
-            "counts": {
-                "images": len(encoded.refs),
-                "unreadable": len(encoded.unreadable),
-                "suspects": len(asked.rows),
-                "clip_student_disagreements": disagreements if trained else None,
-                "per_class": {name: int((labels == k).sum()) for k, name in enumerate(self.classes)},
-            },
-            "reliability": asdict(clip.reliability),
-            "student": {
-                "kind": self.student if trained else "none",
-                "reliable": student.reliable,
-                "held_out_accuracy": student.held_out_accuracy,
-                "baseline_accuracy": student.baseline_accuracy,
-                "note": student.note,
-                "said": None if said is None else student_predictions.digest(said),
-            },
-            # of guesses nobody knows
-            "estimated_error_rate": queue.error_rate if clip.reliability.meaningful else None,
-            "timings": dict(timings),
-            # 8 digits an image, to tell a replaced one
-            "stamps": "".join(stamp(ref).ljust(8, "0") for ref in encoded.refs),
-        }
-        unreadable = pd.DataFrame(encoded.unreadable, columns=UNREADABLE)
-        queued = self._queue(table, asked, queue.suggested)
-        return Annotations(table, queued, unreadable, run, encoded.refs, student=said)
+        return encode(found, self.encoder, self.cache, track)
 
-    def _names(self, labels: np.ndarray) -> np.ndarray:
-        return np.array(self.classes, dtype=object)[labels]
+    def task(self, encoded: Encoded, clip: ZeroShot) -> Task:
+        """What the pipeline is given: the images as encoded, and their zero-shot labels."""
+        from autoannotate.labelling.features import Features
+        from autoannotate.labelling.task import Task
 
-    def _queue(self, table: pd.DataFrame, asked: Queue, suggested: np.ndarray) -> pd.DataFrame:
-        """What a person should look at, the first one first, as the table of suspects."""
-        rows = asked.rows
-        return pd.DataFrame(
-            {
-                "rank": np.arange(1, len(rows) + 1),
-                "path": table["path"].to_numpy()[rows],
-                "label": table["label"].to_numpy()[rows],
-                "suggested_label": self._names(suggested[rows]),
-                "suspect_score": table["suspect_score"].to_numpy()[rows],
-                "reason": list(asked.reasons),
-            }
-        )
+        return Task(
+            Features(encoded.features), clip.probabilities, self.classes, trust=clip.reliability.trust,
+            meaningful=clip.reliability.meaningful, prior=self.prior, image_names=[ref.path for ref in encoded.refs],
+            seed=self.seed,
+        )  # fmt: skip
 
-    def _settings(self, images: str | Path) -> dict[str, Any]:
-        """What it takes to repeat the run."""
-        packages = ("torch", "open_clip_torch", "timm", "cleanlab", "scikit-learn", "numpy", "pillow")
-        return {
-            "version": __version__,
+    def trainer(self, refs: Sequence[ImageRef], track: Track = silent) -> Trainer | None:
+        """What trains the student on these images; None where none was asked for."""
+        from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
+
+        if self.student == "none":
+            return None
+        return StudentTrainer(
+            lambda i: read_image(refs[i]), self.student, self.encoder, device=self.device, track=track,
+            passes=FAST_PASSES if self.fast else PASSES, rounds=1 if self.fast else 2,
+        )  # fmt: skip
+
+    def _seen(self, found: Sequence[ImageRef], clock: Clock, track: Track) -> tuple[Encoded, ZeroShot]:
+        with clock("load the encoder"):
+            _ = self.encoder
+        with clock("encode images"):
+            encoded = self.encode(found, track)
+        with clock("zero-shot"):
+            return encoded, self.zero_shot(encoded.embeddings)
+
+    def _labelled(
+        self, task: Task, refs: Sequence[ImageRef], track: Track, *, train: bool, strategy: str | None = None
+    ) -> Labelled:
+        from autoannotate.labelling.pipeline import label
+
+        trainer = self.trainer(refs, track) if train else None
+        return label(task, trainer=trainer, strategy=strategy, track=track)
+
+    def _run(self, images: str | Path, encoded: Encoded, clip: ZeroShot, labelled: Labelled, clock: Clock) -> Run:
+        from autoannotate.runs.build import build_run
+
+        settings = {
             "arguments": {
                 "images": Path(images).absolute().as_posix(),
                 "modality": self.modality,
@@ -278,61 +286,45 @@ class Annotator:
                 "image_size": self.encoder.image_size,
                 "device": str(self.encoder.device),
             },
-            "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         }
+        return build_run(
+            encoded.refs, encoded.unreadable, self.classes, clip, self._worth(clip, labelled), labelled, settings,
+            clock.seconds, self.student,
+        )  # fmt: skip
 
-    def encode(self, found: Sequence[ImageRef], track: Track = silent) -> Encoded:
-        """What the encoder sees in each image, from the cache where it is known. Raises InputError where none can be read."""
-        from autoannotate.models.embedding_cache import EncodingCache, default_folder
+    def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
+        """What the labels are worth by now, in words."""
+        told, initial = clip.reliability, labelled.initial
+        if told.meaningful:
+            return told
+        if initial.meaningful and initial.kappa is not None:
+            answers = int((labelled.source == "clinician").sum() + (labelled.duplicate_of >= 0).sum())
+            return replace(
+                told, trust=round(max(0.0, min(1.0, initial.kappa)), 4), meaningful=True,
+                verdict=f"CLIP could not tell these classes; the labels were learned from {answers} answers.",
+                advice="By the answers that were kept aside, the others should agree with a clinician beyond chance by "
+                f"{initial.kappa:.2f} (Cohen's kappa). More answers make them better.",
+            )  # fmt: skip
+        first = clip.probabilities[labelled.rows].argmax(axis=1)
+        moved = float((initial.probabilities.argmax(axis=1) != first).mean())
+        if moved and initial.source == "refinement" and self.prior is None:
+            return replace(told, verdict=f"{told.verdict} {CLUSTERED.format(moved=moved)}")
+        return told
 
-        folder = Path(self.cache) if not isinstance(self.cache, bool) else default_folder() if self.cache else None
-        cache = EncodingCache(folder, self.encoder.weights_hash)
-        keys: dict[ImageRef, str] = {}
-        unreadable: dict[ImageRef, str] = {}
-        for ref in found:
-            try:
-                keys[ref] = fingerprint(ref)
-            except UnreadableImageError as error:
-                unreadable[ref] = str(error)
-        here = cache.known(list(keys.values()))
-        todo = [ref for ref in keys if keys[ref] not in here]
-        waiting = track(todo, "reading and encoding", len(todo))
-        seen: list[ImageRef] = []
+    def _earlier(self, run: Run, refs: Sequence[ImageRef]) -> Any:
+        """What the run's student predicted for these images, where there was one."""
+        from autoannotate.runs import history, student_predictions
+        from autoannotate.runs.picture_stamps import stamps
 
-        def pictures() -> Iterator[Image.Image]:
-            for ref in islice(waiting, ENCODED_AT_ONCE):
-                try:
-                    image = read_image(ref)
-                except UnreadableImageError as error:
-                    unreadable[ref] = str(error)
-                else:
-                    seen.append(ref)
-                    yield image
+        if run.student is None or run.folder is None:
+            return None
+        paths = history.load_round(run.folder, 0).table["path"].tolist()
+        known = stamps(run.folder, 0, {ref.path: ref for ref in refs})
+        return student_predictions.about(run.student, paths, known, refs, len(self.classes))
 
-        for _ in range(0, len(todo), ENCODED_AT_ONCE):
-            first = len(seen)
-            encodings = self.encoder.encode_images(pictures(), closer=True)
-            cache.put([keys[ref] for ref in seen[first:]], encodings.embeddings, encodings.features)
-        next(waiting, None)  # past the last image, so that the progress bar ends
-        refs = [ref for ref in found if ref not in unreadable]
-        if not refs:
-            raise InputError(
-                f"None of the {len(found)} images could be read. The first: {found[0].path}: {unreadable[found[0]]}"
-            )
-        embeddings, features = cache.get([keys[ref] for ref in refs])
-        cache.close()
-        return Encoded(refs, embeddings, features, [(ref.path, reason) for ref, reason in unreadable.items()])
 
-    def kinds_of(self, embeddings: np.ndarray) -> list[str]:
-        """What kinds of image these are, the commonest first, by zero-shot over all kinds that the prompts know."""
-        from autoannotate.labelling.zero_shot import classifier
-        from autoannotate.labelling.zero_shot.prompts import modality_prompts
+def _same(previous: Run, new: Run) -> bool:
+    from autoannotate.runs.tables import to_csv
 
-        kinds = modality_prompts(self.prompts)
-        texts = [self.encoder.encode_texts(kind.texts) for kind in kinds]
-        some = np.random.default_rng(self.seed).permutation(len(embeddings))[:IMAGES_FOR_KIND]
-        of_each = classifier.probabilities(
-            embeddings[some], classifier.class_embeddings(texts), self.encoder.logit_scale
-        )
-        shares = np.bincount(of_each.argmax(1), minlength=len(kinds)) / len(some)
-        return [kinds[k].name for k in np.argsort(-shares, kind="stable") if shares[k] >= SHARE_OF_A_KIND]
+    pairs = ((previous.table, new.table), (previous.suspects, new.suspects), (previous.unreadable, new.unreadable))
+    return all(to_csv(a) == to_csv(b) for a, b in pairs)

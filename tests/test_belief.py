@@ -20,7 +20,6 @@ from autoannotate.labelling.label_errors.noise_estimate import (
     weighed,
 )
 from autoannotate.labelling.label_errors.suspects import ask
-from autoannotate.labelling.neighbours import compact, nearest
 
 K = 4
 N = 1200
@@ -327,5 +326,4 @@ def two_islands(size: int = 200) -> tuple[np.ndarray, np.ndarray]:
 
 
 def beliefs(features: np.ndarray, labels: np.ndarray) -> Belief:
-    near = nearest(compact(features))
-    return ask(features, labels, np.full((len(labels), 2), 0.5), near).belief()
+    return ask(features, labels, np.full((len(labels), 2), 0.5)).belief()

@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
+from autoannotate.labelling.features import compact
 from autoannotate.labelling.label_errors.out_of_sample import clusters
 from autoannotate.labelling.label_errors.spectral_clustering import cut_and_name
-from autoannotate.labelling.neighbours import compact, graph_of, nearest
+from autoannotate.labelling.neighbours import graph_of, nearest
 
 
 def clouds(k: int, size: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

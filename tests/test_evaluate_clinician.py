@@ -17,7 +17,8 @@ from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
 from autoannotate.images import ImageRef
 from autoannotate.labelling.label_errors.noise_estimate import Twins, believe
-from autoannotate.labelling.semi_supervised.from_answers import FEWEST, basis, generalise, spread_answers
+from autoannotate.labelling.semi_supervised.duplicates import spread_answers
+from autoannotate.labelling.semi_supervised.from_answers import FEWEST, basis, generalise
 
 
 def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int = 0, **options: object) -> Study:
@@ -238,5 +239,5 @@ def test_labels_are_trusted_no_more_than_they_were_believed_before() -> None:
 
 def test_one_answer_settles_near_identical_images_unless_another_contradicts_it() -> None:
     groups = np.array([0, 0, 0, 1, 1, 2])
-    assert spread_answers(np.array([2, -1, -1, -1, -1, -1]), groups).tolist() == [2, 2, 2, -1, -1, -1]
-    assert spread_answers(np.array([2, 1, -1, 0, -1, -1]), groups).tolist() == [2, 1, -1, 0, 0, -1]
+    assert spread_answers(np.array([2, -1, -1, -1, -1, -1]), groups).truth.tolist() == [2, 2, 2, -1, -1, -1]
+    assert spread_answers(np.array([2, 1, -1, 0, -1, -1]), groups).truth.tolist() == [2, 1, -1, 0, 0, -1]

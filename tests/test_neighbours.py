@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest, principal_axes
+from autoannotate.labelling.features import compact, principal_axes
+from autoannotate.labelling.neighbours import near_duplicate_groups, nearest
 
 
 @settings(deadline=None, max_examples=40)

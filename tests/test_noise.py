@@ -86,7 +86,8 @@ def test_right_labels_stay_the_majority_of_every_class_under_class_noise(rate: f
 
 def test_instance_noise_depends_on_the_image() -> None:
     """Images that look alike are mislabelled alike: wrong labels predict wrong labels among neighbours, as chance does not."""
-    from autoannotate.labelling.neighbours import compact, nearest
+    from autoannotate.labelling.features import compact
+    from autoannotate.labelling.neighbours import nearest
 
     labels, features = blobs(1000, 2, apart=2.0)
     features = features[:, :3]

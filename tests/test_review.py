@@ -321,7 +321,7 @@ def test_lookalikes_are_the_nearest_and_the_nearly_identical() -> None:
 
 
 def test_compact_features_agree_with_the_exact_ones() -> None:
-    from autoannotate.labelling.neighbours import compact as exact
+    from autoannotate.labelling.features import compact as exact
 
     rng = np.random.default_rng(0)
     features = rng.normal(size=(300, 20)) @ rng.normal(size=(20, 100))

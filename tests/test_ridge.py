@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.labelling.label_errors.out_of_sample import LANDMARKS, WIDTH, SelfTrainedKernel, standardised
+from autoannotate.labelling.features import standardised
+from autoannotate.labelling.label_errors.out_of_sample import LANDMARKS, WIDTH, SelfTrainedKernel
 from autoannotate.labelling.semi_supervised.ridge import Ridge, likeness
 
 

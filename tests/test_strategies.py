@@ -8,10 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoannotate.errors import UsageError
+from autoannotate.labelling.features import TYPICAL, Features, compact
 from autoannotate.labelling.label_errors.correction import correct
-from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest
+from autoannotate.labelling.neighbours import near_duplicate_groups, nearest
 from autoannotate.labelling.queries.queue import choose
-from autoannotate.labelling.queries.strategies import DEFAULT, NEAR, STRATEGIES, Pool, order
+from autoannotate.labelling.queries.strategies import DEFAULT, STRATEGIES, Pool, order
+from autoannotate.labelling.task import Task
 
 
 def make_pool(
@@ -23,7 +25,7 @@ def make_pool(
     views = rng.dirichlet(np.ones(k), size=(2, n))
     return Pool(
         points=points,
-        neighbours=nearest(points, k=NEAR),
+        neighbours=nearest(points, k=TYPICAL),
         labels=views.mean(axis=0).argmax(axis=1),
         views=views,
         doubt=rng.random(n),
@@ -97,7 +99,7 @@ def test_a_mixture_asks_about_the_typical_one_of_two_that_are_equally_uncertain(
     odd[5] = compact(np.random.default_rng(1).normal(size=(120, 8)))[5]
     views = np.broadcast_to([0.95, 0.05], (2, 120, 2)).copy()
     views[:, [5, 6]] = [0.5, 0.5]
-    pool = Pool(odd, nearest(odd, k=NEAR), pool.labels, views, np.zeros(120), pool.answered, pool.groups)
+    pool = Pool(odd, nearest(odd, k=TYPICAL), pool.labels, views, np.zeros(120), pool.answered, pool.groups)
     assert order("mixture", pool, 2).tolist() == [6, 5]
 
 
@@ -110,7 +112,7 @@ def test_a_near_duplicate_is_asked_unless_its_twin_answered_for_it_or_waits_for_
     given = truth.copy()
     given[[1, 11]] = 1  # wrong labels of two pictures, each of which is there twice
     sure = 0.05 + 0.9 * np.eye(2)[given]
-    corrected = correct(features, sure, sure, ["a", "b"])
+    corrected = correct(Task(Features(features), sure, ["a", "b"]), sure)
     groups = near_duplicate_groups(nearest(compact(features)))
     unusable, unsure = np.arange(120) == 0, np.arange(120) == 10
     rows = choose(features, corrected, ["a", "b"], answered=unusable, unsure=unsure, groups=groups).rows

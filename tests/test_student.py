@@ -13,9 +13,10 @@ from PIL import Image
 from torch import nn
 
 from autoannotate.errors import UsageError
-from autoannotate.labelling.label_errors.student import StudentResult, judge, train_student
+from autoannotate.labelling.label_errors.student import StudentResult, judge
 from autoannotate.models import student_network
 from autoannotate.models.batch_norm import fold_batch_norm
+from autoannotate.models.student_training import train_student
 
 
 def shapes(n: int, seed: int = 0) -> tuple[list[Image.Image], np.ndarray]:

@@ -144,23 +144,17 @@ def merge(annotations: Run, answers: Iterable[Answer], only: Container[str] | No
     over.
     """
     from autoannotate.answers.consensus import consensus
-    from autoannotate.answers.standing import LABEL_OF
+    from autoannotate.answers.merge import merge_answers
 
-    said = {
-        path: (one.label or LABEL_OF[one.verdict], 1.0 if one.agreed or one.quality is None else one.quality)
+    settled = {
+        path: one
         for path, one in consensus(answers, annotations.classes).images.items()
         if one.verdict != "unsure" and (only is None or path in only)
     }
-    table, queue = annotations.table.copy(), annotations.suspects
-    settled = table["path"].isin(list(said))
-    paths = table.loc[settled, "path"]
-    table.loc[settled, "label"] = [said[path][0] for path in paths]
-    table.loc[settled, "confidence"] = [said[path][1] for path in paths]
-    table.loc[settled, "source"] = "clinician"
-    table.loc[settled, ["suspect", "suspect_score"]] = 0
-    queue = queue[~queue["path"].isin(list(said))].sort_values("rank", kind="stable")
+    queue = annotations.suspects
+    queue = queue[~queue["path"].isin(list(settled))].sort_values("rank", kind="stable")
     queue = queue.assign(rank=range(1, len(queue) + 1))
-    return replace(annotations, table=table, suspects=queue)
+    return replace(annotations, table=merge_answers(annotations.table, settled), suspects=queue)
 
 
 class _Images:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,29 +9,25 @@ from pathlib import Path
 import numpy as np
 
 from autoannotate.answers.consensus import Consensus, Settled
+from autoannotate.answers.merge import LABEL_OF
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, fingerprint, stamp
 from autoannotate.runs.picture_stamps import stamps
-from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE
-
-LABEL_OF = {"none": NONE_OF_THESE, "discard": NOT_USABLE}
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What the readers' answers say of the N images of an update.
+    """What the readers' answers say of the N images of a run.
 
-    truth: (N,) class numbers, -1 where nobody gave a class. left_out: (N,) bool, of no class or not usable. unsure: (N,) bool,
-    looked at, and nobody could tell. said: the consensus by row. twin_of: by row, the row of an answered image that is nearly
-    the same picture, whose class it takes over.
+    answers: (N,) class numbers, -1 where nobody gave a class. excluded: (N,) bool, of no class or not usable. unsure: (N,)
+    bool, looked at, and nobody could tell. said: the consensus by row.
     """
 
-    truth: np.ndarray
-    left_out: np.ndarray
+    answers: np.ndarray
+    excluded: np.ndarray
     unsure: np.ndarray
     said: Mapping[int, Settled]
-    twin_of: Mapping[int, int]
 
 
 def standing_answers(folder: Path, found: Sequence[ImageRef]) -> tuple[list[Answer], list[str]]:
@@ -76,8 +71,14 @@ def _fingerprint(ref: ImageRef) -> str:
         return ""
 
 
-def about_images(together: Consensus, names: Sequence[str], classes: Sequence[str], groups: np.ndarray) -> Answered:
-    """What the consensus says of each row; images that are nearly the same as an answered one take over its class."""
+def about_images(together: Consensus, names: Sequence[str], classes: Sequence[str]) -> Answered:
+    """What the consensus says of each row.
+
+    Raises
+    ------
+    InputError
+        Where an answer gives a class that the run does not have.
+    """
     number = {name: k for k, name in enumerate(classes)}
     row_of = {path: i for i, path in enumerate(names)}
     said = {row_of[path]: settled for path, settled in together.images.items() if path in row_of}
@@ -86,20 +87,10 @@ def about_images(together: Consensus, names: Sequence[str], classes: Sequence[st
             f"An answer gives the class {unknown[0]!r}, which the run does not have: label again with "
             f"--classes {','.join([*classes, unknown[0]])}, or take that answer back."
         )
-    truth = np.full(len(names), -1)
+    answers = np.full(len(names), -1)
     for i, one in said.items():
         if one.label is not None:
-            truth[i] = number[one.label]
-    left_out = np.array([i in said and said[i].verdict in LABEL_OF for i in range(len(names))], dtype=bool)
+            answers[i] = number[one.label]
+    excluded = np.array([i in said and said[i].verdict in LABEL_OF for i in range(len(names))], dtype=bool)
     unsure = np.array([i in said and said[i].verdict == "unsure" for i in range(len(names))], dtype=bool)
-    inside: dict[int, list[int]] = defaultdict(list)
-    for i in np.flatnonzero((truth >= 0) | left_out).tolist():
-        inside[int(groups[i])].append(i)
-    twin_of: dict[int, int] = {}
-    for i in np.flatnonzero((truth < 0) & ~left_out & ~unsure).tolist():
-        twins = inside.get(int(groups[i]), [])
-        if twins and truth[twins[0]] >= 0 and len(set(truth[twins].tolist())) == 1:
-            twin_of[i] = twins[0]
-    for i, twin in twin_of.items():
-        truth[i] = truth[twin]
-    return Answered(truth, left_out, unsure, said, twin_of)
+    return Answered(answers, excluded, unsure, said)

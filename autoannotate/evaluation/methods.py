@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.baselines import cleanlab, knn, labelprop, selftrain, transclip, zlap
 from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
+
+if TYPE_CHECKING:
+    from autoannotate.labelling.label_errors.student import Trainer
 
 
 def solve(name: str, problem: Problem) -> Solution:
@@ -53,9 +57,8 @@ def cnn(problem: Problem) -> Solution:
     Images that it learned from are judged by a network that did not see them (cross-fitting), all others by both. Raises
     InputError with the reason where none could be trained.
     """
-    from autoannotate.labelling.label_errors.correction import FAST_PASSES, PASSES
-    from autoannotate.labelling.label_errors.out_of_sample import standardised
-    from autoannotate.labelling.label_errors.student import train_student
+    from autoannotate.labelling.features import standardised
+    from autoannotate.models.student_training import FAST_PASSES, PASSES, train_student
 
     outside = cleanlab.out_of_sample(problem, standardised(problem.features))
     student = train_student(
@@ -78,31 +81,37 @@ def cnn(problem: Problem) -> Solution:
 def ours(problem: Problem) -> Solution:
     """The product: zero-shot labels are refined as in a run of `autoannotate label`, and labels from elsewhere are not; then
     both are corrected. `train` makes no difference: a run labels all images that it is given, and has no truth of any."""
-    from autoannotate.labelling.label_errors.correction import correct
-    from autoannotate.labelling.semi_supervised.refinement import refine
+    from autoannotate.labelling.features import Features
+    from autoannotate.labelling.pipeline import label
+    from autoannotate.labelling.task import Task
 
-    start = problem.probabilities
-    if problem.start == "clip":
-        start = refine(problem.features, start, trust=problem.trust)
-    found = correct(
-        problem.features,
-        start,
-        problem.probabilities,
-        problem.class_names,
-        images=problem.images,
-        student=problem.student,
-        groups=problem.groups,
-        encoder=problem.encoder,
-        image_names=problem.image_names,
-        meaningful=problem.meaningful,
-        seed=problem.seed,
-        fast=problem.fast,
-    )
+    found = label(
+        Task(
+            Features(problem.features), problem.probabilities, problem.class_names,
+            given=None if problem.start == "clip" else problem.given, trust=problem.trust, meaningful=problem.meaningful,
+            groups=problem.groups, image_names=problem.image_names, seed=problem.seed,
+        ),
+        trainer=trainer(problem),
+    )  # fmt: skip
     belief = _sure_of(found.labels, found.confidence, found.probabilities)
-    wrong = 1.0 - found.probabilities[np.arange(len(start)), problem.given]
-    moved = start.argmax(axis=1) != problem.given  # by refinement, before the correction that doubts
-    doubt = np.where(moved, wrong, found.doubt)
-    return Solution(found.labels, belief, doubt, found.student.note)
+    wrong = 1.0 - found.probabilities[np.arange(len(belief)), problem.given]
+    moved = (
+        found.initial.probabilities.argmax(axis=1) != problem.given
+    )  # by refinement, before the correction that doubts
+    doubt = np.where(moved, wrong, found.corrected.doubt)
+    return Solution(found.labels, belief, doubt, found.corrected.student.note)
+
+
+def trainer(problem: Problem) -> Trainer | None:
+    """What trains the student of a problem; None where none is asked for."""
+    from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
+
+    if problem.student == "none":
+        return None
+    return StudentTrainer(
+        problem.images, problem.student, problem.encoder, passes=FAST_PASSES if problem.fast else PASSES,
+        rounds=1 if problem.fast else 2,
+    )  # fmt: skip
 
 
 def _sure_of(

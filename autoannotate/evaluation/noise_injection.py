@@ -91,7 +91,7 @@ def of_class(
     right labels stay in the majority of every class while the rate is below a half: for two classes at 0.2 these are the
     0.3 and 0.1 of Natarajan et al. 2013 (section 5).
     """
-    from autoannotate.labelling.label_errors.out_of_sample import standardised
+    from autoannotate.labelling.features import standardised
 
     classes, code = _classes(labels, rate)
     size = np.bincount(code)
@@ -148,7 +148,7 @@ def _weak_model(
     """Class probabilities, (N, K), by a model that has seen little; every other class has some."""
     from sklearn.linear_model import LogisticRegression
 
-    from autoannotate.labelling.label_errors.out_of_sample import standardised
+    from autoannotate.labelling.features import standardised
 
     points = standardised(features)
     seen = points @ rng.normal(size=(points.shape[1], DIRECTIONS))

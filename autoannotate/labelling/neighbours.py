@@ -25,39 +25,6 @@ class Neighbours:
     similarity: NDArray[np.float64]
 
 
-def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.float64]:
-    """Features centred, on their first principal axes (`principal_axes`) and unit length: (N, d), d at most `dimensions`.
-
-    Centring takes away what all images share, which otherwise drowns cosines; the axes make the search cheap.
-    """
-    centred = np.asarray(features, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    scores = centred @ principal_axes(centred, dimensions)
-    return scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-12)
-
-
-def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
-    """The leading principal axes, (F, d) orthonormal columns, of centred data (N, F), exactly, by the smaller Gram matrix.
-
-    d is `dimensions`, or fewer where the data vary in fewer directions: the others would be rounding noise. The largest
-    component of an axis is positive, so that the axes are the same on every machine.
-    """
-    from scipy.linalg import eigh
-
-    n, f = centred.shape
-    gram = centred.T @ centred if f <= n else centred @ centred.T
-    size = len(gram)
-    variance, axes = eigh(gram, subset_by_index=[size - max(1, min(dimensions, size)), size - 1])
-    kept = variance > 1e-12 * variance[-1]
-    kept[-1] = True
-    axes = axes[:, kept][:, ::-1]
-    if f > n:
-        axes = centred.T @ axes
-        axes /= np.maximum(np.linalg.norm(axes, axis=0), 1e-12)
-    largest = axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])]
-    return axes * np.where(largest < 0, -1.0, 1.0)
-
-
 def nearest(points: NDArray[np.float64], k: int = 10, block: int = 1024) -> Neighbours:
     """The exact k nearest others of each unit row of (N, d) by cosine, in blocks; k is at most N - 1."""
     n = len(points)

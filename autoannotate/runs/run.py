@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from autoannotate.errors import InputError, UnreadableImageError, UsageError
-from autoannotate.runs import tables
+from autoannotate.runs import student_predictions, tables
+from autoannotate.runs.pictures import pictures_of
+from autoannotate.runs.record import RunRecord
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,10 +77,15 @@ class Run:
         if unknown := set(self.suspects["path"]) - set(self.table["path"]):
             raise InputError(f"{min(unknown)} is in the queue of suspects and has no label.")
 
+    @cached_property
+    def record(self) -> RunRecord:
+        """What run.json says, with a type."""
+        return RunRecord.read(self.run)
+
     @property
     def classes(self) -> list[str]:
         """The classes asked for, in the order given; then any that only appear among the labels."""
-        asked = [str(name) for name in self.run.get("classes", [])]
+        asked = list(self.record.classes)
         return asked + sorted(set(self.table["label"]) - {*asked, NONE_OF_THESE, NOT_USABLE})
 
     def rows(self, what: What = "suspects") -> pd.DataFrame:
@@ -106,22 +113,36 @@ class Run:
     @cached_property
     def refs(self) -> Mapping[str, ImageRef]:
         """Where the pictures are, by path; those that are gone are missing."""
-        from autoannotate.images import find_images
-
         images = self.images
         if images is None:
-            source = self.run.get("arguments", {}).get("images")
             try:
-                images = find_images(Path(source)) if source else []
+                images = pictures_of(self.record, self.paths)
             except InputError:
                 images = []
         return {ref.path: ref for ref in images}
 
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """Read what `save` wrote. Raises `InputError` where the folder holds no whole run."""
-        from autoannotate.runs import student_predictions
+    @property
+    def paths(self) -> list[str]:
+        """Of all files of the run, those that could not be read too."""
+        return [*self.table["path"], *self.unreadable["path"]]
 
+    def with_images(self, moved: Path | str | None) -> Self:
+        """The run with its pictures where they are now. Raises `InputError` where none of them is there."""
+        return self if moved is None else replace(self, images=pictures_of(self.record, self.paths, moved))
+
+    @classmethod
+    def load(cls, folder: str | Path, images: str | Path | None = None) -> Self:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        images : where the pictures are now, if they were moved since the run.
+
+        Raises
+        ------
+        InputError
+            Where the folder holds no whole run, or `images` none of its pictures.
+        """
         folder = Path(folder)
         try:
             run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -133,14 +154,16 @@ class Run:
             raise InputError(f"{folder / 'run.json'} cannot be read ({error}).") from error
         if not isinstance(run, dict):
             raise InputError(f"{folder / 'run.json'} was not written by autoannotate.")
-        return cls(
+        record = RunRecord.read(run)
+        loaded = cls(
             table=tables.read(folder / "labels.csv", LABELS),
             suspects=tables.read(folder / "suspects.csv", SUSPECTS),
             unreadable=tables.read(folder / "unreadable.csv", UNREADABLE),
             run=run,
             folder=folder,
-            student=student_predictions.load(folder, (run.get("student") or {}).get("said")),
+            student=student_predictions.load(folder, record.student.said),
         )
+        return loaded.with_images(images)
 
 
 def check_classes(names: Sequence[str]) -> list[str]:
@@ -175,5 +198,6 @@ def _tidy(table: pd.DataFrame, columns: tuple[str, ...], what: str) -> pd.DataFr
     """The columns in their order, numbers rounded as they are saved, so that a saved run loads as it was."""
     if missing := [name for name in columns if name not in table.columns]:
         raise InputError(f"The {what} lack the column {missing[0]}: they need {', '.join(columns)}.")
+    columns = (*columns, *(name for name in table.columns if name not in columns))
     kinds = {name: tables.dtype(name) for name in columns}
     return table[list(columns)].reset_index(drop=True).astype(kinds).round(tables.DECIMALS)

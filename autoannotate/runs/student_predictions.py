@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autoannotate.images import ImageRef, stamp
 from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
-
-if TYPE_CHECKING:
-    from autoannotate.images import ImageRef
 
 FILE = "student.npz"
 PARTS = 3  # (3, N, classes): the opinion, and its twins
@@ -46,16 +43,17 @@ def load(folder: Path, expected: str | None) -> bytes | None:
     return content if content and digest(content) == expected else None
 
 
-def about(content: bytes, folder: Path, refs: Sequence[ImageRef], classes: int) -> Opinion | None:
-    """What the student of the run in the folder said of these images; None where the file holds something else.
+def about(
+    content: bytes, paths: Sequence[str], stamps: Mapping[str, str], refs: Sequence[ImageRef], classes: int
+) -> Opinion | None:
+    """What the student of a run predicts for these images; None where the content is something else.
 
     Of an image that it did not see, or whose picture was replaced since, it says nothing: all classes alike.
-    """
-    from autoannotate.images import stamp
-    from autoannotate.runs import history
-    from autoannotate.runs.picture_stamps import stamps
 
-    paths = history.load_round(folder, 0).table["path"].tolist()
+    Parameters
+    ----------
+    paths, stamps : of the images that the student saw, in order, see `runs.picture_stamps`
+    """
     try:
         with np.load(io.BytesIO(content)) as held:
             parts = held["said"].astype(np.float64)
@@ -64,11 +62,10 @@ def about(content: bytes, folder: Path, refs: Sequence[ImageRef], classes: int) 
     if parts.shape != (PARTS, len(paths), classes):
         return None
     row = {path: i for i, path in enumerate(paths)}
-    known = stamps(folder, 0, {ref.path: ref for ref in refs})
     said = np.full((PARTS, len(refs), classes), 1.0 / classes)
     for i, ref in enumerate(refs):
         now = stamp(ref).ljust(8, "0")
-        if ref.path in row and known.get(ref.path, now) == now:
+        if ref.path in row and stamps.get(ref.path, now) == now:
             said[:, i] = parts[:, row[ref.path]]
     said /= said.sum(axis=2, keepdims=True)
     return Opinion(said[0], Twins(said[1], said[2], first_only=True))

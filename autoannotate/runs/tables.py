@@ -82,7 +82,8 @@ def _cell(value: object, column: str) -> str:
 
 
 def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    """The table that `to_csv` wrote, with these columns; also after a spreadsheet saved it, see `delimited`.
+    """The table that `to_csv` wrote, with these columns first and any others after them; also after a spreadsheet saved it, see
+    `delimited`.
 
     Raises `InputError` where the file is missing, lacks a column or holds text in a column of numbers.
     """
@@ -94,6 +95,8 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     places = {name: table.column([name]) for name in columns}
     if missing := [name for name in columns if places[name] is None]:
         raise InputError(f"{file} lacks the column {missing[0]}: it needs {', '.join(columns)}.")
+    extra = {name: i for i, name in enumerate(table.header) if name and i not in places.values()}
+    columns, places = (*columns, *extra), {**places, **extra}  # what other versions write stays
     data: dict[str, list] = {name: [] for name in columns}
     numeric = bool(NUMBERS.keys() & set(columns))
     for number, row in table.rows:

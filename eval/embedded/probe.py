@@ -16,7 +16,8 @@ import numpy as np
 from autoannotate import Annotator
 from autoannotate.evaluation.baselines.shared import cross_validated
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
-from autoannotate.labelling.label_errors.out_of_sample import STRENGTHS, standardised
+from autoannotate.labelling.features import standardised
+from autoannotate.labelling.label_errors.out_of_sample import STRENGTHS
 
 SETS = ("chest_pneumonia", "blood_pbc", "skin_ham10000", "breast_busi", "chest_nih", "brain_mri")
 

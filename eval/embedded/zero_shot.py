@@ -21,10 +21,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from autoannotate.annotator import UNRELATED, Annotator
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.images import read_image
 from autoannotate.labelling.zero_shot import classifier
+from autoannotate.labelling.zero_shot.label_images import UNRELATED, Annotator
 from autoannotate.labelling.zero_shot.prompts import class_prompts
 from autoannotate.labelling.zero_shot.reliability import estimate_reliability
 from autoannotate.models.encoder import Encoder, load_encoder

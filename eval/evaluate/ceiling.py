@@ -25,7 +25,8 @@ from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.evaluation.protocols.noise import make_problem
 from autoannotate.evaluation.runner import prepare
 from autoannotate.evaluation.study import Options
-from autoannotate.labelling.label_errors.out_of_sample import calibrated, standardised
+from autoannotate.labelling.features import standardised
+from autoannotate.labelling.label_errors.out_of_sample import calibrated
 
 STRENGTHS = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 

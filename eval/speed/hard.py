@@ -18,9 +18,9 @@ import numpy as np
 from autoannotate.annotator import Annotator
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.evaluation.noise_injection import read_noise
-from autoannotate.evaluation.protocols.noise import smoothed
-from autoannotate.images import read_image
-from autoannotate.labelling.label_errors.correction import correct
+from autoannotate.labelling.features import Features
+from autoannotate.labelling.pipeline import label
+from autoannotate.labelling.task import Task
 
 
 def main() -> None:
@@ -38,11 +38,10 @@ def main() -> None:
         annotator = Annotator(data.class_names, cache=False, fast=fast)
         encoded = annotator.encode(refs)
         encoding = time.monotonic() - started
-        given = smoothed(read_noise("symmetric:0.2").inject(truth, encoded.features, seed=0), len(data.class_names))
-        corrected = correct(
-            encoded.features, given, given, data.class_names, images=lambda i: read_image(refs[i]),
-            encoder=annotator.encoder, fast=fast,
-        )  # fmt: skip
+        given = read_noise("symmetric:0.2").inject(truth, encoded.features, seed=0)
+        nothing = np.full((len(given), len(data.class_names)), 1 / len(data.class_names))
+        task = Task(Features(encoded.features), nothing, data.class_names, given=given)
+        corrected = label(task, trainer=annotator.trainer(refs)).corrected
         seconds = time.monotonic() - started
         print(f"| {name} | {seconds:.0f} | {encoding:.0f} | {corrected.student.image_passes} |", flush=True)
     print(f"\n{len(rows)} images, {os.cpu_count()} cores, Python {sys.version.split()[0]}")

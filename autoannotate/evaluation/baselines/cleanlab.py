@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoannotate.evaluation.baselines.shared import cross_validated, fit_predict
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.label_errors.out_of_sample import standardised
+from autoannotate.labelling.features import standardised
 
 STRENGTH = 3e-3  # of the probe: best on average for what cleanlab relabels and what it ranks first
 

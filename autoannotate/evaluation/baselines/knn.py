@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.neighbours import compact
+from autoannotate.labelling.features import compact
 
 NEIGHBOURS = 10
 TIE = 1e-6  # the given label decides a tie

@@ -10,7 +10,8 @@ import numpy as np
 
 from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.neighbours import compact, graph_of, nearest, propagate
+from autoannotate.labelling.features import compact
+from autoannotate.labelling.neighbours import graph_of, nearest, propagate
 
 NEIGHBOURS = 10
 ALPHA = 0.95

@@ -11,7 +11,7 @@ import numpy as np
 
 from autoannotate.evaluation.baselines.shared import cross_validated
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.label_errors.out_of_sample import standardised
+from autoannotate.labelling.features import standardised
 
 STRENGTH = 1e-2
 ROUNDS = 5

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from autoannotate.evaluation.baselines.shared import believing, unit
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.neighbours import compact, nearest
+from autoannotate.labelling.features import compact
+from autoannotate.labelling.neighbours import nearest
 
 NEIGHBOURS = 5
 GAMMA = 5.0

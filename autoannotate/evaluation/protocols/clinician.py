@@ -21,7 +21,7 @@ so only the headline is measured.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 from autoannotate.errors import UsageError
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.protocols import Curve
-from autoannotate.evaluation.protocols.noise import GIVEN, smoothed
+from autoannotate.evaluation.protocols.noise import GIVEN
 from autoannotate.evaluation.protocols.noise import check as check_noise
 from autoannotate.evaluation.study import SPLIT, Outcome
-from autoannotate.labelling.label_errors.out_of_sample import standardised
+from autoannotate.labelling.features import standardised
 from autoannotate.labelling.queries.strategies import DEFAULT as OUR_STRATEGY
 from autoannotate.labelling.queries.strategies import STRATEGIES
 
@@ -42,10 +42,9 @@ if TYPE_CHECKING:
 
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
-    from autoannotate.labelling.label_errors.correction import Corrected
-    from autoannotate.labelling.label_errors.noise_estimate import Belief, Opinion
-    from autoannotate.labelling.label_errors.suspects import Asked
-    from autoannotate.labelling.semi_supervised.from_answers import Settings
+    from autoannotate.labelling.label_errors.noise_estimate import Opinion
+    from autoannotate.labelling.pipeline import Labelled
+    from autoannotate.labelling.task import Task
 
 BASELINE = "random"
 HEADLINE = ("reviewed_to_99", "area", "label_area")
@@ -127,7 +126,7 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
     if method in RAW:
         update: Kept | Updated = Kept(setup, method)
     else:
-        update = Updated(setup, method, study.once("student", seed, lambda: taught(study, setup)))
+        update = Updated(setup, method, study.once("student", seed, lambda: trained(study, setup)))
     answers = np.full(len(setup.truth), -1)
     points: list[dict[str, float]] = []
     settled = right = 0
@@ -179,16 +178,32 @@ def make_setup(study: Study, seed: int) -> Setup:
     )
 
 
-def taught(study: Study, setup: Setup) -> Opinion | None:
-    """What the student of the run that comes before the first answer says; None where none could be trained."""
-    from autoannotate.labelling.label_errors.correction import correct
+def trained(study: Study, setup: Setup) -> Opinion | None:
+    """What the student of the run that comes before the first answer predicts; None where none could be trained."""
+    from autoannotate.labelling.pipeline import label
+    from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
 
-    start = smoothed(setup.given, len(setup.class_names))
-    student = correct(
-        setup.features, start, start, setup.class_names, images=setup.images, student=study.options.student,
-        encoder=study.annotator.encoder, image_names=setup.names, seed=setup.seed, fast=study.options.fast,
-    ).student  # fmt: skip
+    if study.options.student == "none":
+        return None
+    fast = study.options.fast
+    trainer = StudentTrainer(
+        setup.images, study.options.student, study.annotator.encoder, passes=FAST_PASSES if fast else PASSES,
+        rounds=1 if fast else 2,
+    )  # fmt: skip
+    student = label(task_of(setup), trainer=trainer).corrected.student
     return None if student.held_out_accuracy is None else student.opinion
+
+
+def task_of(setup: Setup, student: Opinion | None = None) -> Task:
+    """What the pipeline is given: labels that exist."""
+    from autoannotate.labelling.features import Features
+    from autoannotate.labelling.task import Task
+
+    nothing = np.full((len(setup.truth), len(setup.class_names)), 1.0 / len(setup.class_names))
+    return Task(
+        Features.of(setup.features), nothing, setup.class_names, given=setup.given, student=student,
+        image_names=setup.names, seed=setup.seed,
+    )  # fmt: skip
 
 
 def downstream(
@@ -292,96 +307,37 @@ class Kept:
 
 
 class Updated:
-    """Our labels with the answers so far, and a ranking within them: a strategy of ours, or one of `RANKS`.
+    """The pipeline with the answers so far, as in an update, and its own ranking by a strategy, or one of `RANKS`.
 
-    As in an update, labels learn from the answers (`generalise.py`); before there are enough, they are corrected. The
-    correction that comes after learning in an update is left out, since without a student it changed no label there. What
-    takes seconds, opinions and settings, is found again whenever the answers have doubled. The student is the one that was
-    taught before the first answer; that an update teaches another, shortly, is left out.
+    What takes seconds, out-of-sample probabilities and the settings of learning from answers, is found again whenever the
+    answers have doubled. The student is the one that was trained before the first answer.
     """
 
     def __init__(self, setup: Setup, method: str, student: Opinion | None) -> None:
-        from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest
-        from autoannotate.labelling.queries.strategies import NEAR
-        from autoannotate.labelling.semi_supervised.from_answers import basis
-
-        self.setup, self.student = setup, student
+        self.setup = setup
         self.kind, _, self.name = method.partition("-")
-        self.basis = basis(setup.features, setup.seed)
-        self.near = compact(setup.features)
-        self.neighbours = nearest(self.near, k=NEAR)
-        self.groups = near_duplicate_groups(self.neighbours)
-        self.corrected: Corrected | None = None
-        self.asked: Asked | None = None
-        self.believed: Belief | None = None
-        self.settings: Settings | None = None
+        self.task = task_of(setup, student)
+        self.previous: Labelled | None = None
         self.since = 0
 
     def __call__(self, answers: NDArray[np.int64]) -> Update:
-        from autoannotate.labelling.semi_supervised.from_answers import FEWEST, generalise, spread_answers
+        from autoannotate.labelling.pipeline import label, ranking
+        from autoannotate.labelling.semi_supervised.duplicates import Spread
 
-        setup, classes = self.setup, len(self.setup.class_names)
-        known = spread_answers(answers, self.groups) if self.kind == "ours" else answers
         asked = int((answers >= 0).sum())
-        said = () if self.student is None else (self.student,)
-        anew = self.corrected is None or asked >= 2 * self.since
+        answers = answers.copy()
+        task = replace(self.task, answers=answers)
+        if self.kind != "ours":  # an answer is about one image
+            task.__dict__["spread"] = Spread(answers, np.full(len(answers), -1))
+        anew = self.previous is None or asked >= 2 * self.since
+        found = label(task, previous=None if anew else self.previous)
         if anew:
-            self.since, self.settings = max(asked, 1), None
-            if (known >= 0).sum() < FEWEST:
-                self.corrected = self.correct(known)
-            else:
-                self.asked = self.ask(known)
-                self.believed = self.asked.belief(*said)
-        opinions = () if self.asked is None else self.asked.beside(*said)
-        learned = generalise(
-            self.basis, setup.given, known, classes, opinions=opinions, believed=self.believed, settings=self.settings
-        )
-        if learned is None:
-            assert self.corrected is not None
-            labels, posterior = self.corrected.labels, self.corrected.probabilities
-        else:
-            self.settings = learned.settings
-            labels, posterior = learned.posterior.argmax(axis=1), learned.posterior
-        labels = np.where(known >= 0, known, labels)
+            self.since, self.previous = max(asked, 1), found
         if self.kind == "ours":
-            ranking = self.ranked(labels, posterior, known)
-        else:
-            ranking = first(
-                RANKS["reranked" if self.name == "cleanlab" else self.name](setup, labels, posterior), answers
-            )
-        return labels, ranking, (known >= 0) & (answers < 0)
-
-    def ask(self, known: NDArray[np.int64]) -> Asked:
-        """Opinions of models that did not see the labels they judge."""
-        from autoannotate.labelling.label_errors.suspects import ask
-        from autoannotate.labelling.neighbours import nearest
-
-        setup, classes = self.setup, len(self.setup.class_names)
-        labels = np.where(known >= 0, known, setup.given)
-        nothing = np.full((len(labels), classes), 1.0 / classes)
-        return ask(setup.features, labels, nothing, nearest(self.near), seed=setup.seed)
-
-    def correct(self, known: NDArray[np.int64]) -> Corrected:
-        from autoannotate.labelling.label_errors.correction import correct
-
-        setup = self.setup
-        start = smoothed(setup.given, len(setup.class_names))
-        return correct(
-            setup.features, start, start, setup.class_names, answers=known, image_names=setup.names,
-            earlier=self.student, seed=setup.seed,
-        )  # fmt: skip
-
-    def ranked(
-        self, labels: NDArray[np.int64], posterior: NDArray[np.float64], known: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """The strategy's order, and then what it leaves out: near-identical images, whose answer is known."""
-        from autoannotate.labelling.queries.strategies import Pool, order
-
-        answered = known >= 0
-        doubt = np.where(answered, 0.0, 1.0 - posterior[np.arange(len(labels)), labels])
-        pool = Pool(self.near, self.neighbours, labels, posterior[None], doubt, answered, self.groups, self.setup.seed)
-        asked = order(self.name or OUR_STRATEGY, pool)
-        return np.concatenate([asked, np.setdiff1d(np.flatnonzero(~answered), asked), np.flatnonzero(answered)])
+            return found.labels, ranking(task, found, self.name or OUR_STRATEGY), found.duplicate_of >= 0
+        rank = RANKS["reranked" if self.name == "cleanlab" else self.name]
+        asked_next = first(rank(self.setup, found.labels, found.probabilities), answers)
+        return found.labels, asked_next, np.zeros(len(answers), dtype=bool)
 
 
 def first(doubt: NDArray[np.float64], answers: NDArray[np.int64]) -> NDArray[np.int64]:

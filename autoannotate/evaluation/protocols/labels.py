@@ -149,7 +149,7 @@ class Probe:
     """Logistic regression on frozen features."""
 
     def __init__(self, features: NDArray[np.floating]) -> None:
-        from autoannotate.labelling.label_errors.out_of_sample import standardised
+        from autoannotate.labelling.features import standardised
 
         self.points = standardised(features)
 

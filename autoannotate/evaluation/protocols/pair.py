@@ -25,9 +25,9 @@ from autoannotate.evaluation.task import Problem
 from autoannotate.labelling.zero_shot.prompts import class_prompts
 
 if TYPE_CHECKING:
-    from autoannotate.annotator import ZeroShot
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
+    from autoannotate.labelling.zero_shot.label_images import ZeroShot
 
 BASELINE = "clip"
 DEFAULT = ("clip", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "cnn", "ours")
@@ -108,8 +108,8 @@ def zero_shot(study: Study, embeddings: np.ndarray) -> ZeroShot:
 
 def bare_zero_shot(study: Study, embeddings: np.ndarray) -> ZeroShot:
     """CLIP as it comes: one bare class name a class, no templates, no normalisation of the images' distribution."""
-    from autoannotate.annotator import UNRELATED, ZeroShot
     from autoannotate.labelling.zero_shot import classifier
+    from autoannotate.labelling.zero_shot.label_images import UNRELATED, ZeroShot
     from autoannotate.labelling.zero_shot.prompts import ClassPrompts
     from autoannotate.labelling.zero_shot.reliability import estimate_reliability
 

@@ -16,13 +16,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.noise_estimate import blind_noise, share_wrong
 from autoannotate.labelling.label_errors.spectral_clustering import SHORE, cut_and_name
-from autoannotate.labelling.neighbours import (
-    Neighbours,
-    conductance,
-    principal_axes,
-    propagate,
-    separation,
-)
+from autoannotate.labelling.neighbours import Neighbours, conductance, propagate, separation
 from autoannotate.labelling.semi_supervised.ridge import Ridge, likeness
 from autoannotate.labelling.zero_shot.reliability import kappa
 
@@ -30,7 +24,6 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 FOLDS = 5
-DIMENSIONS = 256
 # inverse regularisation of the logistic probes: much noise wants the first, many classes the second
 STRENGTHS = (1e-3, 1e-2)
 # self-training: a class that the second probe gives at least this probability takes the label's place, and it learns again
@@ -71,7 +64,7 @@ class OutOfSample:
 
 
 def out_of_sample(
-    features: NDArray[np.floating],
+    points: NDArray[np.float64],
     labels: NDArray[np.integer],
     classes: int,
     neighbours: Neighbours,
@@ -83,14 +76,13 @@ def out_of_sample(
 ) -> OutOfSample:
     """Class probabilities of each image from models that saw the other images' labels only.
 
-    features: (N, F). labels: (N,) in 0 … K-1, where classes may be missing or have one member. neighbours, graph: of the same
-    images. groups: (N,) ids; an image is judged by models that saw no image of its group (one patient's, say). Raises
-    ValueError where all images are of one group.
+    points: (N, d), `features.standardised`. labels: (N,) in 0 … K-1, where classes may be missing or have one member.
+    neighbours, graph: of the same images. groups: (N,) ids; an image is judged by models that saw no image of its group (one
+    patient's, say). Raises ValueError where all images are of one group.
     """
     n, k = len(labels), classes
     if groups is not None and len(np.unique(groups)) < 2:
         raise ValueError("All images are of one group: out-of-sample probabilities need two groups or more.")
-    points = standardised(features)
     alike = likeness(points, WIDTH, LANDMARKS, seed)
     names = ("nearest", *map(str, STRENGTHS), "discriminant", "kernel", "self-trained", "graph")
     votes = {name: np.zeros((n, k)) for name in names}
@@ -288,15 +280,6 @@ def _in_order_seen(groups: NDArray[np.integer]) -> NDArray[np.int64]:
     """The groups numbered by their first image, so that the ids themselves decide nothing."""
     _, first, inverse = np.unique(groups, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[inverse].astype(np.int64)
-
-
-def standardised(features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> NDArray[np.float64]:
-    """Features (N, F) with every column standardised, on their first principal axes, of unit mean square: (N, d)."""
-    points = np.asarray(features, dtype=np.float64)
-    points = points - points.mean(axis=0)
-    points = points / np.maximum(points.std(axis=0), 1e-6 + 1e-3 * points.std())
-    points = points @ principal_axes(points, dimensions)
-    return points / max(float(np.sqrt(np.mean(points**2))), 1e-12)
 
 
 def _logistic(

@@ -1,35 +1,18 @@
-"""The student: a CNN trained on the cleaned set, that sees pixels where the earlier stages see frozen features.
-
-Two students are trained, each on one half of the images whose labels are not in doubt, and each image is judged by the
-one that never saw its label (cross-fitting). So every row of `StudentResult.probabilities` is evidence about its image,
-none is memory; what the other student makes of the image tells how often one of them errs (see `belief.py`).
-"""
+"""What a student predicts, and whether it may be heard: cross-fitted class probabilities beside a baseline's."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Protocol, Self
 
 import numpy as np
 from scipy.special import softmax
 
-from autoannotate._internal.progress import Track, silent
-from autoannotate.errors import UsageError
+from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
 from autoannotate.labelling.label_errors.out_of_sample import calibrated
-from autoannotate.labelling.neighbours import compact, near_duplicate_groups, nearest
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-
-FOLDS = 2
-MIN_IMAGES = 40
-MIN_CLEAN_PER_CLASS = 5
-FORWARD = 3  # images judged in the time of one training pass
 NOT_WORSE = 0.01  # a student is heard of where it agrees with the labels at most this much less often than the probe
 
 
@@ -61,115 +44,24 @@ class StudentResult:
         return Opinion(self.probabilities, self.twins)
 
 
-def train_student(
-    images: Callable[[int], Image.Image] | Sequence[Image.Image],
-    features: np.ndarray,
-    labels: np.ndarray,
-    clean: np.ndarray,
-    *,
-    baseline: np.ndarray,
-    kind: str = "embedded",
-    encoder: Any = None,
-    groups: np.ndarray | None = None,
-    passes: int = 20000,
-    max_training_images: int = 2000,
-    seed: int = 0,
-    device: str = "auto",
-    track: Track = silent,
-) -> StudentResult:
-    """Train the student on the cleaned set and let it judge every image.
+class Trainer(Protocol):
+    """Trains a student on cleaned labels, see `autoannotate.models.student_training.StudentTrainer`."""
 
-    images : gives image i as a PIL image; called once an image, in no particular order.
-    features : (N, F) descriptors, that say which images are nearly the same picture if `groups` does not.
-    labels : (N,) int class of each image, possibly wrong.
-    clean : (N,) bool, or weights >= 0: images with a positive weight are trained on.
-    baseline : (N, K) out-of-sample probabilities of what the student has to beat (the cross-validated probe).
-    kind : a name in `models.student_network.BACKBONES`; encoder : the loaded embedded encoder, loaded if not given.
-    groups : (N,) ids; images of one group (near duplicates, one patient) stay on one side of the split, so a
-        student never judges an image whose twin it was taught.
-    passes : the budget, in image passes of training over both students; sets the number of epochs (1 to 12), and
-        takes about 10 ms a pass on two cores.
-    max_training_images : the cleaned set is sampled down to this many, or to what `passes` allows, balanced over classes;
-        memory stays at 50 kB for each of them, since all other images are read, judged and let go.
-    """
-    baseline = np.asarray(baseline, dtype=np.float64)
-    if kind == "none":
-        return _untrained(baseline, "No student was asked for.")
-    labels = np.asarray(labels, dtype=np.int64)
-    weights = np.asarray(clean, dtype=np.float64)
-    count, classes = baseline.shape
-    if len(labels) != count or len(weights) != count or len(features) != count:
-        raise UsageError("The student needs one label, one weight and one row of baseline for each image.")
-    per_class = np.bincount(labels[weights > 0], minlength=classes)
-    present = np.unique(labels)
-    if len(present) < 2:
-        return _untrained(baseline, "No student was trained: all images have the same label.")
-    if count < MIN_IMAGES or per_class[present].min() < MIN_CLEAN_PER_CLASS:
-        return _untrained(
-            baseline,
-            f"No student was trained: it needs {MIN_IMAGES} images and {MIN_CLEAN_PER_CLASS} labels of each class "
-            f"that are not in doubt (here {count} images, at the least {per_class[present].min()} labels of a class).",
-        )
+    @property
+    def rounds(self) -> int: ...
 
-    from autoannotate.models import student_network
-    from autoannotate.models.encoder import choose_device
+    def take(self, rows: np.ndarray) -> Self: ...
 
-    backbone = student_network.load_backbone(kind, encoder, seed)
-    where = choose_device(device)
-    rng = np.random.default_rng(seed)
-    if groups is None:
-        groups = near_duplicate_groups(nearest(compact(features)))
-    groups = np.unique(groups, return_inverse=True)[1]
-    fold = _folds(labels, groups, rng)
-    most = int(min(max_training_images, max(passes / backbone.cost, MIN_IMAGES))) // FOLDS
-    samples = [_balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, most, rng) for k in range(FOLDS)]
-    if any(len(np.unique(labels[sample])) < len(present) for sample in samples):
-        return _untrained(
-            baseline, "No student was trained: the images of some class are all near duplicates of each other."
-        )
-    pictures = _Pictures(images, backbone.size)
-    training = np.concatenate(samples)
-    for i in track(training.tolist(), "student: reading", total=len(training)):
-        pictures.keep(i)
-
-    epochs = int(np.clip(round(passes / (len(training) * backbone.cost)), 1, backbone.max_epochs))
-    asked = _balanced_sample(training, labels, 160, rng)
-    symmetries = student_network.find_symmetries(backbone, pictures[asked], labels[asked], seed=seed, device=where)
-    steps = iter(track(range(FOLDS * epochs), "student: training", total=FOLDS * epochs))
-    students, stopped_by, passed = [], [], 0
-    for k, (mine, others) in enumerate(zip(samples, samples[::-1], strict=True)):
-        held_out = _balanced_sample(others, labels, min(150, len(others) // 3), rng)
-        walk = islice(steps, epochs)
-        student = student_network.fit(
-            backbone,
-            pictures[mine],
-            labels[mine],
-            weights[mine] * per_class[labels[mine]] ** -0.5,
-            classes,
-            student_network.Recipe(epochs=epochs),
-            symmetries,
-            score=_agreement(pictures[held_out], labels[held_out]),
-            walk=walk,
-            seed=seed + k,
-            device=where,
-        )
-        passed += (epochs - sum(1 for _ in walk)) * len(mine)
-        students.append(student)
-        stopped_by.append(held_out)
-    next(steps, None)  # lets the bar close
-
-    mirrorings = symmetries.mirrorings
-    if FOLDS * len(mirrorings) * count > FORWARD * passes / 2:  # judging should take half as long as training at most
-        mirrorings = mirrorings[:1]
-    did_not_see = np.stack([~np.isin(groups, groups[sample]) for sample in samples], axis=1)
-    logits = np.zeros((count, FOLDS, classes), dtype=np.float32)
-    together = student_network.jointly(students)
-    watched = iter(track(range(count), "student: judging", total=count))
-    while chunk := list(islice(watched, 4 * student_network.PREDICT_BATCH)):
-        logits[chunk] = student_network.predict(together, pictures[np.array(chunk)], where, mirrorings)
-        pictures.drop(chunk)
-    counted = _stand_in(np.concatenate(stopped_by), weights > 0, labels)
-    return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)
+    def __call__(
+        self,
+        features: Features,
+        labels: np.ndarray,
+        weights: np.ndarray,
+        *,
+        baseline: np.ndarray,
+        groups: np.ndarray,
+        seed: int,
+    ) -> StudentResult: ...
 
 
 def judge(
@@ -201,7 +93,7 @@ def judge(
     difference = student_right.astype(np.float64) - baseline_right
     mean = float(np.average(difference, weights=counted))
     spread = math.sqrt(float((counted**2 * (difference - mean) ** 2).sum())) / float(counted.sum())
-    reliable = mean - 1.645 * spread > -NOT_WORSE and _mean_over_classes(difference, labels, counted) > -NOT_WORSE
+    reliable = mean - 1.645 * spread > -NOT_WORSE and mean_over_classes(difference, labels, counted) > -NOT_WORSE
     held_out = float(np.average(student_right, weights=counted))
     before = float(np.average(baseline_right, weights=counted))
     note = (
@@ -211,84 +103,15 @@ def judge(
     return StudentResult(probabilities, twins, reliable, held_out, before, note, image_passes)
 
 
-def _untrained(baseline: np.ndarray, note: str) -> StudentResult:
+def untrained(baseline: np.ndarray, note: str) -> StudentResult:
+    """The account of a student that was not trained, and why."""
     return StudentResult(baseline.copy(), Twins(baseline, baseline, first_only=True), False, None, None, note)
 
 
-def _folds(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) fold of each image: groups whole, their first image's classes dealt out in turn."""
-    ids, first = np.unique(groups, return_index=True)
-    order = rng.permutation(len(ids))
-    order = order[np.argsort(labels[first[order]], kind="stable")]
-    fold_of_group = np.empty(len(ids), dtype=np.int64)
-    fold_of_group[order] = np.arange(len(ids)) % FOLDS
-    return fold_of_group[np.searchsorted(ids, groups)]
-
-
-def _balanced_sample(index: np.ndarray, labels: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """At most `size` of the images in `index`, as even over classes as they allow, sorted."""
-    index = rng.permutation(index)
-    rank = np.empty(len(index), dtype=np.int64)
-    for label in np.unique(labels[index]):
-        members = labels[index] == label
-        rank[members] = np.arange(members.sum())
-    return np.sort(index[np.argsort(rank, kind="stable")[:size]])
-
-
-def _mean_over_classes(values: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+def mean_over_classes(values: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
+    """The weighted mean of values, (N,), in each class, averaged over classes."""
     of_each = [
         np.average(values[labels == label], weights=weights[labels == label])
         for label in np.unique(labels[weights > 0])
     ]
     return float(np.mean(of_each))
-
-
-def _agreement(pixels: np.ndarray, labels: np.ndarray) -> Callable[[Any], float]:
-    """A score for early stopping: agreement with labels not in doubt that were not trained on, mean over classes.
-
-    Hard agreement is a bounded loss: noise that is the same for all classes does not change which epoch is best
-    (Ghosh et al., AAAI 2017), and a label that is surely wrong costs no more than one that is a little wrong.
-    """
-    from autoannotate.models import student_network
-
-    def score(model: student_network.Classifier) -> float:
-        guesses = student_network.predict(model, pixels, model.device).argmax(axis=1)
-        return _mean_over_classes(guesses == labels, labels, np.ones(len(labels)))
-
-    return score
-
-
-def _stand_in(left_out: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) how many images each stands for: those left out 0, the other clean ones of their class for them too."""
-    counted = np.ones(len(labels))
-    counted[left_out] = 0.0
-    for label in np.unique(labels[left_out]):
-        members = clean & (labels == label)
-        if not counted[members].any():  # so rare that all of it chose when to stop: better biased than unheard
-            counted[members] = 1.0
-        counted[members] *= members.sum() / counted[members].sum()
-    return counted
-
-
-class _Pictures:
-    """Images as pixels, each read when first asked for and held until dropped."""
-
-    def __init__(self, images: Callable[[int], Image.Image] | Sequence[Image.Image], size: int) -> None:
-        self._read = images if callable(images) else images.__getitem__
-        self._size = size
-        self._held: dict[int, np.ndarray] = {}
-
-    def keep(self, i: int) -> np.ndarray:
-        """Image i as (S, S, 3) uint8."""
-        from autoannotate.models import student_network
-
-        if i not in self._held:
-            self._held[i] = student_network.to_pixels(self._read(i), self._size)
-        return self._held[i]
-
-    def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        return np.stack([self.keep(i) for i in index.tolist()])
-
-    def drop(self, index: Sequence[int]) -> None:
-        for i in index:
-            self._held.pop(i, None)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
+from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import (
     Belief,
     Clusters,
@@ -26,7 +27,7 @@ from autoannotate.labelling.label_errors.noise_estimate import (
 )
 from autoannotate.labelling.label_errors.out_of_sample import out_of_sample
 from autoannotate.labelling.label_errors.reasons import REASONS, Doubt, Evidence
-from autoannotate.labelling.neighbours import Neighbours, compact, graph_of, nearest
+from autoannotate.labelling.neighbours import Neighbours
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
 MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
@@ -52,7 +53,7 @@ class Suspects:
 
 
 def find_suspects(
-    features: NDArray[np.floating],
+    features: Features | NDArray[np.floating],
     labels: NDArray[np.integer],
     probabilities: NDArray[np.floating],
     class_names: Sequence[str],
@@ -61,15 +62,14 @@ def find_suspects(
     track: Track = silent,
     image_names: Sequence[str] | None = None,
     student: NDArray[np.floating] | None = None,
-    neighbours: Neighbours | None = None,
     belief: Belief | None = None,
     groups: NDArray[np.integer] | None = None,
 ) -> Suspects:
     """Doubt N labels.
 
     features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
-    duplicates by. student: (N, K), a network's opinion, if there is one. neighbours: of the images, and belief: about their
-    true classes, where they are known already. groups: (N,) ids, see `ask`. The order of the images does not matter.
+    duplicates by. student: (N, K), what a network predicts, if there is one. belief: about their true classes,
+    where it is known already. groups: (N,) ids, see `ask`. The order of the images does not matter.
 
     score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label is true |
     the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
@@ -79,27 +79,25 @@ def find_suspects(
     joint's, or where classes overlap the noise seen where prediction is easy, if less.
     Raises ValueError on shapes that don't fit.
     """
-    features = np.asarray(features)
+    features = Features.of(features)
     n, k = len(labels), len(class_names)
     given: NDArray[np.int64] = np.asarray(labels).astype(np.int64)
     zero_shot: NDArray[np.float64] = np.asarray(probabilities, dtype=np.float64)
     if len(features) != n or zero_shot.shape != (n, k) or (n and not 0 <= given.min() <= given.max() < k):
         raise ValueError(
-            f"{features.shape} features, {n} labels, {zero_shot.shape} probabilities, {k} classes don't fit"
+            f"{features.values.shape} features, {n} labels, {zero_shot.shape} probabilities, {k} classes don't fit"
         )
     names = [f"image {i + 1}" for i in range(n)] if image_names is None else list(image_names)
     if n < 2:
         return Suspects(np.zeros(n, bool), np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0)
-    if neighbours is None:
-        neighbours = nearest(compact(features))
     if belief is None:
-        belief = ask(features, given, zero_shot, neighbours, groups=groups, seed=seed, track=track).belief()
+        belief = ask(features, given, zero_shot, groups=groups, seed=seed, track=track).belief()
     outside, rows = belief.predicted, np.arange(n)
     evidence = Evidence(
         labels=given,
         zero_shot=zero_shot,
         out_of_sample=outside,
-        neighbours=neighbours,
+        neighbours=features.neighbours,
         class_names=class_names,
         image_names=names,
         student=None if student is None else np.asarray(student, dtype=np.float64),
@@ -161,10 +159,9 @@ class Asked:
 
 
 def ask(
-    features: NDArray[np.floating],
+    features: Features | NDArray[np.floating],
     labels: NDArray[np.int64],
     zero_shot: NDArray[np.float64],
-    neighbours: Neighbours,
     *,
     groups: NDArray[np.integer] | None = None,
     seed: int = 0,
@@ -174,12 +171,14 @@ def ask(
 
     groups: (N,) ids; images of one group (a patient, a study) are judged by models that saw none of it.
     """
-    order = np.lexsort((labels, *features[:, :8].T))  # by content, so that folds don't depend on file names
-    back = np.argsort(order)
-    graph = graph_of(neighbours)[order][:, order]
+    features = Features.of(features)
+    # by content, so that folds don't depend on file names
+    order = np.lexsort((labels, *features.values[:, :8].T))
+    back, neighbours = np.argsort(order), features.neighbours
+    graph, points = features.graph[order][:, order], features.standardised[order]
     sorted_ = Neighbours(back[neighbours.index[order]], neighbours.similarity[order])
     found = out_of_sample(
-        features[order], labels[order], zero_shot.shape[1], sorted_, graph,
+        points, labels[order], zero_shot.shape[1], sorted_, graph,
         groups=None if groups is None else np.asarray(groups)[order], seed=seed, track=track,
     )  # fmt: skip
     unseen = np.where(found.seen[back], 0.0, zero_shot)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.correction import Corrected
 from autoannotate.labelling.queries.strategies import DEFAULT, Pool, order, pool_of
 
@@ -30,7 +31,7 @@ def flagged(corrected: Corrected) -> Queue:
 
 
 def choose(
-    features: NDArray[np.floating],
+    features: Features | NDArray[np.floating],
     corrected: Corrected,
     class_names: Sequence[str],
     *,

@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.errors import UsageError
-from autoannotate.labelling.neighbours import Neighbours, compact, near_duplicate_groups, nearest
+from autoannotate.labelling.features import Features
+from autoannotate.labelling.neighbours import Neighbours
 
 if TYPE_CHECKING:
     from autoannotate.labelling.label_errors.correction import Corrected
 
 DEFAULT = "mixture"
 CLUSTERS = 500  # the most that `representative` makes at once, as in the paper
-NEAR = 20  # neighbours by which it and `mixture` tell a typical image
 
 
 @dataclass(frozen=True)
 class Pool:
     """What is known about N images with K classes when the next question is chosen.
 
-    points: (N, d) unit rows, `neighbours.compact` of the features. neighbours: of the points. labels: (N,) class numbers as
+    points: (N, d) unit rows, `Features.compact`. neighbours: of the points. labels: (N,) class numbers as
     they are now. views: (V, N, K) out-of-sample opinions about the true class, each with rows that sum to one. doubt: (N,)
     in [0, 1], the suspects' score. answered: (N,) bool, nothing to ask any more. groups: (N,) images that are nearly the
     same picture share a number.
@@ -67,7 +67,7 @@ def find_strategy(name: str) -> Strategy:
 
 
 def pool_of(
-    features: NDArray[np.floating],
+    features: Features | NDArray[np.floating],
     corrected: Corrected,
     *,
     answered: NDArray[np.bool_],
@@ -79,21 +79,20 @@ def pool_of(
 
     features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given. view: (N, K), one more opinion.
     """
-    points = compact(features)
-    neighbours = nearest(points, k=NEAR)
+    features = Features.of(features)
     views = [corrected.probabilities]
     if view is not None:
         views.append(np.asarray(view, dtype=np.float64))
     if corrected.student.reliable:
         views.append(corrected.student.probabilities)
     return Pool(
-        points=points,
-        neighbours=neighbours,
+        points=features.compact,
+        neighbours=features.wide_neighbours,
         labels=corrected.labels,
         views=np.stack(views),
         doubt=corrected.queue.score,
         answered=np.asarray(answered, dtype=bool),
-        groups=near_duplicate_groups(neighbours) if groups is None else np.asarray(groups, dtype=np.int64),
+        groups=features.duplicate_groups if groups is None else np.asarray(groups, dtype=np.int64),
         seed=seed,
     )
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import sharpness
-from autoannotate.labelling.label_errors.out_of_sample import standardised
-from autoannotate.labelling.neighbours import compact, graph_of, nearest, propagate
+from autoannotate.labelling.neighbours import propagate
 
 FEWEST = 3  # answers of a class, below which nothing is learned of it
 FOLDS = 5
@@ -42,7 +42,7 @@ def enough(answers: NDArray[np.integer], n_classes: int) -> bool:
 
 
 def learn(
-    features: NDArray[np.floating],
+    features: Features | NDArray[np.floating],
     zero_shot: NDArray[np.floating],
     answers: NDArray[np.integer],
     *,
@@ -55,7 +55,8 @@ def learn(
     from scipy.special import softmax
 
     answered = np.flatnonzero(answers >= 0)
-    points, graph = standardised(features), graph_of(nearest(compact(features)))
+    features = Features.of(features)
+    points, graph = features.standardised, features.graph
     k = zero_shot.shape[1]
 
     def opinions(known: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:

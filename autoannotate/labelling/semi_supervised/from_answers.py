@@ -14,9 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import Belief, weighed
-from autoannotate.labelling.label_errors.out_of_sample import standardised
-from autoannotate.labelling.neighbours import compact
 from autoannotate.labelling.semi_supervised.ridge import Ridge
 
 ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
@@ -53,14 +52,15 @@ class Generalised:
     settings: Settings
 
 
-def basis(features: NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
+def basis(features: Features | NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
     """What the regression sees of N images (N, F): (N, D), of three parts.
 
     Their standardised principal axes, which let it draw planes; their likeness to `LANDMARKS` of them, which lets it follow
     groups; and a constant. The likeness is exp(−(1 − cos) / 2h), h the median distance to the tenth nearest landmark, by
     Nyström's method (Williams and Seeger 2001).
     """
-    planes, points = standardised(features), compact(features)
+    features = Features.of(features)
+    planes, points = features.standardised, features.compact
     marks = points[np.sort(np.random.default_rng([seed, 31]).permutation(len(points))[:LANDMARKS])]
     apart = 1.0 - marks @ marks.T
     width = max(float(np.median(np.sort(apart, axis=1)[:, min(10, len(marks) - 1)])), 1e-6)
@@ -121,20 +121,6 @@ def generalise(
         belief, noise, posterior, _ = weighed(belief, labels.astype(np.int64), max(rate, believed.error_rate), answers)
     posterior[rows] = one_hot[truth]
     return Generalised(belief, posterior, noise, chosen)
-
-
-def spread_answers(answers: NDArray[np.integer], groups: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Answers, (N,) with -1 where there is none, given to every image of the same group (N,) that has none of its own.
-
-    A group whose answers contradict each other settles nothing: then the picture does not decide.
-    """
-    answers = np.asarray(answers, dtype=np.int64)
-    rows = np.flatnonzero(answers >= 0)
-    said: dict[int, int] = {}
-    for group, answer in zip(groups[rows].tolist(), answers[rows].tolist(), strict=True):
-        said[group] = answer if said.get(group, answer) == answer else -1
-    from_group = np.array([said.get(group, -1) for group in groups.tolist()], dtype=np.int64)
-    return np.where(answers >= 0, answers, from_group)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.spectral_clustering import SHORE, cut_and_name, falls_into_more
-from autoannotate.labelling.neighbours import compact, conductance, graph_of, nearest, propagate
+from autoannotate.labelling.neighbours import conductance, propagate
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
@@ -34,7 +35,7 @@ FEWEST = 20  # fewer images have no structure to speak of
 
 
 def refine(
-    features: NDArray[np.floating],
+    features: Features | NDArray[np.floating],
     probabilities: NDArray[np.floating],
     *,
     trust: float = 1.0,
@@ -47,15 +48,16 @@ def refine(
     known shares of the classes; without it they follow the clusters, balanced or not.
     Raises ValueError on shapes that don't fit and on trust outside [0, 1].
     """
+    features = Features.of(features)
     given = _checked(features, probabilities, trust)
     if len(given) == 0:
         return given
     start = given if prior is None else match_prior(given, np.asarray(prior, dtype=np.float64))
     if trust == 0.0:
-        return _name_clusters(np.asarray(features), start)
+        return _name_clusters(features.graph, start)
     if len(given) < FEWEST:
         return (1.0 - trust) * given + trust * start
-    graph = graph_of(nearest(compact(np.asarray(features))))
+    graph = features.graph
     return _on_islands(graph, (1.0 - trust) * given + trust * _follow_clusters(graph, start))
 
 
@@ -79,7 +81,7 @@ def match_prior(probabilities: NDArray[np.floating], prior: NDArray[np.floating]
     return softmax(logits + offset, axis=1)
 
 
-def _checked(features: NDArray[np.floating], probabilities: NDArray[np.floating], trust: float) -> NDArray[np.float64]:
+def _checked(features: Features, probabilities: NDArray[np.floating], trust: float) -> NDArray[np.float64]:
     given = np.array(probabilities, dtype=np.float64)
     if given.ndim != 2 or len(given) != len(features):
         raise ValueError(f"{len(features)} rows of features do not fit probabilities of shape {given.shape}")
@@ -126,14 +128,13 @@ def _on_islands(graph: csr_array, start: NDArray[np.float64]) -> NDArray[np.floa
     return np.where(moved[:, None], 0.5 * np.eye(k)[named.labels] + 0.5 / k, start)
 
 
-def _name_clusters(features: NDArray[np.floating], guesses: NDArray[np.float64]) -> NDArray[np.float64]:
+def _name_clusters(graph: csr_array, guesses: NDArray[np.float64]) -> NDArray[np.float64]:
     """The images' own clusters, one a class, where guesses, (N, K), agree with them far beyond chance; else the guesses.
 
     Many weak guesses about one cluster are together a good one. How often that is right nobody can tell without truth:
     clusters may be scanners, so half of each probability stays spread over all classes.
     """
     k = guesses.shape[1]
-    graph = graph_of(nearest(compact(features)))
     named = cut_and_name(graph, guesses.argmax(axis=1))
     if named is None or named.border > ISLAND or named.agreement < FIVE_SIGMA:
         return guesses

@@ -1,0 +1,161 @@
+"""The pipeline: the stages that turn zero-shot probabilities, labels that exist and answers into labels, in their order.
+
+`Annotator.label`, `Annotator.update`, `Annotator.audit` and every protocol of an evaluation call `label`. An update is a
+labelling with answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate._internal.progress import Track, silent
+from autoannotate.labelling.label_errors.correction import Corrected, correct
+from autoannotate.labelling.label_errors.student import Trainer
+from autoannotate.labelling.queries.queue import Queue, choose, flagged
+from autoannotate.labelling.queries.strategies import order, pool_of
+from autoannotate.labelling.semi_supervised.initial_labels import InitialLabels, initial_labels
+from autoannotate.labelling.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """What the pipeline makes of N images.
+
+    Attributes
+    ----------
+    labels : (N,) int array
+        Class numbers. Of an excluded image, the zero-shot or given one.
+    probabilities : (N, K) array
+        Of the true class; rows sum to one.
+    confidence : (N,) array in [0, 1]
+        That the label is right.
+    source : (N,) array of str
+        What gave the label its value: clip, given, refinement, correction, student, answers, duplicate or clinician.
+    initial : InitialLabels
+    corrected : Corrected
+        Of the images that are not excluded, (M,) of them, in order: `rows`.
+    queue : Queue
+        What a clinician should look at, the first one first; row numbers of all N.
+    suspect_score : (N,) array in [0, 1]
+    suggested : (N,) int array
+    duplicate_of : (N,) int array
+        The answered image of which an image took the answer over, as nearly the same picture; -1 elsewhere.
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    confidence: NDArray[np.float64]
+    source: NDArray[np.object_]
+    initial: InitialLabels
+    corrected: Corrected
+    rows: NDArray[np.int64]
+    queue: Queue
+    suspect_score: NDArray[np.float64]
+    suggested: NDArray[np.int64]
+    duplicate_of: NDArray[np.int64]
+
+    @property
+    def meaningful(self) -> bool:
+        """Whether the labels are more than guesses."""
+        return self.initial.meaningful
+
+
+def label(
+    task: Task,
+    *,
+    trainer: Trainer | None = None,
+    strategy: str | None = None,
+    previous: Labelled | None = None,
+    track: Track = silent,
+) -> Labelled:
+    """Label the images of a task.
+
+    Parameters
+    ----------
+    trainer : Trainer, optional
+        Trains a student; without it there is none.
+    strategy : str, optional
+        By which images are asked next, a name in `queries.strategies.STRATEGIES`. Without one and without answers the queue is
+        what the correction doubts; with answers it is chosen by the default strategy.
+    previous : Labelled, optional
+        Of the same images and fewer answers: its out-of-sample probabilities are used again, where time goes before quality.
+    """
+    rows = np.flatnonzero(~task.left_out)
+    inside = task.take(rows)
+    initial = initial_labels(inside)
+    few_shot = initial.source == "answers"
+    reuse = previous is not None and previous.initial.source == initial.source and len(previous.rows) == len(rows)
+    corrected = correct(
+        inside, initial.probabilities, meaningful=initial.meaningful, learn=not few_shot, track=track,
+        trainer=None if trainer is None else trainer.take(rows),
+        evidence=previous.corrected.evidence if reuse and previous is not None else None,
+        settings=previous.corrected.settings if reuse and previous is not None else None,
+    )  # fmt: skip
+    if few_shot:  # no model sees the errors that it made itself; how sure it is tells more
+        expected = float(np.where(inside.answered, 0.0, 1.0 - corrected.confidence).mean())
+        corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
+
+    default = task.zero_shot.argmax(axis=1) if task.given is None else task.given
+    labels, suggested = default.copy(), default.copy()
+    confidence, score = np.zeros(len(task)), np.zeros(len(task))
+    probabilities = np.array(task.zero_shot, dtype=np.float64)
+    labels[rows], suggested[rows] = corrected.labels, corrected.queue.suggested
+    confidence[rows], score[rows], probabilities[rows] = (
+        corrected.confidence, corrected.queue.score, corrected.probabilities
+    )  # fmt: skip
+    answered = task.answered.any() or task.left_out.any() or (task.unsure is not None and task.unsure.any())
+    if not answered and initial.meaningful and strategy is None:
+        queue = flagged(corrected)
+    else:
+        queue = choose(
+            inside.features, corrected, task.class_names, answered=inside.answered, unsure=inside.unsure,
+            groups=inside.features.duplicate_groups, meaningful=initial.meaningful, strategy=strategy, seed=task.seed,
+            view=initial.probabilities,
+        )  # fmt: skip
+    return Labelled(
+        labels=labels, probabilities=probabilities, confidence=confidence,
+        source=_sources(task, inside, rows, initial, corrected), initial=initial, corrected=corrected, rows=rows,
+        queue=replace(queue, rows=rows[queue.rows]), suspect_score=score, suggested=suggested,
+        duplicate_of=task.spread.duplicate_of,
+    )  # fmt: skip
+
+
+def ranking(task: Task, labelled: Labelled, strategy: str) -> NDArray[np.int64]:
+    """All images without an answer, in the order in which the strategy asks; then near duplicates, whose answer is known."""
+    inside, rows = task.take(labelled.rows), labelled.rows
+    pool = pool_of(
+        inside.features,
+        labelled.corrected,
+        answered=inside.answered,
+        view=labelled.initial.probabilities,
+        seed=task.seed,
+    )
+    asked = rows[order(strategy, pool)]
+    open_ = rows[~inside.answered]
+    waiting = np.flatnonzero(labelled.duplicate_of >= 0)
+    return np.concatenate([asked, np.setdiff1d(open_, asked), waiting])
+
+
+def _sources(
+    task: Task, inside: Task, rows: NDArray[np.int64], initial: InitialLabels, corrected: Corrected
+) -> NDArray[np.object_]:
+    """What gave each label its value, (N,)."""
+    source = np.full(len(task), "clip" if task.given is None else "given", dtype=object)
+    first = inside.zero_shot.argmax(axis=1) if inside.given is None else inside.given
+    start = initial.probabilities.argmax(axis=1)
+    of_rows = source[rows]
+    if initial.source == "answers":
+        of_rows[:] = "answers"
+    else:
+        of_rows[(corrected.labels == start) & (start != first)] = "refinement"
+    heard = corrected.student.held_out_accuracy is not None or inside.student is not None
+    changed = corrected.changed & (corrected.labels != first)
+    of_rows[changed] = "answers" if corrected.from_answers else "student" if heard else "correction"
+    source[rows] = of_rows
+    source[task.spread.duplicate_of >= 0] = "duplicate"
+    if task.answers is not None:
+        source[task.answers >= 0] = "clinician"
+    return source

@@ -1,0 +1,84 @@
+"""Zero-shot labelling: from image embeddings and class names to class probabilities, and what these are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.labelling.zero_shot import classifier
+from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, modality_prompts
+from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability
+
+IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
+SHARE_OF_A_KIND = 0.1  # a kind of image counts when it is this common
+UNRELATED = (  # what no class of a medical set is: how far the words alone spread the scores
+    "a bicycle", "a guitar", "a mountain lake", "a kitchen table", "a newspaper", "a railway station", "orange juice",
+    "a blue car", "a wooden chair", "a football match", "a bird in a tree", "a city at night", "a sailing boat",
+    "garden flowers", "an old book", "a winter coat", "bread and cheese", "a computer screen", "a mathematics lesson",
+    "a birthday party", "desert sand", "a glass of water", "a horse race", "a music concert", "a stone bridge",
+    "a wedding dress", "a telephone call", "a forest path", "an airplane wing", "a clock tower", "a coffee mug", "a cat",
+)  # fmt: skip
+
+EncodeTexts = Callable[[Sequence[str]], NDArray[np.float32]]
+"""Gives unit embeddings (P, D) of P texts."""
+
+
+@dataclass(frozen=True)
+class ZeroShot:
+    """What CLIP says: kinds of image, the sentences asked, probabilities (N, K), and how much they are worth."""
+
+    kinds: str | list[str]
+    prompts: list[ClassPrompts]
+    probabilities: NDArray[np.float64]
+    reliability: Reliability
+
+
+def zero_shot(
+    embeddings: NDArray[np.floating],
+    class_names: Sequence[str],
+    encode_texts: EncodeTexts,
+    logit_scale: float,
+    *,
+    prompts: Path | None = None,
+    modality: str | None = None,
+    seed: int = 0,
+) -> ZeroShot:
+    """Class probabilities of N images, and how far they can be trusted.
+
+    Parameters
+    ----------
+    embeddings : (N, D) array of unit rows
+    class_names : K names
+    encode_texts : the model's text tower
+    logit_scale : the model's, see `classifier.probabilities`
+    prompts : a YAML file of the user's own words
+    modality : what all images are; else it is found out
+    """
+    kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
+    asked = class_prompts(class_names, file=prompts, modality=kinds)
+    texts = [encode_texts(prompt.texts) for prompt in asked]
+    normalised = classifier.distribution_normalised(embeddings)
+    probabilities = classifier.probabilities(normalised, classifier.class_embeddings(texts), logit_scale)
+    reliability = estimate_reliability(normalised, texts, encode_texts(UNRELATED), seed=seed)
+    return ZeroShot(kinds, asked, probabilities, reliability)
+
+
+def kinds_of(
+    embeddings: NDArray[np.floating],
+    encode_texts: EncodeTexts,
+    logit_scale: float,
+    *,
+    prompts: Path | None = None,
+    seed: int = 0,
+) -> list[str]:
+    """What kinds of image these are, the commonest first, by zero-shot over all kinds that the prompts know."""
+    kinds = modality_prompts(prompts)
+    texts = [encode_texts(kind.texts) for kind in kinds]
+    some = np.random.default_rng(seed).permutation(len(embeddings))[:IMAGES_FOR_KIND]
+    of_each = classifier.probabilities(embeddings[some], classifier.class_embeddings(texts), logit_scale)
+    shares = np.bincount(of_each.argmax(1), minlength=len(kinds)) / len(some)
+    return [kinds[k].name for k in np.argsort(-shares, kind="stable") if shares[k] >= SHARE_OF_A_KIND]

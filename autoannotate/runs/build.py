@@ -1,0 +1,108 @@
+"""From what the pipeline made, as arrays, to the tables and the record of a run."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from autoannotate._internal.version import __version__
+from autoannotate.images import stamp
+from autoannotate.runs import student_predictions
+from autoannotate.runs.record import FORMAT
+from autoannotate.runs.run import UNREADABLE, Run
+
+if TYPE_CHECKING:
+    from autoannotate.images import ImageRef
+    from autoannotate.labelling.pipeline import Labelled
+    from autoannotate.labelling.zero_shot.label_images import ZeroShot
+    from autoannotate.labelling.zero_shot.reliability import Reliability
+
+DUPLICATE = 0.95  # confidence in a label taken over from a picture that is nearly the same; about so often it is right
+PACKAGES = ("torch", "open_clip_torch", "timm", "cleanlab", "scikit-learn", "numpy", "pillow")
+
+
+def build_run(
+    refs: Sequence[ImageRef],
+    unreadable: Sequence[tuple[str, str]],
+    class_names: Sequence[str],
+    zero_shot: ZeroShot,
+    reliability: Reliability,
+    labelled: Labelled,
+    settings: Mapping[str, Any],
+    timings: Mapping[str, float],
+    student: str,
+) -> Run:
+    """The run: tables, record, and what the student predicted.
+
+    Parameters
+    ----------
+    reliability : what zero-shot is worth by now
+    settings : what it takes to repeat the run: arguments, seed, model
+    student : the kind of student that was asked for
+    """
+    names = np.array(class_names, dtype=object)
+    clip, queue = zero_shot.probabilities, labelled.queue
+    confidence = np.where(labelled.duplicate_of >= 0, DUPLICATE, labelled.confidence)
+    rows = np.arange(len(refs))
+    table = pd.DataFrame(
+        {
+            "path": [ref.path for ref in refs],
+            "label": names[labelled.labels],
+            "confidence": confidence,
+            "source": labelled.source,
+            "suspect": np.isin(rows, queue.rows).astype(int),
+            "suspect_score": labelled.suspect_score,
+            "clip_label": names[clip.argmax(1)],
+            "clip_confidence": clip.max(1),
+        }
+    )
+    queued = pd.DataFrame(
+        {
+            "rank": np.arange(1, len(queue.rows) + 1),
+            "path": table["path"].to_numpy()[queue.rows],
+            "label": table["label"].to_numpy()[queue.rows],
+            "suggested_label": names[labelled.suggested[queue.rows]],
+            "suspect_score": labelled.suspect_score[queue.rows],
+            "reason": list(queue.reasons),
+        }
+    )
+    of = labelled.corrected.student
+    trained = of.held_out_accuracy is not None
+    everyone = trained and len(labelled.rows) == len(refs)
+    said = student_predictions.pack(of.opinion) if everyone else None
+    disagree = int((of.probabilities.argmax(1) != clip[labelled.rows].argmax(1)).sum())
+    run = {
+        "format": FORMAT,
+        "version": __version__,
+        **settings,
+        "modality": zero_shot.kinds,
+        "prompts": {prompt.name: list(prompt.texts) for prompt in zero_shot.prompts},
+        "counts": {
+            "images": len(refs),
+            "unreadable": len(unreadable),
+            "suspects": len(queue.rows),
+            "clip_student_disagreements": disagree if trained else None,
+            "per_class": {name: int((labelled.labels == k).sum()) for k, name in enumerate(class_names)},
+        },
+        "reliability": asdict(reliability),
+        "student": {
+            "kind": student if trained else "none",
+            "reliable": of.reliable,
+            "held_out_accuracy": of.held_out_accuracy,
+            "baseline_accuracy": of.baseline_accuracy,
+            "note": of.note,
+            "said": None if said is None else student_predictions.digest(said),
+        },
+        # of guesses nobody knows
+        "estimated_error_rate": labelled.corrected.queue.error_rate if reliability.meaningful else None,
+        "timings": dict(timings),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
+        "stamps": "".join(stamp(ref).ljust(8, "0") for ref in refs),  # 8 digits an image, to tell a replaced one
+    }
+    return Run(table, queued, pd.DataFrame(unreadable, columns=UNREADABLE), run, list(refs), student=said)

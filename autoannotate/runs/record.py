@@ -1,0 +1,123 @@
+"""What run.json holds, as a type with a version: everything needed to repeat a run, and what it found.
+
+A field that an older run lacks has a default; a run of a newer format than `FORMAT` is refused with a sentence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Self
+
+from autoannotate.errors import InputError
+
+FORMAT = 1  # of run.json and the tables beside it; runs of 0.1.0 name none
+
+
+def _known(cls: Any, values: Any) -> dict[str, Any]:
+    """Those of the values that the dataclass has, None left to its default."""
+    names = {each.name for each in fields(cls)}
+    given = values if isinstance(values, Mapping) else {}
+    return {name: value for name, value in given.items() if name in names and value is not None}
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """The encoder of a run. image_size: in pixels."""
+
+    name: str = "embedded"
+    weights_sha256: str = ""
+    image_size: int | None = None
+    device: str = ""
+
+
+@dataclass(frozen=True)
+class StudentRecord:
+    """The student of a run. kind: none where none was trained. accuracies: agreement with the given labels on images not seen.
+    said: the digest of student.npz."""
+
+    kind: str = "none"
+    reliable: bool = False
+    held_out_accuracy: float | None = None
+    baseline_accuracy: float | None = None
+    note: str = ""
+    said: str | None = None
+
+
+@dataclass(frozen=True)
+class CountsRecord:
+    """How many images, and of what."""
+
+    images: int = 0
+    unreadable: int = 0
+    suspects: int = 0
+    clinician: int = 0
+    clip_student_disagreements: int | None = None
+    per_class: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReliabilityRecord:
+    """How far zero-shot labels are trusted, see `labelling.zero_shot.reliability`; None where the run does not say."""
+
+    trust: float | None = None
+    meaningful: bool = True
+    verdict: str = ""
+    advice: str = ""
+    evidence: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """All of run.json.
+
+    arguments: of the annotator and the command; `images` says where the pictures are. stamps: 8 digits an image, in path order,
+    to tell a replaced one. update: what the last update did. given: whether labels existed before the run.
+    """
+
+    format: int = 0
+    version: str = ""
+    round: int = 0
+    seed: int = 0
+    classes: tuple[str, ...] = ()
+    command: str = ""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    model: ModelRecord = ModelRecord()
+    student: StudentRecord = StudentRecord()
+    counts: CountsRecord = CountsRecord()
+    reliability: ReliabilityRecord = ReliabilityRecord()
+    modality: Any = None
+    prompts: Mapping[str, list[str]] = field(default_factory=dict)
+    estimated_error_rate: float | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    stamps: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    update: Mapping[str, Any] | None = None
+    passed_over: Mapping[str, Any] = field(default_factory=dict)
+    given: bool = False
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any]) -> Self:
+        """The record in the content of a run.json.
+
+        Raises
+        ------
+        InputError
+            Where a newer autoannotate wrote it.
+        """
+        known = _known(cls, values)
+        form = known.get("format", 0)
+        if not isinstance(form, int) or form > FORMAT:
+            raise InputError(
+                f"This run was written by a newer autoannotate (run format {form}; this version knows {FORMAT}): "
+                "update autoannotate with pip install --upgrade autoannotate."
+            )
+        for name, section in SECTIONS.items():
+            known[name] = section(**_known(section, known.get(name)))
+        known["classes"] = tuple(str(name) for name in known.get("classes", ()))
+        return cls(**known)
+
+
+SECTIONS: dict[str, Any] = {
+    "model": ModelRecord, "student": StudentRecord, "counts": CountsRecord, "reliability": ReliabilityRecord,
+}  # fmt: skip
