@@ -15,3 +15,9 @@ def data_dir() -> Path:
     if not (root / "eval").is_dir():
         pytest.skip(f"the real image sets are not at {root}; set AUTOANNOTATE_DATA to their folder")
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _state_of_pages(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where review pages keep their address between two starts: not the user's own folder."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Query, Request
+from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -15,9 +15,10 @@ from autoannotate.errors import AutoannotateError, OutputError, UnreadableImageE
 from autoannotate.images import ImageRef
 from autoannotate.review import pictures
 from autoannotate.review.picture_files import ChangedError
-from autoannotate.review.session import Desk, check_reader
+from autoannotate.review.queues import Filters, as_seen
+from autoannotate.review.session import AnsweredError, Desk, check_reader
 
-STATUS = {ChangedError: 409, UnreadableImageError: 410, OutputError: 507}
+STATUS = {AnsweredError: 409, ChangedError: 409, UnreadableImageError: 410, OutputError: 507}
 
 
 class One(BaseModel):
@@ -29,6 +30,7 @@ class One(BaseModel):
     fingerprint: str = ""
     note: str = ""
     seconds: float | None = Field(None, ge=0, le=86400, allow_inf_nan=False)
+    previous: int | None = None
 
 
 class Stroke(BaseModel):
@@ -37,6 +39,12 @@ class Stroke(BaseModel):
     reader: str
     batch: str
     answers: list[One]
+
+
+class Plan(BaseModel):
+    """How many readers an image has from now on: single, double, or double:SHARE."""
+
+    plan: str
 
 
 class Who(BaseModel):
@@ -55,7 +63,10 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
     async def plain(request: Request, error: AutoannotateError) -> JSONResponse:
         """What is wrong, as one sentence."""
         status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
-        return JSONResponse({"detail": str(error), "changed": getattr(error, "paths", [])}, status)
+        said = {"detail": str(error), "changed": getattr(error, "paths", [])}
+        if isinstance(error, AnsweredError):
+            said["standing"] = [{"path": a.path, "at": a.answered_at, **(as_seen(a) or {})} for a in error.standing]
+        return JSONResponse(said, status)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
@@ -87,9 +98,19 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
         return {"items": desk.queue(reader, which), "lookalikes": desk.lookalikes.state, "round": desk.round}
 
     @app.get("/api/grid")
-    def grid(reader: str, label: str, order: str = "doubtful") -> dict[str, Any]:
+    def grid(reader: str, filters: Annotated[Filters, Depends()]) -> dict[str, Any]:
         desk.refresh()
-        return desk.grid(check_reader(reader), label, order)
+        return desk.grid(check_reader(reader), filters)
+
+    @app.get("/api/mine")
+    def mine(reader: str) -> list[dict[str, Any]]:
+        desk.refresh()
+        return desk.answers_of(check_reader(reader))
+
+    @app.post("/api/plan")
+    def plan(wish: Plan) -> dict[str, str]:
+        desk.plan_as(wish.plan)
+        return {"plan": str(desk.plan)}
 
     @app.get("/api/items/{number}")
     def item(number: int, reader: str) -> dict[str, Any]:
@@ -113,8 +134,11 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
         return _picture(number, v, "image/png", lambda ref: pictures.view(ref, whole))
 
     @app.get("/api/items/{number}/thumbnail")
-    def thumbnail(number: int, v: str) -> Response:
-        return _picture(number, v, "image/jpeg", lambda ref: kept(("thumbnail", v), lambda: pictures.thumbnail(ref)))
+    def thumbnail(number: int, v: str, side: int = pictures.THUMBNAIL_SIDES[0]) -> Response:
+        side = min(pictures.THUMBNAIL_SIDES, key=lambda one: abs(one - side))
+        return _picture(
+            number, v, "image/jpeg", lambda ref: kept((f"{side}", v), lambda: pictures.thumbnail(ref, side))
+        )
 
     @app.get("/api/items/{number}/values")
     def values(number: int, v: str) -> Response:
@@ -134,7 +158,11 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
     @app.post("/api/answers")
     def answer(stroke: Stroke) -> dict[str, Any]:
         kept = desk.answer(stroke.reader, stroke.batch, [one.model_dump() for one in stroke.answers])
-        return {"kept": len(kept), "progress": desk.progress(check_reader(stroke.reader))}
+        return {
+            "kept": len(kept),
+            "ids": {one.path: one.id for one in kept},
+            "progress": desk.progress(check_reader(stroke.reader)),
+        }
 
     @app.post("/api/undo")
     def undo(who: Who) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Guard:
     """ASGI middleware around a page.
 
     command: which command serves it, for messages. files: paths that take a file as it is (application/octet-stream)
-    instead of JSON.
+    instead of JSON. secret: what the cookie holds, a new one if None.
     """
 
     def __init__(
@@ -54,11 +54,12 @@ class Guard:
         *,
         command: str = "review",
         files: frozenset[str] = frozenset(),
+        secret: str | None = None,
     ) -> None:
         self.app, self.token, self.host, self.port = app, token, host, port
         self.command, self.files = command, files
         self.cookie = f"autoannotate-{port}"  # cookies know no ports, and two pages on one machine must not mix
-        self.secret = secrets.token_urlsafe(32)
+        self.secret = secret or secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -92,7 +93,7 @@ class Guard:
         if headers.get("sec-fetch-site", "none") not in ("none", "same-origin") and not welcome:
             return JSONResponse({"detail": "Other sites may not use this page."}, 403)
         if not welcome and not secrets.compare_digest(self._cookie_of(headers).encode(), self.secret.encode()):
-            if scope["path"].startswith("/api/"):
+            if "/api/" in scope["path"]:
                 return JSONResponse({"detail": f"Open the address that autoannotate {self.command} printed last."}, 403)
             return HTMLResponse(STRANGER.format(command=self.command), 403)
         if method in ("GET", "HEAD"):

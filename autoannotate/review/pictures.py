@@ -15,7 +15,7 @@ from PIL import Image
 from autoannotate.images import ImageRef, read_grey, read_image
 
 VIEW_SIDE = 2048  # pixels of the longer side, beyond which a picture is made smaller until it is zoomed
-THUMBNAIL_SIDE = 208
+THUMBNAIL_SIDES = (208, 480)  # pixels of the longer side: small tiles, large ones
 KEPT_BYTES = 96 * 2**20
 HEADER = struct.Struct("<II5d")
 
@@ -59,11 +59,11 @@ def view(ref: ImageRef, whole: bool = False) -> bytes:
         return out.getvalue()
 
 
-def thumbnail(ref: ImageRef) -> bytes:
+def thumbnail(ref: ImageRef, side: int) -> bytes:
     """A small picture as a JPEG. Raises `UnreadableImageError` as `read_image` does."""
     with _at_once:
         image = _grey_if_grey(read_image(ref))
-        image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE), reducing_gap=3.0)
+        image.thumbnail((side, side), reducing_gap=3.0)
         out = io.BytesIO()
         image.save(out, format="JPEG", quality=88)
         return out.getvalue()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.store import AnswerStore
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find_images
+from autoannotate.review.address import Address, keep_address, last_address
 from autoannotate.review.guard import Guard, is_loopback
 from autoannotate.runs.run import Run
 
@@ -37,9 +38,13 @@ def serve(
 
     reader = None if reader is None else check_reader(reader)
     refs = pictures_of(folder, images)
-    with AnswerStore(folder) as store, bound(host, port) as listening:
+    address = last_address(folder, host)
+    with AnswerStore(folder) as store, bound_again(host, port, address) as listening:
         desk = Desk(folder, store, refs, track)
-        serve_app(build_app(desk, reader), listening, host, browser=browser)
+        here = replace(address, port=listening.getsockname()[1])
+        if here.port == address.port or not address.port:
+            keep_address(folder, host, here)
+        serve_app(build_app(desk, reader), listening, host, browser=browser, address=here)
         return len(store.current())
 
 
@@ -51,21 +56,37 @@ def serve_app(
     browser: bool,
     command: str = "review",
     files: frozenset[str] = frozenset(),
+    address: Address | None = None,
 ) -> None:
     """Serve a page behind its guard until Ctrl-C; its address is the first line on stdout.
 
-    app: an ASGI application. listening: a socket from `bound`. command, files: as `Guard` takes them.
+    app: an ASGI application. listening: a socket from `bound`. command, files: as `Guard` takes them. address: with the token
+    and the secret to use, new ones if None.
     """
+    page_server(app, listening, host, browser=browser, command=command, files=files, address=address).run([listening])
+
+
+def page_server(
+    app: Any,
+    listening: socket.socket,
+    host: str,
+    *,
+    browser: bool = False,
+    command: str = "review",
+    files: frozenset[str] = frozenset(),
+    address: Address | None = None,
+) -> PageServer:
+    """The server of `serve_app`, not started yet."""
     import uvicorn
 
+    address = address or Address()
     port = listening.getsockname()[1]
-    token = secrets.token_urlsafe(24)
-    guard = Guard(app, token, host, port, command=command, files=files)
+    guard = Guard(app, address.token, host, port, command=command, files=files, secret=address.secret)
     config = uvicorn.Config(
         guard, log_level="warning", access_log=False, server_header=False, date_header=False, lifespan="off",
         timeout_graceful_shutdown=2, timeout_keep_alive=75,
     )  # fmt: skip
-    _Server(config, f"http://{_written(host)}:{port}/?token={token}", browser).run(sockets=[listening])
+    return PageServer(config, f"http://{_written(host)}:{port}/?token={address.token}", browser)
 
 
 def _written(host: str) -> str:
@@ -92,6 +113,16 @@ def pictures_of(folder: Path, images: Path | None) -> list[ImageRef]:
     return [ref for ref in found if ref.path in labelled]
 
 
+def bound_again(host: str, port: int, address: Address) -> socket.socket:
+    """A socket that listens where the page was last, if no port is asked for and that one is free; see `bound`."""
+    if port == 0 and address.port:
+        try:
+            return bound(host, address.port)
+        except UsageError:
+            pass
+    return bound(host, port)
+
+
 def bound(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises `UsageError` with the way out."""
     try:
@@ -108,7 +139,7 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
-class _Server:
+class PageServer:
     """uvicorn, which says where it is once it answers."""
 
     def __init__(self, config: Any, url: str, browser: bool) -> None:
@@ -119,11 +150,11 @@ class _Server:
                 await super().startup(sockets)
                 announce(url, browser)
 
-        self._server = Announcing(config)
+        self.url, self.server = url, Announcing(config)
 
     def run(self, sockets: list[socket.socket]) -> None:
         try:
-            self._server.run(sockets)
+            self.server.run(sockets)
         except KeyboardInterrupt:  # Ctrl-C is how it is meant to end
             return
 

@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import shlex
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.standing import about_replaced
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.errors import InputError
+from autoannotate.errors import AutoannotateError, InputError
 from autoannotate.images import ImageRef
-from autoannotate.review.agreement import agreement, disputed, said
+from autoannotate.review import queues
+from autoannotate.review.agreement import agreement, said
 from autoannotate.review.picture_files import ChangedError, Files
+from autoannotate.review.queues import Filters, as_seen
+from autoannotate.review.reading_plan import keep_plan, load_plan, parse_plan
+from autoannotate.review.rows import Row, rows_of
 from autoannotate.review.similar_images import LookAlikes
 from autoannotate.runs import tables
 from autoannotate.runs.run import Run
@@ -29,21 +33,12 @@ LONGEST_NOTE = 4000
 MOST_AT_ONCE = 500
 
 
-@dataclass(frozen=True)
-class Row:
-    """One image as the run left it."""
+class AnsweredError(AutoannotateError):
+    """The reader answered these images otherwise since the page was shown them, in another tab for example."""
 
-    id: int
-    path: str
-    label: str
-    confidence: float
-    source: str
-    clip_label: str
-    clip_confidence: float
-    suspect: bool
-    score: float
-    suggested: str
-    reason: str
+    def __init__(self, standing: Sequence[Answer]) -> None:
+        self.standing = list(standing)
+        super().__init__("You answered this in another tab or window since: nothing was kept yet.")
 
 
 class Desk:
@@ -52,35 +47,20 @@ class Desk:
     def __init__(self, folder: Path, store: AnswerStore, images: Sequence[ImageRef], track: Track = silent) -> None:
         self.folder, self.store, self._track = folder, store, track
         self.refs = {ref.path: ref for ref in images}
-        self._lock = threading.Lock()
+        self._lock, self._answering = threading.Lock(), threading.Lock()
         self._numbers: dict[str, int] = {}  # kept when the run changes, so that a number never means another image
         self._load()
 
     def _load(self) -> None:
         loaded, annotations = self._version(), Run.load(self.folder)
-        queue: dict[str, Any] = {row["path"]: row for row in annotations.suspects.to_dict(orient="records")}
-        rows = [
-            Row(
-                id=self._numbers.setdefault(row["path"], len(self._numbers)),
-                path=row["path"],
-                label=row["label"],
-                confidence=row["confidence"],
-                source=row["source"],
-                clip_label=row["clip_label"],
-                clip_confidence=row["clip_confidence"],
-                suspect=bool(row["suspect"]),
-                score=row["suspect_score"],
-                suggested=queue.get(row["path"], {}).get("suggested_label", row["label"]),
-                reason=queue.get(row["path"], {}).get("reason", ""),
-            )
-            for row in annotations.table.to_dict(orient="records")
-        ]
-        self._loaded, self.annotations, self.rows = loaded, annotations, rows
         self.classes = [str(name) for name in annotations.run.get("classes") or annotations.classes]
+        self.rows = rows_of(self.folder, annotations, self.classes, self._numbers)
+        self._loaded, self.annotations = loaded, annotations
         self.round = int(annotations.run.get("round") or 0)
-        self.by_path = {row.path: row for row in rows}
-        self.by_number = {row.id: row for row in rows}
-        self.suspects = [path for path in queue if path in self.by_path]
+        self.by_path = {row.path: row for row in self.rows}
+        self.by_number = {row.id: row for row in self.rows}
+        self.suspects = [path for path in annotations.suspects["path"] if path in self.by_path]
+        self.plan = load_plan(self.folder)
         self.files = Files(list(self.by_path), self.refs, annotations.run.get("stamps"))
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
         self._see_replaced()
@@ -103,6 +83,11 @@ class Desk:
             if self._version() != self._loaded:
                 self._load()
 
+    @property
+    def meaningful(self) -> bool:
+        """Whether the labels of the run are more than guesses."""
+        return bool((self.annotations.run.get("reliability") or {}).get("meaningful", True))
+
     # What a reader sees
 
     def session(self, reader: str) -> dict[str, Any]:
@@ -113,17 +98,19 @@ class Desk:
             "classes": self.classes,
             "images": len(self.rows),
             "readers": self.store.readers(),
+            "plan": None if self.plan is None else str(self.plan),
             "lookalikes": self.lookalikes.state,
             "note": self.lookalikes.note,
             "copied": self.files.copied,
-            "meaningful": bool((self.annotations.run.get("reliability") or {}).get("meaningful", True)),
-            "labels": {name: sum(row.label == name for row in self.rows) for name in self.classes},
+            "meaningful": self.meaningful,
+            "labels": dict(Counter(row.label for row in self.rows)),
+            "sources": sorted({row.source for row in self.rows}),
             **self.progress(reader),
         }
 
-    def progress(self, reader: str, answers: Mapping[str, Answer] | None = None) -> dict[str, Any]:
+    def progress(self, reader: str) -> dict[str, Any]:
         """How far the reader is and what it gained."""
-        mine = self._mine(reader) if answers is None else answers
+        mine = self.mine(reader)
         this_round = [a for a in mine.values() if a.round == self.round and a.path in self.by_path]
         kept = sum(a.label == self.by_path[a.path].label for a in this_round)
         unsure = sum(a.verdict == "unsure" for a in this_round)
@@ -139,93 +126,48 @@ class Desk:
             "errors_left": None if rate is None else max(0, round(rate * len(self.rows)) - corrected),
         }
 
-    def _await_groups(self) -> None:
+    def _ready(self) -> None:
         self.lookalikes.soon.wait(timeout=3)  # seconds; where they take longer they come later, and the page asks again
+        self._see_replaced()
 
     def queue(self, reader: str, which: str = "suspects") -> list[dict[str, Any]]:
-        """The images that the reader is asked about, in their order, near-identical ones as one.
+        """The images that the reader is asked about, see `queues.queue`."""
+        self._ready()
+        return queues.queue(self, reader, which)
 
-        which: suspects, the run's queue; rest, the other labels of the machine, the most doubtful first; or disagreements,
-        what other readers disagree on or were unsure of.
-        """
-        self._await_groups()
-        self._see_replaced()
-        mine = self._mine(reader)
-        if which == "suspects":
-            return self._items(self.suspects, mine, list(self.by_path))
-        if which == "rest":
-            queued = set(self.suspects)
-            rows = [row for row in self.rows if row.path not in queued and row.source != "clinician"]
-            return self._items([row.path for row in sorted(rows, key=lambda row: -row.score)], mine)
-        if which == "disagreements":
-            found = set(disputed(self._standing(), self.classes, reader))
-            items = self._items([row.path for row in self.rows if row.path in found], mine)
-            return [{**item, "reason": "Other readers disagree, or were not sure."} for item in items]
-        raise InputError(f"There is no queue {which!r}.")
+    def grid(self, reader: str, filters: Filters) -> dict[str, Any]:
+        """The images that pass the filters, see `queues.grid`."""
+        self._ready()
+        return queues.grid(self, reader, filters)
 
-    def grid(self, reader: str, label: str, order: str = "doubtful", most: int = 400) -> dict[str, Any]:
-        """The unanswered images that the machine labels so: doubtful or surest first; and how many there are in all."""
-        if order not in ("doubtful", "surest"):
-            raise InputError(f"{order!r} is no order: doubtful or surest.")
-        self._await_groups()
-        self._see_replaced()
-        mine = self._mine(reader)
-        rows = [row for row in self.rows if row.label == label and row.path not in mine and row.source != "clinician"]
-        rows.sort(key=lambda row: row.score if order == "surest" else -row.score)
-        items = self._items([row.path for row in rows], mine)
-        return {"items": items[:most], "total": len(items)}
+    def answers_of(self, reader: str) -> list[dict[str, Any]]:
+        """The reader's own answers, the latest first."""
+        mine = [answer for answer in self.mine(reader).values() if answer.path in self.by_path]
+        return [
+            queues.item(self, self.by_path[a.path], a) | {"answered_at": a.answered_at, "round": a.round}
+            for a in sorted(mine, key=lambda a: -(a.id or 0))
+        ]
 
-    def _items(
-        self, paths: Sequence[str], mine: Mapping[str, Answer], among: Sequence[str] | None = None
-    ) -> list[dict[str, Any]]:
-        """Images to answer; those still open bring the open ones of their group, which do not come again themselves.
+    def sample(self) -> list[str]:
+        """The images of the certificate's sample that are still in the run, in their random order."""
+        from autoannotate.answers.certification.certificate_files import read_sample
 
-        among: which images a group may bring; those of the same queue if None.
-        """
-        allowed = set(paths if among is None else among)
-        strokes: dict[str, list[str]] = {}
-        for each in mine.values():
-            strokes.setdefault(each.batch, []).append(each.path)
-        items, covered = [], set()
-        for path in paths:
-            if path in covered:
-                continue
-            row, answer = self.by_path[path], mine.get(path)
-            group = self.lookalikes.found.groups.get(path, ())
-            same = [other for other in group if other != path and other in allowed]
-            if answer is None:
-                members = [p for p in same if p not in mine and p not in covered]
-            else:
-                stroke = set(strokes[answer.batch])
-                members = [p for p in same if p in stroke and p not in covered]
-            covered.update([path, *members])
-            items.append(
-                {
-                    "id": row.id,
-                    "path": path,
-                    "label": row.label,
-                    "suggested": row.suggested,
-                    "confidence": round(row.confidence, 4),
-                    "source": row.source,
-                    "clip": row.clip_label,
-                    "score": round(row.score, 4),
-                    "suspect": row.suspect,
-                    "reason": row.reason,
-                    "members": [self.by_path[p].id for p in members],
-                    "answer": _as_seen(answer),
-                }
-            )
-        return items
+        sample = read_sample(self.folder)
+        return [] if sample is None else [path for path in sample.paths if path in self.by_path]
 
     def details(self, number: int, reader: str) -> dict[str, Any]:
         """What is shown beside one image, and how its file is now."""
-        row, mine = self.row(number), self._mine(reader)
+        row, mine = self.row(number), self.mine(reader)
         found = self.lookalikes.found
+        near = found.neighbours.get(row.path, ())
+        votes = Counter(self.by_path[path].label for path in near if path in self.by_path)
+        likely = [row.suggested, row.label, row.clip_label, *(name for name, _ in votes.most_common())]
         return {
             "id": row.id,
             "path": row.path,
             **self.files.look(row.path).__dict__,
-            "neighbours": [self._beside(path, mine) for path in found.neighbours.get(row.path, ())],
+            "likely": [name for name in dict.fromkeys(likely) if name in self.classes],
+            "neighbours": [self._beside(path, mine) for path in near if path in self.by_path],
             "group": [self._beside(path, mine) for path in found.groups.get(row.path, ()) if path != row.path],
             "lookalikes": self.lookalikes.state,
         }
@@ -252,8 +194,9 @@ class Desk:
     def answer(self, reader: str, batch: str, given: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Keep one stroke: all of its answers, or none.
 
-        given: path, verdict, label, note, seconds, and the fingerprint of the picture that was shown. Raises `ChangedError`
-        where a file is no longer that picture, `InputError` for an answer that makes no sense, `OutputError` as `AnswerStore`.
+        given: path, verdict, label, note, seconds, the fingerprint of the picture that was shown, and `previous`, the id of the
+        reader's answer that this one replaces. Raises `ChangedError` where a file is no longer that picture, `AnsweredError`
+        where another answer stands by now, `InputError` for one that makes no sense, `OutputError` as `AnswerStore`.
         """
         reader = check_reader(reader)
         if not 0 < len(given) <= MOST_AT_ONCE or not batch or len(batch) > 64:
@@ -278,31 +221,49 @@ class Desk:
             )  # fmt: skip
         if changed:
             raise ChangedError(changed)
-        return self.store.add(answers)
+        with self._answering:
+            mine = self.mine(reader)
+            known = [mine[answer.path] for answer in answers if answer.path in mine]
+            expected = {one["path"]: one.get("previous") for one in given}
+            meant = {answer.path: (answer.verdict, answer.label) for answer in answers}
+            elsewhere = [
+                old for old in known
+                if old.id != expected[old.path] and old.batch != batch and (old.verdict, old.label) != meant[old.path]
+            ]  # fmt: skip
+            if elsewhere:
+                raise AnsweredError(elsewhere)
+            return self.store.add(answers)
 
     def undo(self, reader: str) -> dict[str, Any]:
         """Take the reader's last stroke back: which images it was about, and what stands for them now."""
         undone = self.store.undo(check_reader(reader), source="review")
-        mine = self._mine(reader)
+        mine = self.mine(reader)
         return {
             "undone": [{"path": a.path, "id": self.by_path[a.path].id} for a in undone if a.path in self.by_path],
-            "standing": {a.path: _as_seen(mine.get(a.path)) for a in undone},
+            "standing": {a.path: as_seen(mine.get(a.path)) for a in undone},
         }
 
     # Several readers
 
+    def plan_as(self, text: str) -> None:
+        """Read by this plan from now on, see `reading_plan`."""
+        keep_plan(self.folder, parse_plan(text), answered=bool(self.store.current()))
+        self.plan = load_plan(self.folder)
+
     def agreement(self, reader: str) -> dict[str, Any]:
         """How the readers agree, see `agreement.agreement`."""
-        return agreement(self._standing(), self.classes, reader)
+        return agreement(self.standing(), self.classes, reader)
 
     def said(self, number: int, reader: str) -> list[str]:
         """What others said of an image that this reader is asked to settle."""
-        return said(self._standing(), self.classes, self.row(number).path, reader)
+        return said(self.standing(), self.row(number).path, reader)
 
-    def _standing(self) -> list[Answer]:
+    def standing(self) -> list[Answer]:
+        """All answers that stand, about images of the run as they are now."""
         return [one for one in self.store.current() if one.path in self.by_path and one.id not in self._replaced]
 
-    def _mine(self, reader: str) -> dict[str, Answer]:
+    def mine(self, reader: str) -> dict[str, Answer]:
+        """The reader's answers that stand, by path."""
         return {answer.path: answer for answer in self.store.current(reader) if answer.id not in self._replaced}
 
 
@@ -318,7 +279,3 @@ def check_reader(name: str) -> str:
             f"A reader's name has 1 to {LONGEST_NAME} characters and begins with a letter or a digit: {name[:20]!r} won't do."
         )
     return name
-
-
-def _as_seen(answer: Answer | None) -> dict[str, Any] | None:
-    return None if answer is None else {"verdict": answer.verdict, "label": answer.label, "note": answer.note}

@@ -37,6 +37,7 @@ class LookAlikes:
 
     def __init__(self, annotations: Run, refs: Mapping[str, ImageRef], track: Track = silent) -> None:
         self.found, self.state, self.note = Alike(), "working", ""
+        self._points: tuple[list[str], np.ndarray] = ([], np.zeros((0, 1)))
         self.soon = threading.Event()  # set when it is done, or known to take long
         self._run = annotations, refs, track
         threading.Thread(target=self._find, daemon=True, name="look-alikes").start()
@@ -44,13 +45,23 @@ class LookAlikes:
     def _find(self) -> None:
         try:
             paths, features = self._features(*self._run)
-            self.found = alike(paths, features)
+            self._points = paths, compact(features)
+            self.found = _near(*self._points)
             self.state = "ready"
         except Exception as error:  # the page works without them
             self.state = "none"
             self.note = str(error) if isinstance(error, AutoannotateError) else "Similar images could not be found."
         finally:
             self.soon.set()
+
+    def ranked(self, path: str) -> dict[str, int]:
+        """All images by how near they are to one: 0 for the image itself, 1 for the nearest; empty where that is unknown."""
+        paths, points = self._points
+        if path not in paths:
+            return {}
+        near = np.argsort(-(points @ points[paths.index(path)]), kind="stable")
+        order = [path, *(paths[i] for i in near.tolist() if paths[i] != path)]
+        return {each: rank for rank, each in enumerate(order)}
 
     def _features(self, annotations: Run, refs: Mapping[str, ImageRef], track: Track) -> tuple[list[str], np.ndarray]:
         keys: dict[str, str] = {}
@@ -87,11 +98,15 @@ def from_cache(run: Mapping[str, Any], keys: Sequence[str]) -> np.ndarray | None
 
 def alike(paths: Sequence[str], features: np.ndarray) -> Alike:
     """Neighbours and groups of N images from their features (N, F)."""
+    return _near(paths, compact(features))
+
+
+def _near(paths: Sequence[str], points: np.ndarray) -> Alike:
     from autoannotate.labelling.neighbours import near_duplicate_groups, nearest
 
     if len(paths) < 2:
         return Alike()
-    close = nearest(compact(features), k=SHOWN + 4)
+    close = nearest(points, k=SHOWN + 4)
     ids = near_duplicate_groups(close)
     members: dict[int, list[str]] = {}
     for path, group in zip(paths, ids.tolist(), strict=True):

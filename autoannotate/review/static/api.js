@@ -3,7 +3,10 @@
 import { $, make } from "./dom.js";
 
 export class Refused extends Error {
-  constructor(status, detail, changed) { super(detail); this.status = status; this.changed = changed || []; }
+  constructor(status, { detail, changed, standing }) {
+    super(detail || `The server answered ${status}.`);
+    Object.assign(this, { status, changed: changed || [], standing: standing || [] });
+  }
 }
 
 let reader = "";
@@ -14,17 +17,17 @@ async function ask(path, options) {
   const response = await fetch(path, { credentials: "same-origin", cache: "no-store", ...options });
   if (response.ok) return response;
   const said = await response.json().catch(() => ({}));
-  throw new Refused(response.status, said.detail || `The server answered ${response.status}.`, said.changed);
+  throw new Refused(response.status, said);
 }
 
 export async function get(path, query = {}) {
   const search = new URLSearchParams({ reader, ...query });
-  return (await ask(`/api/${path}?${search}`)).json();
+  return (await ask(`api/${path}?${search}`)).json();
 }
 
-export const bytes = async (path, query) => (await ask(`/api/${path}?${new URLSearchParams(query)}`));
+export const bytes = async (path, query) => (await ask(`api/${path}?${new URLSearchParams(query)}`));
 
-const post = async (path, body) => (await ask(`/api/${path}`, {
+const post = async (path, body) => (await ask(`api/${path}`, {
   method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), keepalive: true,
 })).json();
 
@@ -47,7 +50,7 @@ function send(path, body, what) {
         stuck = !(error instanceof Refused) || error.status === 403;
         if (!stuck) { trouble(""); throw error; }
         trouble(error instanceof Refused
-          ? `Not kept yet: ${what}. The server was started again: open the address that it printed last, and answer this one again.`
+          ? `Not kept yet: ${what}. The server was started anew: open the address that it printed last, and answer this one again.`
           : `Not kept yet: ${what}. The server does not answer; this page goes on trying.`);
         await pause(1200);
       }
@@ -59,10 +62,12 @@ function send(path, body, what) {
 }
 
 export const stroke = (answers, what) => send("answers", { reader, batch: crypto.randomUUID?.() || newId(), answers }, what);
+export const tell = (path, body = {}) => post(path, { reader, ...body });
 export const undo = () => send("undo", { reader }, "the undo");
 export const settled = () => last;
 export const isStuck = () => stuck;
 export const isWaiting = () => waiting > 0;
+export const onTheWay = () => waiting;
 
 // Where the page is not on this machine, browsers offer no randomUUID.
 const newId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((n) => n.toString(16).padStart(2, "0")).join("");

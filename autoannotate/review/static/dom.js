@@ -37,3 +37,12 @@ $("news").lastElementChild.addEventListener("click", () => news(""));
 
 export const VERDICTS = { unsure: "unsure", none: "none of these classes", discard: "not usable" };
 export const inWords = (answer) => (answer.verdict === "label" ? answer.label : VERDICTS[answer.verdict]);
+
+export function flash(text) {  // a key that was not taken, and why: seen, not only heard
+  const box = $("flash");
+  box.textContent = text;
+  box.hidden = false;
+  say(text);
+  clearTimeout(flash.over);
+  flash.over = setTimeout(() => { box.hidden = true; }, 2500);
+}

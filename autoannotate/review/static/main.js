@@ -2,7 +2,10 @@
 
 import { $, counted, make, news, say } from "./dom.js";
 import * as api from "./api.js";
+import * as classes from "./classes.js";
+import * as marks from "./marks.js";
 import * as one from "./one.js";
+import * as filters from "./filters.js";
 import * as grid from "./grid.js";
 import * as readers from "./readers.js";
 import * as viewer from "./viewer.js";
@@ -15,7 +18,7 @@ const { left } = one;
 let queueFor = null;
 let round = null;  // of the run, as the page shows it
 
-if (location.search) history.replaceState(null, "", "/");  // the token stays out of sight and out of bookmarks
+if (location.search) history.replaceState(null, "", location.pathname);  // the token stays out of sight and out of bookmarks
 
 // Modes
 function view(name) {
@@ -36,12 +39,13 @@ async function go(mode) {
   const mine = (way += 1);
   current(mode);
   news("");
+  grid.enlarge(null);
   await api.settled();
   if (mode === "one" || mode === "disputes") { await queue(mode === "one" ? "suspects" : mode); return; }
   await refresh();
   if (mine !== way) return;
   view(mode);
-  if (mode === "grid") await grid.open(undefined, true);
+  if (mode === "grid") await grid.open(true);
   if (mode === "readers") await readers.open(() => go("disputes"));
 }
 const safely = (work) => work.catch((error) => api.trouble(error.message, true));
@@ -180,7 +184,7 @@ const KEYS = [
   ["1 – 9", "a class"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
   ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
   ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
-  ["R", "reset the view"], ["S", "nearly identical images one by one"], ["H", "hide what the machine says"],
+  ["R", "reset the view"], ["S", "nearly identical images one by one"], ["L", "more like this one, in the grid"], ["A  Shift + arrows", "in the grid: select"], ["H", "hide what the machine says"],
   ["/", "find a class"], ["Q G D P", "one by one, grid, disagreements, readers"], ["T", "dark or light"], ["?", "this help"],
 ];
 
@@ -192,12 +196,12 @@ const IN_ONE = {
   u: () => one.answer("unsure"), 0: () => one.answer("none"), x: () => one.answer("discard"), Enter: () => one.accept(),
   ArrowLeft: doing.back, ArrowRight: doing.skip, z: doing.zoom, "+": doing.zoomIn, "=": doing.zoomIn, "-": doing.zoomOut,
   i: doing.invert, r: doing.reset, s: doing.split, v: () => { if (!$("dispute").hidden) doing.said(); },
-  n: () => $("note").focus(), "/": () => { if (!$("filter").hidden) $("filter").focus(); },
+  n: () => $("note").focus(), "/": () => { if (!$("finder").hidden) $("filter").focus(); },
 };
 
 addEventListener("keydown", (event) => {
   if (!state.session || document.querySelector("dialog[open]")) return;
-  const typing = event.target.matches("input, textarea, select");
+  const typing = event.target.matches("input:not([type=range], [type=checkbox], [type=radio]), textarea, select");
   if ((event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "z" && !typing) {
     event.preventDefault();
     doing.undo();
@@ -212,9 +216,10 @@ addEventListener("keydown", (event) => {
   const button = event.target.closest("button");
   if (mode === "grid" && key === "Enter" && (!button || button.matches(".tile"))) {
     event.preventDefault();
-    if (!event.repeat) grid.confirm(name);
+    if (!event.repeat) safely(grid.confirm(name));
     return;
   }
+  if (event.target.matches("input, summary") && (key === "Enter" || key === " " || key.startsWith("Arrow"))) return;
   if (button && (key === "Enter" || key === " ")) { if (event.repeat) event.preventDefault(); return; }  // the button's own
   if (mode === "grid" && grid.key(event, state.session.classes)) { event.preventDefault(); return; }
   if (mode === "one" && event.shiftKey && key.startsWith("Arrow")) {
@@ -234,27 +239,21 @@ addEventListener("keydown", (event) => {
 
 function inField(event) {
   const field = event.target;
-  if (event.key === "Escape") { if (field.id === "filter") { field.value = ""; filter(); } $("viewer").focus(); return; }
-  if (event.key !== "Enter") return;
+  if (event.key === "Escape") { if (field.id === "filter") classes.clear(); if (document.body.dataset.mode === "one") $("viewer").focus(); return; }
+  if (event.key !== "Enter" || !["note", "filter"].includes(field.id)) return;
   event.preventDefault();
   if (field.id === "note") {
     const { answer } = one.item();  // a note to an image that is answered already goes with the same answer again
     if (answer && answer.note !== field.value.trim()) one.answer(answer.verdict, answer.label);
     $("viewer").focus();
-  } else if (field.id === "filter") {
-    const first = document.querySelector("#classes button:not([hidden])");
-    field.value = "";
-    filter();
-    $("viewer").focus();
-    if (first) one.answer("label", first.dataset.label);
+    return;
   }
+  const first = classes.found();
+  if (!first) return;
+  classes.clear();
+  $("viewer").focus();
+  one.answer("label", first);
 }
-
-function filter() {
-  const wanted = $("filter").value.trim().toLowerCase();
-  for (const button of document.querySelectorAll("#classes button")) button.hidden = !button.dataset.label.toLowerCase().includes(wanted);
-}
-$("filter").addEventListener("input", filter);
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
@@ -268,7 +267,8 @@ document.addEventListener("click", (event) => {
   }
 });
 $("accept").addEventListener("click", () => one.accept());
-$("confirm").addEventListener("click", () => grid.confirm(name));
+$("confirm").addEventListener("click", () => safely(grid.confirm(name)));
+$("confirmGuesses").addEventListener("click", () => safely(grid.askAboutGuesses(name)));
 
 // Looks and settings
 function theme(wanted) {
@@ -303,8 +303,10 @@ async function begin(reader) {
   $("reader").setAttribute("aria-label", `Reader: ${reader}. Change the reader`);
   $("run").textContent = state.session.run;
   document.title = `${state.session.run} · review · autoannotate`;
-  one.buildClasses(state.session.classes, (label) => one.answer("label", label));
+  marks.openMarks(state.session.run, reader);
+  classes.build(state.session.classes, (label) => one.answer("label", label));
   if (state.session.copied) api.trouble("The images look copied since they were labelled: whether one of them was replaced before that cannot be told.", true);
+  filters.build();
   await go("one");
 }
 

@@ -1,7 +1,10 @@
 // One image at a time: show it, say what the machine thinks, take one answer, go on.
 
-import { $, counted, inWords, make, percent, say } from "./dom.js";
+import { $, counted, flash, inWords, make, percent, say } from "./dom.js";
 import * as api from "./api.js";
+import * as classes from "./classes.js";
+import * as conflict from "./conflict.js";
+import * as marks from "./marks.js";
 import * as viewer from "./viewer.js";
 import { forget, picture, thumbnailOf } from "./pictures.js";
 
@@ -64,9 +67,10 @@ export async function showAt(index) {
   if (mine !== turn) return;
   state.shown = shown;
   state.since = performance.now();
-  viewer.show(shown, `Image ${index + 1} of ${state.items.length}: ${one.path}`);
+  viewer.show(shown, `Image ${index + 1} of ${state.items.length}${hides() ? "" : `: ${one.path}`}`);
   document.body.dataset.shown = one.path;
   warn(one, shown.details);
+  if (!hides()) classes.order(shown.details.likely);
   lock(false);
   // The picture first: all else waits until it is drawn
   requestAnimationFrame(() => setTimeout(() => {
@@ -93,31 +97,36 @@ function ahead() {  // what comes next is loaded while this one is looked at
   next.reduce((before, i) => before.then(() => picture(state.items[i].id)).catch(() => {}), Promise.resolve());
 }
 
-const hides = () => state.unaided && !item()?.answer;
+export const hides = () => Boolean(item()?.blind) || (state.unaided && !item()?.answer);
+const guesses = (one) => !state.session.meaningful && one.source !== "clinician";
+// The class that Enter takes: none that is a guess, and none that the reader marked as wrong
+export const suggestion = (one) => (!one || one.blind || hides() || guesses(one) || !state.session.classes.includes(one.suggested)
+  || marks.denies(one.path, one.suggested) ? null : one.suggested);
 
 function write(one) {
   const total = state.items.length;
   $("position").textContent = `${state.at + 1} of ${total}`;
-  $("path").textContent = $("path").title = one.path;
   const hidden = hides();
-  const guesses = !state.session.meaningful && one.source !== "clinician";
-  const machine = { clip: "CLIP", student: "the student", clinician: "a clinician" }[one.source] || one.source;
+  $("path").textContent = $("path").title = hidden ? "" : one.path;
+  const machine = { clip: "CLIP", student: "the student", given: "the table that it came with" }[one.source] || one.source;
+  const takes = suggestion(one);
   $("labelled").textContent = one.answer
     ? `You answered: ${inWords(one.answer)}`
-    : guesses ? `A guess, since ${machine} cannot tell these classes apart: ${one.suggested}`
-      : `Labelled ${one.label} by ${machine}, ${percent(one.confidence)} sure`;
-  $("suggestion").textContent = guesses ? "Which is it?" : one.suggested === one.label ? `Is it ${one.label}?` : `Rather ${one.suggested}?`;
+    : guesses(one) ? `A guess, since ${machine} cannot tell these classes apart: ${one.label}`
+      : `Labelled ${one.label} by ${machine}, ${percent(one.confidence ?? 0)} sure`;
+  $("suggestion").textContent = !takes ? "Which is it?" : takes === one.label ? `Is it ${takes}?` : `Rather ${takes}?`;
   $("reasons").replaceChildren(...one.reason.split("; ").filter(Boolean).map((reason) => make("li", {}, reason)));
+  if (marks.get(one.path) === "" && !one.answer) $("reasons").prepend(make("li", {}, `you marked ${one.label} as wrong`));
   for (const id of ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
-  $("card").hidden = hidden;
-  $("accept").replaceChildren(make("kbd", {}, "Enter"), ` Accept ${one.suggested}`);
-  $("accept").classList.toggle("primary", !guesses);
-  $("accept").hidden = !state.session.classes.includes(one.suggested);
+  $("card").hidden = hidden && !(one.blind && one.answer);
+  $("accept").replaceChildren(make("kbd", {}, "Enter"), ` Accept ${takes}`);
+  $("accept").hidden = !takes;
   for (const button of document.querySelectorAll("#classes button")) {
     const name = button.dataset.label;
-    button.classList.toggle("hint", !hidden && !guesses && name === one.suggested);
+    button.classList.toggle("hint", name === takes);
     button.setAttribute("aria-pressed", String(one.answer?.label === name));
   }
+  classes.clear();
   for (const button of document.querySelectorAll("[data-verdict]")) {
     button.setAttribute("aria-pressed", String(one.answer?.verdict === button.dataset.verdict));
   }
@@ -158,7 +167,7 @@ function warn(one, details) {  // what one must know before answering
 
 function beside(one, details) {
   $("sameThumbs").replaceChildren(...groupOf(one, details).map((other) => thumb(other, one)));
-  $("near").hidden = !details.neighbours.length && details.lookalikes === "none";
+  $("near").hidden = Boolean(one.blind) || (!details.neighbours.length && details.lookalikes === "none");
   $("nearThumbs").replaceChildren(
     ...(details.neighbours.length ? details.neighbours.map((other) => thumb(other, one))
       : [make("p", { className: "quiet" }, details.lookalikes === "working" ? "Still being found …" : "None.")]),
@@ -167,12 +176,12 @@ function beside(one, details) {
 
 function thumb(other, one) {
   const visible = !unseen(other);
-  const caption = state.unaided && !other.yours && !one.answer ? "" : `${other.yours ? "✓ " : ""}${other.label}`;
+  const caption = hides() && !other.yours ? "" : `${other.yours ? "✓ " : ""}${other.label}`;
   const button = make("button", {
-    type: "button", className: "thumb", title: other.path, onclick: () => closer(other),
+    type: "button", className: "thumb", title: hides() ? "" : other.path, onclick: () => closer(other),
   }, make("span", { className: "frame" }, visible ? make("img", { src: thumbnailOf(other), alt: "", loading: "eager" }) : null),
   make("span", { className: "caption" }, caption || "\u00a0"));
-  button.setAttribute("aria-label", `${caption ? other.label : "image"}${other.yours ? ", your answer" : ""}: ${other.path}. Look closer`);
+  button.setAttribute("aria-label", `${caption ? other.label : "image"}${other.yours ? ", your answer" : ""}${hides() ? "" : `: ${other.path}`}. Look closer`);
   button.classList.toggle("other", Boolean(caption) && other.label !== one.label);
   return button;
 }
@@ -211,7 +220,7 @@ function spoken(one, details) {
   const warned = details.state === "changed" ? ` Careful: ${details.message}` : "";
   if (one.answer) return `${where} You answered ${inWords(one.answer)}.${warned}`;
   return hides() ? where + group + warned
-    : `${where} Labelled ${one.label}. Suggestion: ${one.suggested}. ${one.reason}.${group}${warned}`;
+    : `${where} Labelled ${one.label}. ${suggestion(one) ? `Suggestion: ${suggestion(one)}. ` : ""}${one.reason}.${group}${warned}`;
 }
 
 function lock(locked) {
@@ -224,8 +233,9 @@ function lock(locked) {
 
 export async function answer(verdict, label = null) {
   const one = item(), shown = state.shown;
-  if (!one || document.body.dataset.mode !== "one" || typing) return;
-  if (!shown) { say("The image is still loading."); return; }
+  if (!one || document.body.dataset.mode !== "one") return;
+  if (typing) { flash("That key was not taken: the answer before it is still on its way."); return; }
+  if (!shown) { flash("That key was not taken: the image is still loading."); return; }
   if (api.isStuck()) { say($("trouble").textContent); return; }
   const details = shown.details;
   if (unseen(details) && !["unsure", "discard"].includes(verdict)) { say("This image cannot be shown, so it can't be given a class."); return; }
@@ -238,26 +248,46 @@ export async function answer(verdict, label = null) {
   const members = state.alone ? [] : groupOf(one, details);
   const answers = [one, ...members].map((each) => ({
     path: each.path, verdict, label, note, seconds, fingerprint: each === one ? details.fingerprint : each.fingerprint,
+    previous: one.known[each.path] ?? null,
   }));
-  const before = { answer: one.answer, members: one.members, items: state.items };
+  const before = { answer: one.answer, members: one.members };
   one.answer = { verdict, label, note };
   if (state.alone && one.members.length) divide(one);
   const index = state.items.indexOf(one), items = state.items;
-  const saving = api.stroke(answers, `${one.path}, ${inWords(one.answer)}`);
   say(`${inWords(one.answer)}.`);
+  const saving = keep(one, answers);
   onward();
   try {
-    const { progress } = await saving;
+    const progress = await saving;
     Object.assign(state.session, progress);
     if (state.items === items || state.items.includes(one)) writeProgress();
   } catch (error) {  // the server refused: nothing was kept, so nothing is shown as answered
-    one.answer = before.answer;
-    one.members = before.members;
+    Object.assign(one, before);
     forget(one.id);
     for (const member of members) forget(member.id);
     if (document.body.dataset.mode === "done") after("one");
     await showAt(Math.max(index, 0));
     api.trouble(error.message, true);
+  }
+}
+
+async function keep(one, answers) {  // asks where another tab answered otherwise
+  try {
+    const { progress, ids } = await api.stroke(answers, `${one.path}, ${inWords(answers[0])}`);
+    Object.assign(one.known, ids);
+    for (const { path } of answers) marks.put(path, null);
+    return progress;
+  } catch (error) {
+    if (!error.standing?.length) throw error;
+    for (const old of error.standing) one.known[old.path] = old.id;
+    if (await conflict.choose(error.standing, answers) === "replace") {
+      return keep(one, answers.map((each) => ({ ...each, previous: one.known[each.path] ?? null })));
+    }
+    const there = error.standing.find((old) => old.path === one.path);
+    if (there) one.answer = { verdict: there.verdict, label: there.label, note: there.note };
+    const kept = new Set(error.standing.map((old) => old.path));
+    const others = answers.filter((each) => !kept.has(each.path));
+    return others.length ? keep(one, others) : api.get("session");
   }
 }
 
@@ -267,7 +297,7 @@ function divide(one) {  // the others of a group that is answered one by one com
   const known = state.shown.details.group.filter((other) => rest.includes(other.id));
   const extra = known.map((other) => ({
     ...one, id: other.id, path: other.path, label: other.label, answer: null, members: [],
-    reason: "nearly the same picture as the one before", suggested: one.answer.label || one.suggested,
+    known: {}, reason: "nearly the same picture as the one before", suggested: one.answer.label || one.suggested,
   }));
   state.items.splice(state.items.indexOf(one) + 1, 0, ...extra);
 }
@@ -288,7 +318,10 @@ function finish() {
   api.settled().then(() => new Promise((soon) => { setTimeout(soon, 0); })).then(() => { if (left()) return; if (then) then(); else after("done"); });
 }
 
-export const accept = () => { if (!hides() && state.session.classes.includes(item()?.suggested)) answer("label", item().suggested); };
+export function accept() {
+  const takes = suggestion(item());
+  if (takes) answer("label", takes); else flash("Enter takes nothing here: choose a class.");
+}
 export const back = () => { if (state.at > 0) showAt(state.at - 1); };
 export function skip() {
   if (state.at + 1 < state.items.length) showAt(state.at + 1);
@@ -303,6 +336,7 @@ export function applyUndo({ undone, standing, progress }) {
   state.items.forEach((one, i) => {
     if (!paths.has(one.path)) return;
     one.answer = standing[one.path];
+    for (const path of Object.keys(one.known)) if (path in standing) one.known[path] = standing[path]?.id ?? null;
     if (first < 0) first = i;
   });
   return first;
@@ -313,19 +347,4 @@ export async function said() {
   const labels = await api.get(`items/${one.id}/said`);
   if (one === item()) $("said").textContent = labels.map((label) => inWords({ verdict: label, label })
     || label).join(", ") || "nothing more";
-}
-
-export function buildClasses(names, choose) {
-  const box = $("classes");
-  box.className = `classes${names.length > 3 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
-  box.replaceChildren(...names.map((name, i) => {
-    const button = make("button", { type: "button", onclick: () => choose(name) });
-    button.dataset.label = name;
-    button.setAttribute("aria-label", name);
-    button.setAttribute("aria-pressed", "false");
-    if (i < 9) { button.setAttribute("aria-keyshortcuts", String(i + 1)); button.append(make("kbd", { ariaHidden: "true" }, String(i + 1))); }
-    button.append(make("span", {}, name));
-    return button;
-  }));
-  $("filter").hidden = names.length <= 9;
 }

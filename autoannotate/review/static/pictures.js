@@ -51,4 +51,4 @@ export async function values(id, fingerprint) {
   return { width, height, offset, step, low, high, inverted: inverted === 1, pixels: new Uint16Array(buffer, 48) };
 }
 
-export const thumbnailOf = ({ id, fingerprint }) => `/api/items/${id}/thumbnail?v=${fingerprint}`;
+export const thumbnailOf = ({ id, fingerprint }, side = 208) => `api/items/${id}/thumbnail?v=${fingerprint}&side=${side}`;

@@ -1,0 +1,195 @@
+"""Which images a reader is asked about, in which order, and which are shown in a grid: by the plan, by filters."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autoannotate.answers.store import Answer
+from autoannotate.errors import InputError
+from autoannotate.review.agreement import disputed
+from autoannotate.review.reading_plan import order_of
+from autoannotate.review.rows import Row
+
+if TYPE_CHECKING:
+    from autoannotate.review.session import Desk
+
+ORDERS: dict[str, Callable[[Row], Any]] = {
+    "doubtful": lambda row: -row.score,
+    "surest": lambda row: row.score,
+    "confident": lambda row: -row.confidence,
+    "unconfident": lambda row: row.confidence,
+    "name": lambda row: row.path,
+    "random": lambda row: order_of(row.path),
+}
+MOST_IN_GRID = 400
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which images a grid shows; what is empty or None filters nothing.
+
+    show: open, those that the reader is asked about; mine, those the reader answered; all. low, high: of the confidence.
+    name: part of the path. reason: part of a reason. like: the number of an image: the nearest to it first.
+    """
+
+    label: str = ""
+    order: str = "doubtful"
+    show: str = "open"
+    source: str = ""
+    reason: str = ""
+    name: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    like: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.order not in ORDERS:
+            raise InputError(f"{self.order!r} is no order: choose {', '.join(ORDERS)}.")
+        if self.show not in ("open", "mine", "all"):
+            raise InputError(f"{self.show!r} is not what can be shown: choose open, mine or all.")
+
+    def fits(self, row: Row) -> bool:
+        """Whether the machine's row passes."""
+        return (
+            (not self.label or row.label == self.label)
+            and (not self.source or row.source == self.source)
+            and self.low <= row.confidence <= self.high
+            and self.reason.casefold() in row.reason.casefold()
+            and self.name.casefold() in row.path.casefold()
+        )
+
+
+class Others:
+    """How many other readers answered each image, and whether the plan wants this reader's answer too."""
+
+    def __init__(self, desk: Desk, reader: str) -> None:
+        self._plan = desk.plan
+        self.read = Counter(answer.path for answer in desk.standing() if answer.reader != reader)
+
+    def want(self, row: Row) -> bool:
+        """Whether another reading of the image is wanted; the reader has not answered it."""
+        if self._plan is None:
+            return not row.by_clinician
+        return self.read[row.path] < self._plan.readers(row.path) and not (row.by_clinician and not self.read[row.path])
+
+    def second(self, row: Row) -> bool:
+        """Whether the image waits for a second reading."""
+        return self._plan is not None and 0 < self.read[row.path] < self._plan.readers(row.path)
+
+
+def queue(desk: Desk, reader: str, which: str) -> list[dict[str, Any]]:
+    """The images that the reader is asked about, in their order, near-identical ones as one.
+
+    which: suspects, those that wait for a second reading and the run's queue; rest, the other labels of the machine, the
+    most doubtful first; disagreements, what other readers disagree on or were unsure of; sample, those of the certificate.
+    """
+    mine = desk.mine(reader)
+    if which == "sample":
+        return [blind(item) for item in items(desk, desk.sample(), mine, groups=False)]
+    if which == "disagreements":
+        found = set(disputed(desk.standing(), reader))
+        listed = items(desk, [row.path for row in desk.rows if row.path in found], mine, groups=False)
+        return [{**item, "reason": "Other readers disagree, or were not sure."} for item in listed]
+    others = Others(desk, reader)
+    asked = [path for path in desk.suspects if path in mine or desk.plan is None or others.want(desk.by_path[path])]
+    if which == "suspects":
+        again = [row.path for row in desk.rows if row.path not in mine and others.second(row)]
+        again.sort(key=order_of)
+        first = set(again)
+        ordered = [*again, *(path for path in asked if path not in first)]
+        open_too = [row.path for row in desk.rows if row.path in mine or others.want(row)]
+        return items(desk, ordered, mine, among=open_too)
+    if which == "rest":
+        queued = set(desk.suspects)
+        rows = [row for row in desk.rows if row.path not in queued and (row.path in mine or others.want(row))]
+        rows = [row for row in rows if not (row.path in mine and row.by_clinician)]
+        return items(desk, [row.path for row in sorted(rows, key=lambda row: -row.score)], mine)
+    raise InputError(f"There is no queue {which!r}.")
+
+
+def grid(desk: Desk, reader: str, filters: Filters) -> dict[str, Any]:
+    """The images that pass the filters, in their order; how many there are in all; and how many of each class are open."""
+    mine, others = desk.mine(reader), Others(desk, reader)
+    if filters.show == "mine":
+        rows = [row for row in desk.rows if row.path in mine]
+    elif filters.show == "all":
+        rows = list(desk.rows)
+    else:
+        rows = [row for row in desk.rows if row.path not in mine and others.want(row)]
+    of_class = Counter(row.label for row in rows)
+    rows = [row for row in rows if filters.fits(row)]
+    if filters.like is None:
+        rows.sort(key=ORDERS[filters.order])
+    else:
+        near = desk.lookalikes.ranked(desk.row(filters.like).path)
+        rows = sorted((row for row in rows if row.path in near), key=lambda row: near[row.path])
+    listed = items(desk, [row.path for row in rows], mine)
+    return {"items": listed[:MOST_IN_GRID], "total": len(listed), "labels": of_class}
+
+
+def items(
+    desk: Desk,
+    paths: Sequence[str],
+    mine: Mapping[str, Answer],
+    among: Sequence[str] | None = None,
+    groups: bool = True,
+) -> list[dict[str, Any]]:
+    """Images to answer; those still open bring the open ones of their group, which do not come again themselves.
+
+    among: which images a group may bring; those of the same queue if None. groups: whether near-identical ones go together.
+    """
+    allowed = set(paths if among is None else among)
+    strokes: dict[str, list[str]] = {}
+    for each in mine.values():
+        strokes.setdefault(each.batch, []).append(each.path)
+    listed, covered = [], set()
+    for path in paths:
+        if path in covered:
+            continue
+        answer = mine.get(path)
+        group = desk.lookalikes.found.groups.get(path, ()) if groups else ()
+        same = [other for other in group if other != path and other in allowed]
+        if answer is None:
+            members = [p for p in same if p not in mine and p not in covered]
+        else:
+            stroke = set(strokes[answer.batch])
+            members = [p for p in same if p in stroke and p not in covered]
+        covered.update([path, *members])
+        known = {p: mine[p].id for p in (path, *members) if p in mine}
+        listed.append(item(desk, desk.by_path[path], answer, members) | {"known": known})
+    return listed
+
+
+def item(desk: Desk, row: Row, answer: Answer | None, members: Sequence[str] = ()) -> dict[str, Any]:
+    """An image as the page gets it. known: the ids of the reader's answers about it and its members, by path."""
+    return {
+        "id": row.id,
+        "path": row.path,
+        "label": row.label,
+        "suggested": row.suggested,
+        "confidence": round(row.confidence, 4),
+        "source": row.source,
+        "clip": row.clip_label,
+        "score": round(row.score, 4),
+        "suspect": row.suspect,
+        "reason": row.reason,
+        "members": [desk.by_path[p].id for p in members],
+        "answer": as_seen(answer),
+        "known": {} if answer is None else {row.path: answer.id},
+    }
+
+
+def blind(one: dict[str, Any]) -> dict[str, Any]:
+    """The image without anything that the machine says of it."""
+    hidden = {"label": None, "suggested": None, "confidence": None, "source": "", "clip": None, "score": None}
+    return {**one, **hidden, "suspect": False, "reason": "", "blind": True}
+
+
+def as_seen(answer: Answer | None) -> dict[str, Any] | None:
+    """An answer as its own reader sees it."""
+    if answer is None:
+        return None
+    return {"verdict": answer.verdict, "label": answer.label, "note": answer.note, "id": answer.id}

@@ -1,0 +1,74 @@
+// The classes as buttons: fixed order and digits where they are few; likeliest first, with a search, where they are many.
+
+import { $, make } from "./dom.js";
+
+const FEW = 9;  // as many as there are digits
+let names = [], likely = [];
+
+export function build(classes, choose) {
+  names = classes;
+  const box = $("classes");
+  box.className = `classes${names.length > 3 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
+  $("answers").classList.toggle("crowded", names.length > 14);
+  box.replaceChildren(...names.map((name, i) => {
+    const button = make("button", { type: "button", onclick: () => choose(name) });
+    button.dataset.label = name;
+    button.setAttribute("aria-label", name);
+    button.setAttribute("aria-pressed", "false");
+    if (i < FEW) {
+      button.setAttribute("aria-keyshortcuts", String(i + 1));
+      button.append(make("kbd", { ariaHidden: "true" }, String(i + 1)));
+    }
+    button.append(make("span", {}, name));
+    return button;
+  }));
+  $("finder").hidden = names.length <= FEW;
+  clear();
+}
+
+export function order(first) {  // the likely ones come first; digits stay with their classes
+  likely = first;
+  if (names.length <= FEW || $("filter").value) return;
+  sort([...new Set([...likely, ...names])]);
+}
+
+function sort(wanted) {
+  const box = $("classes");
+  const at = new Map(wanted.map((name, i) => [name, i]));
+  const buttons = [...box.children].sort((a, b) => (at.get(a.dataset.label) ?? 1e9) - (at.get(b.dataset.label) ?? 1e9));
+  if (buttons.some((button, i) => button !== box.children[i])) box.append(...buttons);
+}
+
+// How well a name fits what was typed: whole, its beginning, the beginning of a word, anywhere; the likely ones first.
+function fit(name, typed) {
+  const lower = name.toLowerCase();
+  if (!lower.includes(typed)) return Infinity;
+  const rank = lower === typed ? 0 : lower.startsWith(typed) ? 1 : lower.split(/[^\p{L}\p{N}]+/u).some((word) => word.startsWith(typed)) ? 2 : 3;
+  const seen = likely.indexOf(name);
+  return rank * 1e6 + (seen < 0 ? 1e5 : 0) + (seen < 0 ? names.indexOf(name) : seen);
+}
+
+export function search() {
+  const typed = $("filter").value.trim().toLowerCase();
+  const buttons = [...document.querySelectorAll("#classes button")];
+  const fits = new Map(names.map((name) => [name, typed ? fit(name, typed) : 0]));
+  for (const button of buttons) button.hidden = fits.get(button.dataset.label) === Infinity;
+  if (typed) sort([...names].sort((a, b) => fits.get(a) - fits.get(b))); else sort([...new Set([...likely, ...names])]);
+  const first = found();
+  for (const button of buttons) button.classList.toggle("take", button.dataset.label === first);
+  $("takes").textContent = !typed ? `${names.length} classes, the likeliest first` : first ? `Enter takes: ${first}` : "No class is called so";
+  $("classes").scrollTop = 0;
+}
+
+// What Enter takes: the first hit, and nothing where nothing was typed.
+export function found() {
+  if (!$("filter").value.trim()) return null;
+  return document.querySelector("#classes button:not([hidden])")?.dataset.label ?? null;
+}
+
+export function clear() {
+  $("filter").value = "";
+  search();
+}
+
+$("filter").addEventListener("input", search);
