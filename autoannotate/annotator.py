@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError
-from autoannotate.images import ImageRef, find_images, read_image
+from autoannotate.images import ImageRef, find, read_image
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
@@ -126,11 +126,22 @@ class Annotator:
         """
         clock = Clock()
         with clock("find images"):
-            found = find_images(Path(images))
-        encoded, clip = self._seen(found, clock, track)
+            found = find(images)
+        with clock("load the encoder"):
+            _ = self.encoder
+        with clock("encode images"):
+            encoded = self.encode(found.refs, track)
+        run = encoded.survived(lambda readable: self._labels_of(images, readable, clock, track))
+        run.run["passed_over"] = [asdict(group) for group in found.passed_over]
+        return Annotations.of(run)
+
+    def _labels_of(self, images: str | Path, encoded: Encoded, clock: Clock, track: Track) -> Run:
+        """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
+        with clock("zero-shot"):
+            clip = self.zero_shot(encoded.embeddings)
         with clock("label"):
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=True)
-        return Annotations.of(self._run(images, encoded, clip, labelled, clock))
+        return self._run(images, encoded, clip, labelled, clock)
 
     def update(self, run: Run, track: Track = silent, strategy: str | None = None) -> Annotations:
         """The labels after all answers in the run's folder, kept there as a new round: a labelling with answers.
@@ -289,7 +300,7 @@ class Annotator:
         }
         return build_run(
             encoded.refs, encoded.unreadable, self.classes, clip, self._worth(clip, labelled), labelled, settings,
-            clock.seconds, self.student,
+            clock.seconds, self.student, encoded.notes,
         )  # fmt: skip
 
     def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:

@@ -65,9 +65,9 @@ def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None
     assert process.returncode == 0, process.stderr
     assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, student_predictions.FILE))
     labels, suspects = pd.read_csv(out / "labels.csv"), pd.read_csv(out / "suspects.csv")
-    assert tuple(labels.columns) == LABELS
+    assert tuple(labels.columns) == (*LABELS, "note")
     assert tuple(suspects.columns) == SUSPECTS
-    assert len(labels) == len(list(scans.rglob("*.png"))) + 1 == 76
+    assert len(labels) == len(list(scans.rglob("*.png"))) + 1 == 82
     assert set(labels["label"]) <= set(CLASSES)
     assert set(labels["source"]) <= {"clip", "student"}
     assert labels[["confidence", "suspect_score", "clip_confidence"]].stack().between(0, 1).all()

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoannotate._internal.wording import counted, percent
-from autoannotate.runs.report import class_counts, collapsed, trust
+from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over, noted, passed_over, trust
 
 if TYPE_CHECKING:
     from autoannotate.annotations import Annotations
@@ -24,6 +24,9 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
 def print_summary(annotations: Annotations, folder: Path, console: Console | None = None) -> None:
     """Show the run that was saved in `folder`: coloured on a terminal, plain text in a pipe or file."""
     console = console or Console(highlight=False)
+    if foreign := mostly_passed_over(annotations):
+        console.print(Text(foreign, style="yellow"), soft_wrap=True)
+        console.print()
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("class")
     for name in ("images", "share", "suspects"):
@@ -76,6 +79,10 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     asked = "images for a person to answer" if guesses else "suspects, for a person to check"
     rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
+    if groups := passed_over(run):
+        rows.append(("files passed over", ", ".join(f"{group.count:,} {group.kind}" for group in groups)))
+    if assumed := sum(noted(annotations).values()):
+        rows.append(("pictures shown with assumptions", f"{assumed:,}, see the column note of labels.csv"))
     return rows
 
 

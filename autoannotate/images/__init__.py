@@ -1,7 +1,7 @@
 """Find and read images. A format is a file here with a `Reader` and an entry in `registry`; a source is one in `sources`."""
 
 from autoannotate.images.reading import fingerprint, read_grey, read_image, read_picture, stamp
-from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture
+from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture, mostly_passed_over
 from autoannotate.images.sources import find, find_images, location
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "find_images",
     "fingerprint",
     "location",
+    "mostly_passed_over",
     "read_grey",
     "read_image",
     "read_picture",

@@ -78,7 +78,7 @@ def all_found(source: Path | str, refs: list[ImageRef], passed: Counter[PassedOv
 
 def _nothing(source: Path, found: Found) -> str:
     what = f"{source} is not an image" if source.is_file() else f"No images are in {source}"
-    groups = [f"{group.count:,} {group.kind} ({group.reason})" for group in found.passed_over if not group.expected]
+    groups = [f"{group.kind} ({group.count:,}; {group.reason})" for group in found.passed_over if not group.expected]
     there = f" It holds {', '.join(groups)}." if groups and not source.is_file() else ""
     there = f": it is one of {found.passed_over[0].kind}, and {found.passed_over[0].reason}." if (
         groups and source.is_file()) else f".{there}"  # fmt: skip

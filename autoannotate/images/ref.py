@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +77,17 @@ class Found:
     @property
     def warning(self) -> str | None:
         """A sentence for folders in which half of the files, or more, are of a kind that is not read; else None."""
-        foreign = [group for group in self.passed_over if not group.expected]
-        passed = sum(group.count for group in foreign)
-        total = passed + len({ref.file for ref in self.refs})
-        if 2 * passed < total or not passed:
-            return None
-        names = ", ".join(f"{group.count:,} {group.kind}" for group in foreign)
-        return f"{passed:,} of {total:,} files are of a kind that is not read: {names}."
+        return mostly_passed_over(self.passed_over, len({ref.file for ref in self.refs}))
+
+
+def mostly_passed_over(passed_over: Sequence[PassedOver], files: int) -> str | None:
+    """The sentence of `Found.warning`, for a source with this number of files of images."""
+    foreign = [group for group in passed_over if not group.expected]
+    passed = sum(group.count for group in foreign)
+    if not passed or passed < files:
+        return None
+    names = ", ".join(f"{group.kind} ({group.count:,})" for group in foreign)
+    return f"{passed:,} of {passed + files:,} files are of a kind that is not read: {names}."
 
 
 @dataclass(frozen=True)

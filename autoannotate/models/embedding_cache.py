@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autoannotate.errors import OutputError
 
-FORM = 3  # of the features; rows of another form are never read
+FORM = 4  # of the features, and of the pictures that they are of; rows of another form are never read
 READ_AT_ONCE = 500  # SQLite takes at most 999 parameters a query
 
 
@@ -44,6 +45,7 @@ class EncodingCache:
             self._rows.execute(
                 "CREATE TABLE IF NOT EXISTS encodings (key TEXT PRIMARY KEY, embedding BLOB NOT NULL, features BLOB NOT NULL)"
             )
+            self._rows.execute("CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, note TEXT NOT NULL)")
         except (OSError, sqlite3.Error) as error:
             raise OutputError(
                 f"Encoded images cannot be kept in {folder} ({error}); name another folder with --cache, or use --no-cache."
@@ -63,8 +65,17 @@ class EncodingCache:
         embeddings, features = zip(*(rows[key] for key in keys), strict=True)
         return tuple(np.stack([np.frombuffer(row, np.float32) for row in rows]) for rows in (embeddings, features))  # type: ignore[return-value]
 
-    def put(self, keys: Iterable[str], embeddings: np.ndarray, features: np.ndarray) -> None:
-        """Keep some rows, in one transaction."""
+    def notes(self, keys: Sequence[str]) -> dict[str, str]:
+        """What was assumed to show an image, by key, for those of the keys where something was."""
+        found: dict[str, str] = {}
+        for part in self._parts(keys):
+            found |= {key: note for key, note, _ in self._select("key, note, ''", part, "notes")}
+        return found
+
+    def put(
+        self, keys: Iterable[str], embeddings: np.ndarray, features: np.ndarray, notes: Mapping[str, str] | None = None
+    ) -> None:
+        """Keep some rows, and the notes on images that have one by key, in one transaction."""
         rows = [
             (self._key(key), embedding.astype(np.float32).tobytes(), feature.astype(np.float32).tobytes())
             for key, embedding, feature in zip(keys, embeddings, features, strict=True)
@@ -72,6 +83,8 @@ class EncodingCache:
         try:
             with self._rows:
                 self._rows.executemany("INSERT OR REPLACE INTO encodings VALUES (?, ?, ?)", rows)
+                said = [(self._key(key), note) for key, note in (notes or {}).items()]
+                self._rows.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", said)
         except sqlite3.Error as error:
             raise OutputError(
                 f"Encoded images cannot be kept ({error}); free some disk space, name another folder with --cache, "
@@ -87,9 +100,9 @@ class EncodingCache:
     def _parts(self, keys: Sequence[str]) -> Iterable[Sequence[str]]:
         return (keys[start : start + READ_AT_ONCE] for start in range(0, len(keys), READ_AT_ONCE))
 
-    def _select(self, columns: str, keys: Sequence[str]) -> list[tuple[str, bytes, bytes]]:
+    def _select(self, columns: str, keys: Sequence[str], table: str = "encodings") -> list[tuple[str, Any, Any]]:
         marks = ",".join("?" * len(keys))
         rows = self._rows.execute(
-            f"SELECT {columns} FROM encodings WHERE key IN ({marks})", [self._key(key) for key in keys]
+            f"SELECT {columns} FROM {table} WHERE key IN ({marks})", [self._key(key) for key in keys]
         )
         return [(key.removeprefix(self._key("")), embedding, features) for key, embedding, features in rows]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import InputError, UnreadableImageError
-from autoannotate.images import ImageRef, fingerprint, read_image
+from autoannotate.images import ImageRef, fingerprint, read_image, read_picture
 from autoannotate.models.embedding_cache import EncodingCache, default_folder
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from autoannotate.models.encoder import Encoder
+
+T = TypeVar("T")
 
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
 
@@ -35,12 +37,42 @@ class Encoded:
     features : (N, F) float32 array
     unreadable : list of (path, reason)
         The images that could not be read.
+    notes : mapping of str to str
+        What was assumed to show a picture, by path, for those where something was.
     """
 
     refs: list[ImageRef]
     embeddings: np.ndarray
     features: np.ndarray
     unreadable: list[tuple[str, str]]
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def readable_now(self) -> Encoded:
+        """Those whose pictures can still be read. Raises `InputError` where none can."""
+        lost: dict[int, str] = {}
+        for number, ref in enumerate(self.refs):
+            try:
+                read_image(ref)
+            except UnreadableImageError as error:
+                lost[number] = str(error)
+        if len(lost) == len(self.refs):
+            raise InputError(f"No image can be read any more. The first: {self.refs[0].path}: {lost[0]}")
+        kept = [number for number in range(len(self.refs)) if number not in lost]
+        gone = [(self.refs[number].path, reason) for number, reason in lost.items()]
+        return replace(
+            self, refs=[self.refs[number] for number in kept], embeddings=self.embeddings[kept],
+            features=self.features[kept], unreadable=self.unreadable + gone,
+        )  # fmt: skip
+
+    def survived(self, then: Callable[[Encoded], T]) -> T:
+        """`then(self)`; where a picture that was encoded, perhaps long ago, cannot be read any more, again without those."""
+        try:
+            return then(self)
+        except UnreadableImageError as error:
+            left = self.readable_now()
+            if len(left.refs) == len(self.refs):
+                raise InputError(f"The pictures can be read at one time and not at another: {error} Try again.") from None
+        return left.survived(then)
 
 
 def encode(
@@ -70,21 +102,25 @@ def encode(
     todo = [ref for ref in keys if keys[ref] not in here]
     waiting = track(todo, "reading and encoding", len(todo))
     seen: list[ImageRef] = []
+    notes: dict[str, str] = {}
 
     def pictures() -> Iterator[Image.Image]:
         for ref in islice(waiting, ENCODED_AT_ONCE):
             try:
-                image = read_image(ref)
+                picture = read_picture(ref)
             except UnreadableImageError as error:
                 unreadable[ref] = str(error)
             else:
                 seen.append(ref)
-                yield image
+                if picture.notes:
+                    notes[keys[ref]] = " ".join(picture.notes)
+                yield picture.image
 
     for _ in range(0, len(todo), ENCODED_AT_ONCE):
         first = len(seen)
         encodings = encoder.encode_images(pictures(), closer=True)
-        kept.put([keys[ref] for ref in seen[first:]], encodings.embeddings, encodings.features)
+        new = [keys[ref] for ref in seen[first:]]
+        kept.put(new, encodings.embeddings, encodings.features, {key: notes[key] for key in new if key in notes})
     next(waiting, None)  # past the last image, so that the progress bar ends
     refs = [ref for ref in found if ref not in unreadable]
     if not refs:
@@ -92,5 +128,7 @@ def encode(
             f"None of the {len(found)} images could be read. The first: {found[0].path}: {unreadable[found[0]]}"
         )
     embeddings, features = kept.get([keys[ref] for ref in refs])
+    said = kept.notes([keys[ref] for ref in refs])
     kept.close()
-    return Encoded(refs, embeddings, features, [(ref.path, reason) for ref, reason in unreadable.items()])
+    lost = [(ref.path, reason) for ref, reason in unreadable.items()]
+    return Encoded(refs, embeddings, features, lost, {ref.path: said[keys[ref]] for ref in refs if keys[ref] in said})

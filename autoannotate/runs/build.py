@@ -37,6 +37,7 @@ def build_run(
     settings: Mapping[str, Any],
     timings: Mapping[str, float],
     student: str,
+    notes: Mapping[str, str] | None = None,
 ) -> Run:
     """The run: tables, record, and what the student predicted.
 
@@ -45,6 +46,7 @@ def build_run(
     reliability : what zero-shot is worth by now
     settings : what it takes to repeat the run: arguments, seed, model
     student : the kind of student that was asked for
+    notes : what was assumed to show a picture, by path
     """
     names = np.array(class_names, dtype=object)
     clip, queue = zero_shot.probabilities, labelled.queue
@@ -60,6 +62,7 @@ def build_run(
             "suspect_score": labelled.suspect_score,
             "clip_label": names[clip.argmax(1)],
             "clip_confidence": clip.max(1),
+            "note": [(notes or {}).get(ref.path, "") for ref in refs],
         }
     )
     queued = pd.DataFrame(

@@ -72,7 +72,8 @@ class RunRecord:
     """All of run.json.
 
     arguments: of the annotator and the command; `images` says where the pictures are. stamps: 8 digits an image, in path order,
-    to tell a replaced one. update: what the last update did. given: whether labels existed before the run.
+    to tell a replaced one. update: what the last update did. passed_over: the files that are no images, see
+    `images.PassedOver`. given: whether labels existed before the run.
     """
 
     format: int = 0
@@ -86,6 +87,7 @@ class RunRecord:
     student: StudentRecord = StudentRecord()
     counts: CountsRecord = CountsRecord()
     reliability: ReliabilityRecord = ReliabilityRecord()
+    passed_over: tuple[Mapping[str, Any], ...] = ()
     modality: Any = None
     prompts: Mapping[str, list[str]] = field(default_factory=dict)
     estimated_error_rate: float | None = None

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from autoannotate import images
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.errors import UnreadableImageError
+from autoannotate.images import PassedOver
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +35,7 @@ MOST_CLASSES = 24
 """With more classes than this, the rarest are left to labels.csv."""
 MOST_HISTOGRAMS = 12
 MOST_UNREADABLE = 50
+MOST_NOTES = 20
 SIDE = 160
 """The longer side of a picture, in pixels."""
 PICTURE_BYTES = 3_400_000
@@ -119,12 +122,32 @@ def view(annotations: Run) -> dict[str, Any]:
         "suspects": len(suspects),
         "samples": [sample(table, name, pictures, reasons, len(shown)) for name in shown],
         "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),
+        "passed_over": passed_over(run),
+        "mostly_passed_over": mostly_passed_over(annotations),
+        "noted": noted(annotations).most_common(MOST_NOTES),
         "unreadable_left": max(0, len(annotations.unreadable) - MOST_UNREADABLE),
         "steps": next_steps(annotations),
         "command": run.get("command") or python_call(run),
         "facts": facts(annotations),
         "side": SIDE,
     }
+
+
+def passed_over(run: Mapping[str, Any]) -> list[PassedOver]:
+    """What was passed over among the images, by kind, as run.json has it."""
+    return [PassedOver(**group) for group in run.get("passed_over") or ()]
+
+
+def mostly_passed_over(annotations: Run) -> str | None:
+    """A sentence where half of the files, or more, are of a kind that is not read."""
+    paths = [*annotations.table["path"], *annotations.unreadable["path"]]
+    return images.mostly_passed_over(passed_over(annotations.run), len({path.partition("#")[0] for path in paths}))
+
+
+def noted(annotations: Run) -> Counter[str]:
+    """What was assumed to show pictures, and for how many."""
+    notes = annotations.table["note"] if "note" in annotations.table else ()
+    return Counter(note for note in notes if note)
 
 
 def class_counts(annotations: Run) -> list[dict[str, Any]]:

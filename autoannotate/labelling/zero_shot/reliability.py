@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate._internal.wording import counted
 from autoannotate.labelling.zero_shot.classifier import class_embeddings
 
 CLOUDS = 40  # draws of the Gaussian reference, each of as many points as there are images …
@@ -33,6 +34,7 @@ VERDICTS = (
     "CLIP tells these classes apart only in part: check more than usual.",
     "CLIP's labels look trustworthy on these classes.",
 )
+UNKNOWN = "{n} is too few to say whether CLIP tells these classes apart, so take the labels for guesses."
 TOO_FEW = "CLIP seems to tell these classes apart, but {n} images are too few to be sure."
 ADVICE = (
     "Answer about 20 images of each class, which the others then learn from, or try another encoder, such as --model "
@@ -78,6 +80,8 @@ def estimate_reliability(
     """
     found = signs(embeddings, texts, random_texts, seed=seed)
     trust = float(np.clip(found.separation / SEPARATE, 0, 1) * np.clip(found.agreement, 0, 1))
+    if len(embeddings) < 3:
+        return Reliability(0.0, False, UNKNOWN.format(n=counted(len(embeddings), "image")), LOOK_AT_ALL, found)
     level = 2 if trust >= GOOD else 1 if trust >= POOR else 0
     if level == 2 and len(embeddings) < FEW:
         return Reliability(round(trust, 4), True, TOO_FEW.format(n=len(embeddings)), LOOK_AT_ALL, found)
@@ -122,6 +126,8 @@ def kappa(first: NDArray[np.integer], second: NDArray[np.integer], n_classes: in
 
 
 def _separation(scores: NDArray[np.float64], rng: np.random.Generator) -> float:
+    if len(scores) < 2:
+        return 0.0
     contrasts = scores - scores.mean(axis=1, keepdims=True)
     if len(contrasts) > AT_MOST:
         contrasts = contrasts[rng.choice(len(contrasts), AT_MOST, replace=False)]
