@@ -34,7 +34,7 @@ def test_a_run_is_five_files_with_the_columns_of_the_contract(run: Annotations, 
     assert sorted(item.name for item in (tmp_path / "out").iterdir()) == sorted(FILES)
     heading = {name: (tmp_path / "out" / name).read_text().split("\n")[0] for name in FILES[:3]}
     assert heading == {
-        "labels.csv": "path,label,confidence,source,suspect,suspect_score,clip_label,clip_confidence,note",
+        "labels.csv": "path,label,confidence,source,suspect,suspect_score,clip_label,clip_confidence",
         "suspects.csv": "rank,path,label,suggested_label,suspect_score,reason",
         "unreadable.csv": "path,reason",
     }
@@ -60,7 +60,7 @@ def test_tables_have_lf_line_ends_and_six_decimals(run: Annotations, tmp_path: P
     run.save(tmp_path / "out")
     text = (tmp_path / "out" / "labels.csv").read_bytes()
     assert b"\r" not in text
-    assert text.split(b"\n")[1] == b"a/1.png,chest,0.912346,student,1,0.875000,breast,0.333333,"
+    assert text.split(b"\n")[1] == b"a/1.png,chest,0.912346,student,1,0.875000,breast,0.333333"
 
 
 def test_numpy_values_and_what_is_not_finite_fit_into_run_json(tmp_path: Path) -> None:

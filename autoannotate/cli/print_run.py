@@ -80,7 +80,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
     if groups := passed_over(run):
-        rows.append(("files passed over", ", ".join(f"{group.count:,} {group.kind}" for group in groups)))
+        rows.append(("files passed over", ", ".join(f"{group.kind} ({group.count:,})" for group in groups)))
     if assumed := sum(noted(annotations).values()):
         rows.append(("pictures shown with assumptions", f"{assumed:,}, see the column note of labels.csv"))
     return rows

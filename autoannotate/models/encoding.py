@@ -71,7 +71,9 @@ class Encoded:
         except UnreadableImageError as error:
             left = self.readable_now()
             if len(left.refs) == len(self.refs):
-                raise InputError(f"The pictures can be read at one time and not at another: {error} Try again.") from None
+                raise InputError(
+                    f"The pictures can be read at one time and not at another: {error} Try again."
+                ) from None
         return left.survived(then)
 
 

@@ -95,7 +95,6 @@ class RunRecord:
     stamps: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
     update: Mapping[str, Any] | None = None
-    passed_over: Mapping[str, Any] = field(default_factory=dict)
     given: bool = False
 
     @classmethod

@@ -146,7 +146,7 @@ def mostly_passed_over(annotations: Run) -> str | None:
 
 def noted(annotations: Run) -> Counter[str]:
     """What was assumed to show pictures, and for how many."""
-    notes = annotations.table["note"] if "note" in annotations.table else ()
+    notes = annotations.table.get("note", ())
     return Counter(note for note in notes if note)
 
 
