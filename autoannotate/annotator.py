@@ -143,7 +143,9 @@ class Annotator:
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=True)
         return self._run(images, encoded, clip, labelled, clock)
 
-    def update(self, run: Run, track: Track = silent, strategy: str | None = None) -> Annotations:
+    def update(
+        self, run: Run, track: Track = silent, strategy: str | None = None, images: Path | str | None = None
+    ) -> Annotations:
         """The labels after all answers in the run's folder, kept there as a new round: a labelling with answers.
 
         It starts from the images, the arguments of the run and all answers that stand, never from the labels that it
@@ -154,6 +156,8 @@ class Annotator:
         ----------
         strategy : str, optional
             By which images are asked next, a name in `labelling.queries.strategies.STRATEGIES`.
+        images : path, optional
+            Where the images are now, if they were moved since the run.
 
         Raises
         ------
@@ -168,7 +172,7 @@ class Annotator:
         from autoannotate.answers.update_record import account, changes_of, new_round
         from autoannotate.labelling.queries.strategies import find_strategy
         from autoannotate.runs import history
-        from autoannotate.runs.pictures import place_of
+        from autoannotate.runs.pictures import pictures_of, place_of
         from autoannotate.runs.save import contents
 
         folder = run.folder
@@ -178,8 +182,8 @@ class Annotator:
             find_strategy(strategy)
         clock = Clock()
         with clock("find images"):
-            place = place_of(run.record)
-            found = list(run.with_images(place).refs.values()) if run.images is None else list(run.images)
+            place = place_of(run.record, images, folder)
+            found = pictures_of(run.record, run.paths, images, folder)
             vanished = sorted(set(run.paths) - {ref.path for ref in found})
             standing, replaced = standing_answers(folder, found)
         encoded, clip = self._seen(found, clock, track)
@@ -218,7 +222,7 @@ class Annotator:
         told = new_round(folder, run, new, standing, changes, strategy)
         record["update"] = account(folder, told, standing, together, int((labelled.duplicate_of >= 0).sum()), replaced)
         if not told.learnt and not told.taken_back and _same(run, new):
-            return Annotations.of(run)
+            return run if isinstance(run, Annotations) else Annotations.of(run)
         history.keep(folder, contents(new), told)
         return new
 

@@ -18,6 +18,10 @@ import typer
 from autoannotate.errors import AutoannotateError, UsageError
 
 P = ParamSpec("P")
+MovedImages = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="DIR", help="Where the images are now, if they were moved since the run."),
+]
 
 TRACE = "AUTOANNOTATE_TRACE"
 RUN = Path("autoannotate-run")

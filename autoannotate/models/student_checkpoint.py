@@ -62,3 +62,12 @@ def load_student(folder: Path | str, encoder: Any = None) -> Backbone:
             "version; train it again with `autoannotate pretrain simclr`, or choose --student embedded."
         ) from error
     return replace(backbone, pretrained=True)
+
+
+def load_backbone(kind: str, encoder: Any, seed: int) -> Backbone:
+    """The backbone of that name in `BACKBONES`, or of the folder that `pretrain simclr` made; else raises UsageError."""
+    from autoannotate.models.student_network import BACKBONES
+
+    if kind in BACKBONES:
+        return BACKBONES[kind](encoder, seed)
+    return load_student(check_student(kind), encoder)

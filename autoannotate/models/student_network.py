@@ -338,15 +338,6 @@ def _fit_head(model: Classifier, features: Tensor, target: Tensor, weight: Tenso
         optimiser.step()
 
 
-def load_backbone(kind: str, encoder: Any, seed: int) -> Backbone:
-    """The backbone of that name in `BACKBONES`, or of the folder that `pretrain simclr` made; else raises UsageError."""
-    if kind in BACKBONES:
-        return BACKBONES[kind](encoder, seed)
-    from autoannotate.models.student_checkpoint import check_student, load_student
-
-    return load_student(check_student(kind), encoder)
-
-
 def find_symmetries(
     backbone: Backbone, pixels: np.ndarray, labels: np.ndarray, *, seed: int, device: torch.device
 ) -> Symmetries:

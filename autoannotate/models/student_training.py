@@ -127,8 +127,9 @@ def train_student(
 
     from autoannotate.models import student_network
     from autoannotate.models.encoder import choose_device
+    from autoannotate.models.student_checkpoint import load_backbone
 
-    backbone = student_network.load_backbone(kind, encoder, seed)
+    backbone = load_backbone(kind, encoder, seed)
     where = choose_device(device)
     rng = np.random.default_rng(seed)
     if groups is None:

@@ -11,10 +11,11 @@ from typing import Any
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.store import AnswerStore
-from autoannotate.errors import InputError, OutputError, UsageError
-from autoannotate.images import ImageRef, find_images
+from autoannotate.errors import OutputError, UsageError
+from autoannotate.images import ImageRef
 from autoannotate.review.address import Address, keep_address, last_address
 from autoannotate.review.guard import Guard, is_loopback
+from autoannotate.runs import pictures
 from autoannotate.runs.run import Run
 
 
@@ -98,19 +99,8 @@ def _written(host: str) -> str:
 
 def pictures_of(folder: Path, images: Path | None) -> list[ImageRef]:
     """The images of the run. Raises `InputError` where none of those that it labelled is there."""
-    annotations = Run.load(folder)
-    source = images or Path(str((annotations.run.get("arguments") or {}).get("images") or ""))
-    if images is None and not source.is_absolute() and not source.exists():
-        source = folder.absolute().parent / source
-    way_out = "say where they are now with --images."
-    try:
-        found = find_images(source) if str(source) != "." else []
-    except InputError as error:
-        raise InputError(f"The images of the run are not where they were: {way_out} ({error})") from None
-    labelled = set(annotations.table["path"])
-    if not any(ref.path in labelled for ref in found):
-        raise InputError(f"None of the images that the run labelled is in {source}: {way_out}")
-    return [ref for ref in found if ref.path in labelled]
+    run = Run.load(folder)
+    return pictures.pictures_of(run.record, list(run.table["path"]), images, folder)
 
 
 def bound_again(host: str, port: int, address: Address) -> socket.socket:

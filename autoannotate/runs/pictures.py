@@ -10,8 +10,9 @@ from autoannotate.images import ImageRef, find_images
 from autoannotate.runs.record import RunRecord
 
 
-def place_of(record: RunRecord, moved: Path | str | None = None) -> Path:
-    """Where the pictures of a run are searched: `moved`, else where the run found them.
+def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | None = None) -> Path:
+    """Where the pictures of a run are searched: `moved`, else where the run found them; a relative place from the current
+    folder, else from the one that holds the run's.
 
     Raises
     ------
@@ -21,10 +22,15 @@ def place_of(record: RunRecord, moved: Path | str | None = None) -> Path:
     source = moved or record.arguments.get("images")
     if not source:
         raise InputError("The run does not say where its images are: name their folder with --images.")
-    return Path(str(source))
+    place = Path(str(source))
+    if moved is None and folder is not None and not place.is_absolute() and not place.exists():
+        place = folder.absolute().parent / place
+    return place
 
 
-def pictures_of(record: RunRecord, paths: Collection[str], moved: Path | str | None = None) -> list[ImageRef]:
+def pictures_of(
+    record: RunRecord, paths: Collection[str], moved: Path | str | None = None, folder: Path | None = None
+) -> list[ImageRef]:
     """The pictures of a run that are there, in path order.
 
     Parameters
@@ -37,16 +43,17 @@ def pictures_of(record: RunRecord, paths: Collection[str], moved: Path | str | N
     InputError
         Where there is nothing, or nothing of the run.
     """
-    place, known = place_of(record, moved), set(paths)
+    place, known = place_of(record, moved, folder), set(paths)
     try:
         found = [ref for ref in find_images(place) if ref.path in known]
     except InputError as error:
         if moved is not None:
             raise
-        raise InputError(f"{error} If the images were moved, name their folder with --images.") from None
+        way_out = "say where they are now with --images."
+        raise InputError(f"The images of the run are not where they were: {way_out} ({error})") from None
     if not found:
         raise InputError(
-            f"None of the run's images is in {place} (the first is {min(known, default='')}): name the folder that holds "
-            "them with --images."
+            f"None of the images that the run labelled is in {place}: say where they are now with --images (the first is "
+            f"{min(known, default='none')})."
         )
     return found

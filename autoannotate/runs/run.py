@@ -116,7 +116,7 @@ class Run:
         images = self.images
         if images is None:
             try:
-                images = pictures_of(self.record, self.paths)
+                images = pictures_of(self.record, self.paths, folder=self.folder)
             except InputError:
                 images = []
         return {ref.path: ref for ref in images}
@@ -128,7 +128,7 @@ class Run:
 
     def with_images(self, moved: Path | str | None) -> Self:
         """The run with its pictures where they are now. Raises `InputError` where none of them is there."""
-        return self if moved is None else replace(self, images=pictures_of(self.record, self.paths, moved))
+        return self if moved is None else replace(self, images=pictures_of(self.record, self.paths, moved, self.folder))
 
     @classmethod
     def load(cls, folder: str | Path, images: str | Path | None = None) -> Self:

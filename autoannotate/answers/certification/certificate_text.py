@@ -1,17 +1,15 @@
-"""A certificate in words and numbers: for the file, for people, and for the command line."""
+"""A certificate in words and numbers: for the file, and for people."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.version import __version__
 from autoannotate.answers.certification.sample import THEOREM, share
 
 if TYPE_CHECKING:
-    from autoannotate.answers.certification.certificate_files import Progress
     from autoannotate.answers.certification.sample import Certificate
 
 
@@ -93,38 +91,3 @@ def text(certificate: Certificate, facts: Mapping[str, Any]) -> str:
     ]
     wrapped = (textwrap.fill(line, 110, subsequent_indent=" " * 10, break_on_hyphens=False) for line in lines[1:])
     return "\n".join([lines[0], *wrapped]) + "\n"
-
-
-def print_progress(progress: Progress, folder: Path) -> None:
-    """What stands on stdout, and what to do next; what no longer holds goes to stderr."""
-    import typer
-
-    from autoannotate.answers.certification.certificate_files import FOLDER
-
-    sample, certificate = progress.sample, progress.certificate
-    if progress.voided:
-        typer.echo(progress.voided, err=True)
-    if certificate is None:
-        list_ = folder / FOLDER / "sample.csv"
-        total, left = len(sample.paths), len(progress.left)
-        if progress.drawn:
-            typer.echo(f"{total:,} of {sample.images:,} labels are drawn at random for review: {list_}")
-            if total < (least := sample.least):
-                typer.echo(
-                    f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {least:,}."
-                )
-        typer.echo(f"{left:,} of the {total:,} images have no answer yet.")
-        typer.echo(
-            "Next: write what you see in its column answer, then\n"
-            f"  autoannotate apply {folder} {list_} --reader NAME\n  autoannotate certify {folder}"
-        )
-        return
-    typer.echo(certificate.statement)
-    typer.echo(f"Of the {len(sample.paths):,} labels drawn, {certificate.found:,} were found wrong.")
-    if certificate.unreviewed:
-        typer.echo(
-            f"Nobody reviewed {certificate.unreviewed:,} of the labels; at most {certificate.wrong_at_most:,} of these are "
-            f"wrong. Left out: {certificate.images - len(certificate.table):,} of {certificate.images:,}."
-        )
-    typer.echo(f"Labels       {folder / 'certified.csv'}")
-    typer.echo(f"Certificate  {folder / 'certificate.txt'}")

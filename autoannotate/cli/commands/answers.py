@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.annotations import Annotations
-from autoannotate.cli.app import app, plainly
+from autoannotate.cli.app import MovedImages, app, plainly
 from autoannotate.errors import UsageError
 
 
@@ -48,6 +48,7 @@ def update(
             help="What to ask next: doubtful, informative, representative, mixture; else by what labels are worth.",
         ),
     ] = None,
+    images: MovedImages = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
 ) -> None:
     """Let the clinicians' answers improve the other labels, and choose what to ask next."""
@@ -55,14 +56,14 @@ def update(
 
     if strategy is not None:
         find_strategy(strategy)
-    before = Annotations.load(run)
+    before = Annotations.load(run, images)
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator import Annotator
     from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
 
-    after = Annotator.from_run(before, device=device).update(before, track=on_stderr, strategy=strategy)
+    after = Annotator.from_run(before, device=device).update(before, on_stderr, strategy, images)
     print_update(run, new_round=after is not before)
     print_summary(after, run)
 
@@ -117,12 +118,13 @@ def apply_answers(
     all_checked: Annotated[
         bool, typer.Option("--all-checked", help="A person looked at every image: labels left as they were count too.")
     ] = False,
+    images: MovedImages = None,
 ) -> None:
     """Take in the answers that clinicians gave in another tool."""
     from autoannotate.answers.apply import NothingAppliedError, apply
     from autoannotate.cli.print_apply import print_applied, print_problems
 
-    before = Annotations.load(run)
+    before = Annotations.load(run, images)
     try:
         applied = apply(before, answers, format, reader, skip_problems, all_checked)
     except NothingAppliedError as error:
@@ -164,7 +166,7 @@ def certify(
     promise 2% at 95%; 235 do with one found wrong, 373 with three. Where more are found wrong, the set is smaller.
     """
     from autoannotate.answers.certification.certificate_files import certify_run
-    from autoannotate.answers.certification.certificate_text import print_progress
+    from autoannotate.cli.print_certify import print_progress
 
     try:
         budgets = [int(number) for number in budget.split(",")] if budget is not None else None

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from autoannotate.annotations import Annotations
-from autoannotate.cli.app import app, plainly
+from autoannotate.cli.app import MovedImages, app, plainly
 from autoannotate.errors import UsageError
 
 
@@ -44,6 +44,7 @@ def export(
         typer.Option(metavar="WAY", help="How pictures travel: copy, hard or sym (links), or embed (label-studio)."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")] = False,
+    images: MovedImages = None,
 ) -> None:
     """Write the suspects, or all labels, for another program."""
     from autoannotate._internal.progress import on_stderr
@@ -52,7 +53,7 @@ def export(
 
     part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
     module = find_format(format)
-    annotations = Annotations.load(run)
+    annotations = Annotations.load(run, images)
     if out == Path("-"):
         _to_stdout(annotations, format, part)
         return

@@ -173,12 +173,13 @@ class Student:
     def __init__(self, study: Study, seed: int, method: str, train: NDArray[np.integer]) -> None:
         from autoannotate.models import student_network
         from autoannotate.models.encoder import choose_device
+        from autoannotate.models.student_checkpoint import load_backbone
 
         self.start, _, pretraining = method.partition("-")
         self.fast, self.device = study.options.fast, choose_device(study.device)
         self.seed = int(study.rng(seed, MODEL).integers(2**31))
         encoder = study.annotator.encoder if self.start == "embedded" and study.options.model == "embedded" else None
-        self.backbone: Backbone = student_network.load_backbone(BACKBONES[self.start], encoder, self.seed)
+        self.backbone: Backbone = load_backbone(BACKBONES[self.start], encoder, self.seed)
         size = self.backbone.size
         self.pixels = study.once(f"pixels at {size}", seed, lambda: read_pixels(study, seed, size))
         some = np.sort(study.rng(seed, DRAW).permutation(train)[:160])

@@ -15,6 +15,7 @@ from autoannotate import Annotations
 from autoannotate.images import find_images, stamp
 from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
 from autoannotate.runs import student_predictions
+from autoannotate.runs.picture_stamps import stamps
 from autoannotate.runs.save import FILES
 
 RNG = np.random.default_rng(0)
@@ -34,9 +35,9 @@ def opinion() -> Opinion:
 def run(tmp_path: Path, opinion: Opinion) -> Annotations:
     made = make_run(tmp_path / "scans")
     content = student_predictions.pack(opinion)
-    stamps = "".join(stamp(ref).ljust(8, "0") for ref in made_order(tmp_path, made))
+    marks = "".join(stamp(ref).ljust(8, "0") for ref in made_order(tmp_path, made))
     known = {"said": student_predictions.digest(content), "kind": "embedded"}
-    made = replace(made, run={**made.run, "student": known, "stamps": stamps}, student=content)
+    made = replace(made, run={**made.run, "student": known, "stamps": marks}, student=content)
     made.save(tmp_path / "run")
     return made
 
@@ -44,6 +45,13 @@ def run(tmp_path: Path, opinion: Opinion) -> Annotations:
 def made_order(tmp_path: Path, made: Annotations) -> list:
     refs = {ref.path: ref for ref in find_images(tmp_path / "scans")}
     return [refs[path] for path in made.table["path"]]
+
+
+def about(content: bytes, place: Path, refs: list) -> Opinion | None:
+    """What the run in `place` knows of these images, as an update asks for it."""
+    known = stamps(place / "run", 0, {ref.path: ref for ref in refs})
+    paths = Annotations.load(place / "run").table["path"].tolist()
+    return student_predictions.about(content, paths, known, refs, 2)
 
 
 def test_it_is_one_more_file_of_the_run_without_any_name_in_it(run: Annotations, tmp_path: Path) -> None:
@@ -57,7 +65,7 @@ def test_it_is_one_more_file_of_the_run_without_any_name_in_it(run: Annotations,
 def test_it_comes_back_image_by_image_in_any_order(run: Annotations, tmp_path: Path, opinion: Opinion) -> None:
     refs = made_order(tmp_path, run)[::-1][:3]
     assert run.student is not None
-    found = student_predictions.about(run.student, tmp_path / "run", refs, 2)
+    found = about(run.student, tmp_path, refs)
     assert found is not None
     for one, other in (
         (found.probabilities, opinion.probabilities),
@@ -72,7 +80,7 @@ def test_of_a_picture_that_was_replaced_it_says_nothing(run: Annotations, tmp_pa
     refs = made_order(tmp_path, run)
     Image.new("RGB", (70, 50)).save(tmp_path / "scans" / refs[1].path)
     assert run.student is not None
-    found = student_predictions.about(run.student, tmp_path / "run", refs, 2)
+    found = about(run.student, tmp_path, refs)
     assert found is not None
     assert found.probabilities[1].tolist() == found.twins.first[1].tolist() == [0.5, 0.5]
     assert not np.allclose(found.probabilities[0], 0.5)
@@ -85,7 +93,7 @@ def test_a_file_of_another_run_or_a_damaged_one_is_not_heard(run: Annotations, t
     file.unlink()
     assert Annotations.load(tmp_path / "run").student is None
     for content in (b"no archive", student_predictions.pack(said(images=5)), student_predictions.pack(said(classes=3))):
-        assert student_predictions.about(content, tmp_path / "run", refs, 2) is None
+        assert about(content, tmp_path, refs) is None
 
 
 def test_a_copy_of_a_run_keeps_it_and_a_run_without_a_student_leaves_none_behind(

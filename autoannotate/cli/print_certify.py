@@ -1,0 +1,41 @@
+"""What `autoannotate certify` says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from autoannotate.answers.certification.certificate_files import FOLDER, Progress
+from autoannotate.answers.certification.sample import share
+
+
+def print_progress(progress: Progress, folder: Path) -> None:
+    """What stands on stdout, and what to do next; what no longer holds goes to stderr."""
+    sample, certificate = progress.sample, progress.certificate
+    if progress.voided:
+        typer.echo(progress.voided, err=True)
+    if certificate is None:
+        list_ = folder / FOLDER / "sample.csv"
+        total, left = len(sample.paths), len(progress.left)
+        if progress.drawn:
+            typer.echo(f"{total:,} of {sample.images:,} labels are drawn at random for review: {list_}")
+            if total < (least := sample.least):
+                typer.echo(
+                    f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {least:,}."
+                )
+        typer.echo(f"{left:,} of the {total:,} images have no answer yet.")
+        typer.echo(
+            "Next: write what you see in its column answer, then\n"
+            f"  autoannotate apply {folder} {list_} --reader NAME\n  autoannotate certify {folder}"
+        )
+        return
+    typer.echo(certificate.statement)
+    typer.echo(f"Of the {len(sample.paths):,} labels drawn, {certificate.found:,} were found wrong.")
+    if certificate.unreviewed:
+        typer.echo(
+            f"Nobody reviewed {certificate.unreviewed:,} of the labels; at most {certificate.wrong_at_most:,} of these are "
+            f"wrong. Left out: {certificate.images - len(certificate.table):,} of {certificate.images:,}."
+        )
+    typer.echo(f"Labels       {folder / 'certified.csv'}")
+    typer.echo(f"Certificate  {folder / 'certificate.txt'}")
