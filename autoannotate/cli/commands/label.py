@@ -1,4 +1,4 @@
-"""`autoannotate label` and `autoannotate demo`: images in, labels out."""
+"""`autoannotate label`: images in, labels out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autoannotate.cli.app import DEMO, MACHINERY, RUN, app, plainly
+from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.errors import InputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.run import check_classes
@@ -108,46 +108,6 @@ def label(
     annotations.run.update(called)
     annotations.save(out, overwrite)
     print_summary(annotations, out)
-
-
-@app.command(epilog="Example: autoannotate demo --out autoannotate-demo")
-@plainly("Stopped. Run the same command to go on.")
-def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the images and the run go.")] = DEMO,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same labels.")] = 0,
-) -> None:
-    """Label real images whose classes are known, and say how often CLIP and the labels were right."""
-    run = out / "run"
-    ensure_writable(run, overwrite=True)
-
-    from autoannotate._internal.progress import on_stderr
-    from autoannotate._internal.wording import counted, percent
-    from autoannotate.annotator import Annotator
-    from autoannotate.cli.print_run import print_summary
-    from autoannotate.images.demo import demo_set
-
-    images = demo_set(out / "images", seed)
-    typer.echo(images.source, err=True)
-    annotations = Annotator(images.classes, seed=seed).label(images.folder, track=on_stderr)
-    typed = [
-        "autoannotate",
-        "label",
-        str(images.folder),
-        "--classes",
-        ",".join(images.classes),
-        "--out",
-        str(run),
-    ]
-    annotations.run["command"] = shlex.join(typed)
-    annotations.run["arguments"] |= {"out": run.as_posix(), "seed": seed}
-    annotations.save(run, overwrite=True)
-    print_summary(annotations, run)
-
-    table = annotations.table
-    truth = table["path"].map(images.truth)
-    clip, final = (percent((table[name] == truth).mean()) for name in ("clip_label", "label"))
-    known = counted(len(table), "image")
-    typer.echo(f"\nOf {known} whose class is known, CLIP alone had {clip} right; of the labels, {final} are right.")
 
 
 def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None:
