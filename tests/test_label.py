@@ -34,7 +34,7 @@ from autoannotate.runs.save import FILES
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real files that pydicom brings, each whole, mirrored and cropped, a broken one, and one with a patient's name."""
     folder = tmp_path_factory.mktemp("scans")
-    write_scans(folder, tmp_path_factory.mktemp("pydicom"))
+    write_scans(folder)
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
     dicom = dcmread(get_testdata_file("CT_small.dcm", download=False))
     dicom.PatientName, dicom.PatientID = "Doe^Jane", "SECRET-4711"

@@ -35,7 +35,7 @@ MEANT = dict(zip(CLASSES, GUESSES, strict=True))
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real images that pydicom brings, each whole, mirrored and cropped, in a folder named by what it shows."""
     folder = tmp_path_factory.mktemp("scans")
-    write_scans(folder, tmp_path_factory.mktemp("pydicom"))
+    write_scans(folder)
     first = sorted((folder / "CT").glob("*.png"))[0]
     Image.open(first).save(folder / "CT" / "twin.jpg", quality=97)
     return folder

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 GROUPS = ("group", "lesion_id", "patient", "patient_id", "case", "case_id")
 """Columns that say which images belong together: the first that a table has is used."""
 TABLE = "labels.csv"
+NETWORK_SECONDS = 30.0  # that a server may be silent
 
 
 @dataclass(frozen=True, eq=False)
@@ -396,6 +397,7 @@ def download(name: str, folder: Path) -> Path:
     """
     import contextlib
     import difflib
+    import socket
     import sys
 
     import medmnist
@@ -412,6 +414,8 @@ def download(name: str, folder: Path) -> Path:
     file = folder / f"{name.lower()}.npz"
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
+        patience = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(NETWORK_SECONDS)  # the package's own download would wait for ever
         try:
             with contextlib.redirect_stdout(sys.stderr):
                 getattr(medmnist, info["python_class"])(
@@ -423,6 +427,8 @@ def download(name: str, folder: Path) -> Path:
                 f"{file.name} cannot be fetched ({type(error).__name__}): is there a network? Or download it from "
                 f"{info['url']} and give it to --data."
             ) from None
+        finally:
+            socket.setdefaulttimeout(patience)
     return file
 
 

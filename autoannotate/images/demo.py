@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +79,7 @@ def read_medmnist(file: Path) -> list[DemoImage]:
                     DemoImage(f"{file.stem}-{split}-{number:04d}.png", pixels, int(label))
                     for number, pixels, label in zip(numbers, images, labels, strict=True)
                 ]
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{file} cannot be read ({error}): delete it, and get it again.") from None
     return found
 
@@ -124,7 +125,8 @@ def _written(folder: Path, images: Mapping[str, list[DemoImage]]) -> DemoSet:
         if other := sorted({file.name for file in target.iterdir() if not file.name.startswith(".")} - truth.keys()):
             raise OutputError(f"{target} holds other files than the demo's images ({other[0]}): choose another folder.")
         for one in (one for ones in images.values() for one in ones):
-            Image.fromarray(one.pixels).save(target / one.name)
+            if not (target / one.name).is_file():  # as it was, an image is in the cache of what was encoded
+                Image.fromarray(one.pixels).save(target / one.name)
         (folder / TRUTH).write_text(table.getvalue(), encoding="utf-8")
     except OSError as error:
         raise OutputError(

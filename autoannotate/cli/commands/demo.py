@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autoannotate.cli.app import DEMO, app, plainly
+from autoannotate.errors import InputError
 from autoannotate.runs.save import ensure_writable
 
 if TYPE_CHECKING:
@@ -84,14 +85,19 @@ def _replace_own(run: Path) -> None:
 
 
 def _downloaded() -> Path:
-    """The folder of the official files, fetched where they are not there yet."""
+    """The folder of the official files, fetched where they are not there yet. Raises InputError without a network."""
     from autoannotate.evaluation.datasets import download
     from autoannotate.images.demo import SETS
     from autoannotate.models.embedding_cache import default_folder
 
     folder = default_folder() / "medmnist"
-    for name in SETS:
-        download(name, folder)
+    try:
+        for name in SETS:
+            download(name, folder)
+    except InputError:
+        raise InputError(
+            "The MedMNIST sets cannot be fetched: is there a network? `autoannotate demo` without --download needs none."
+        ) from None
     return folder
 
 
