@@ -33,7 +33,7 @@ def made(per_class: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def audited(points: np.ndarray, labels: np.ndarray, **more: object) -> Audited:
     near = nearest(compact(points))
     names = [f"{i}.png" for i in range(len(labels))]
-    found = find_suspects(points, labels, np.full((len(labels), 3), 1 / 3), CLASSES, neighbours=near, image_names=names)
+    found = find_suspects(points, labels, np.full((len(labels), 3), 1 / 3), CLASSES, image_names=names)
     known = Audited(
         labels, CLASSES, names, found.score, found.flagged, found.suggested, found.out_of_sample, near, found.reasons
     )
