@@ -82,6 +82,8 @@ class Annotations(Run):
         reader: str | None = None,
         skip_problems: bool = False,
         all_checked: bool = False,
+        control: str | None = None,
+        images_in: str | None = None,
     ) -> Annotations:
         """Keep the answers in a file of another tool in the run's folder; the labels with them, saved as a new round.
 
@@ -90,4 +92,6 @@ class Annotations(Run):
         """
         from autoannotate.answers.apply import apply
 
-        return Annotations.of(apply(self, file, format, reader, skip_problems, all_checked).annotations)
+        return Annotations.of(
+            apply(self, file, format, reader, skip_problems, all_checked, control, images_in).annotations
+        )

@@ -115,17 +115,47 @@ def test_two_readers_are_kept_apart_and_agree_on_a_label(run: Annotations, tmp_p
         run.apply(file, reader="Dan")
 
 
+def test_a_tie_settles_nothing_until_a_third_reader_does(run: Annotations, tmp_path: Path) -> None:
+    rows = ("a/1.png,breast,Ana", "a/1.png,chest,Ben", "a/2.png,chest,Ana")
+    applied = apply(run, table(tmp_path, *rows, header="path,label,reader"))
+    assert applied.report["outcome"].tolist() == ["waits", "waits", "applied"]
+    assert applied.account == {"taken": 1, "tie": 2}
+    new = applied.annotations
+    assert labels(new)["a/1.png"] == ("chest", "student")
+    assert list(new.suspects["path"]) == ["a/1.png"]
+    third = apply(run, table(tmp_path, "a/1.png,breast"), reader="Cem")
+    assert labels(third.annotations)["a/1.png"] == ("breast", "clinician")
+    assert third.account == {"taken": 3, "outvoted": 1}
+    assert len(third.annotations.suspects) == 0
+    assert history.rounds(tmp_path / "run")[-1].account == third.account
+
+
 def test_a_label_that_an_update_made_of_a_tie_stays(run: Annotations, tmp_path: Path) -> None:
     file = table(tmp_path, "a/1.png,breast,Ana", "a/1.png,chest,Ben", header="path,label,reader")
     tied = run.apply(file)
-    other = {"breast": "chest", "chest": "breast"}[labels(tied)["a/1.png"][0]]
-    tied.table.loc[tied.table["path"] == "a/1.png", "label"] = other
-    rounds = history.rounds(tmp_path / "run")
-    last = replace(rounds[-1], number=2, what="update")
-    history.keep(tmp_path / "run", contents(replace(tied, run=tied.run | {"round": 2})), last)
+    tied.table.loc[tied.table["path"] == "a/1.png", "label"] = "breast"
+    last = replace(history.rounds(tmp_path / "run")[-1], number=1, what="update")
+    history.keep(tmp_path / "run", contents(replace(tied, run=tied.run | {"round": 1})), last)
     again = Annotations.load(tmp_path / "run").apply(file)
-    assert labels(again)["a/1.png"][0] == other
-    assert len(history.rounds(tmp_path / "run")) == 3
+    assert labels(again)["a/1.png"][0] == "breast"
+    assert len(history.rounds(tmp_path / "run")) == 2
+
+
+def test_what_became_of_each_answer_adds_up(tmp_path: Path) -> None:
+    run = stamped(make_run(tmp_path / "scans", PATHS))
+    run.save(tmp_path / "run")
+    answers = [
+        Answer("a/1.png", "Ana", "label", "chest"), Answer("a/1.png", "Ben", "label", "breast"),
+        Answer("a/2.png", "Ana", "label", "breast", fingerprint=fingerprint(run.image("a/2.png"))),
+        Answer("a/10.png", "Ana", "unsure"), Answer("a/broken.png", "Ana", "label", "chest"),
+        Answer("never/there.png", "Ana", "label", "chest"), Answer("b/3.png", "Ben", "label", "skin"),
+    ]  # fmt: skip
+    with AnswerStore(tmp_path / "run") as store:
+        store.add(answers)
+    replace_picture(tmp_path / "scans", "a/2.png")
+    applied = apply(run, table(tmp_path, "b/3.png,chest"), reader="Ana")
+    assert applied.account == {"unsure": 1, "tie": 3, "replaced picture": 1, "picture gone": 1, "unknown": 2}
+    assert sum(applied.account.values()) == len(answers) + 1
 
 
 def test_a_later_answer_of_a_reader_replaces_the_earlier_one(run: Annotations, tmp_path: Path) -> None:
@@ -208,16 +238,28 @@ def test_the_rest_is_applied_when_asked(run: Annotations, tmp_path: Path) -> Non
     assert [row["outcome"] for row in report(tmp_path)] == ["applied", "problem"]
 
 
-def test_duplicate_and_contradictory_answers_of_one_reader_are_problems(run: Annotations, tmp_path: Path) -> None:
+def test_the_same_answer_twice_counts_once_and_contradictory_ones_are_problems(
+    run: Annotations, tmp_path: Path
+) -> None:
     rows = ("a/1.png,breast", "a/1.png,breast", "a/2.png,chest", "a/2.png,breast", "b/3.png,chest")
     with pytest.raises(NothingAppliedError):
         run.apply(table(tmp_path, *rows), reader="Ana")
-    assert [row["outcome"] for row in report(tmp_path)] == ["not applied", *["problem"] * 3, "not applied"]
-    assert report(tmp_path)[1]["problem"] == "Ana gives the same answer to this image in row 2"
+    outcomes = ["not applied", "repeated", "problem", "problem", "not applied"]
+    assert [row["outcome"] for row in report(tmp_path)] == outcomes
+    assert report(tmp_path)[1]["problem"] == "the same answer in row 2"
     assert report(tmp_path)[2]["problem"] == "Ana gives another answer to this image in row 5"
     new = run.apply(table(tmp_path, *rows), reader="Ana", skip_problems=True)
     assert [path for path, _, _, _ in kept(tmp_path)] == ["a/1.png", "b/3.png"]
     assert labels(new)["a/2.png"] == ("breast", "clip")
+
+
+def test_in_a_file_too_a_later_answer_replaces_the_earlier_one(run: Annotations, tmp_path: Path) -> None:
+    rows = ("a/1.png,chest,2026-01-01 09:00", "a/1.png,breast,2026-01-01 10:00", "a/1.png,chest,2026-01-01 08:00")
+    applied = apply(run, table(tmp_path, *rows, header="path,answer,answered_at"), reader="Ana")
+    assert applied.report["outcome"].tolist() == ["older", "applied", "older"]
+    assert applied.report["problem"][0] == "replaced by the later answer in row 3"
+    assert labels(applied.annotations)["a/1.png"] == ("breast", "clinician")
+    assert len(kept(tmp_path)) == 1
 
 
 def test_a_formula_in_an_answer_cannot_fire_in_the_report(run: Annotations, tmp_path: Path) -> None:

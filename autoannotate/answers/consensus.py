@@ -39,6 +39,16 @@ class Settled:
     open: bool
     readers: tuple[str, ...]
 
+    @property
+    def settled(self) -> bool:
+        """Whether the image has an answer: somebody decided, and no other answer has as many votes."""
+        return self.verdict in DECIDED and not self.open
+
+    @property
+    def tied(self) -> bool:
+        """Whether readers decided otherwise than each other, so that a third has to settle it."""
+        return self.verdict in DECIDED and self.open
+
 
 @dataclass(frozen=True)
 class Consensus:

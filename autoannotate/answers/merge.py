@@ -23,10 +23,10 @@ def merge_answers(table: pd.DataFrame, settled: Mapping[str, Settled]) -> pd.Dat
     ----------
     table : DataFrame
         With the columns of labels.csv.
-    settled : by path, the consensus of the readers. An image that nobody could tell keeps its label and its doubt; answers
-        about images that the table does not have are passed over.
+    settled : by path, the consensus of the readers. An image that nobody could tell, or on which readers are tied, keeps its label
+        and its doubt; answers about images that the table does not have are passed over.
     """
-    known = {path: one for path, one in settled.items() if one.verdict != "unsure"}
+    known = {path: one for path, one in settled.items() if one.settled}
     rows = table["path"].isin(list(known))
     said = [known[path] for path in table.loc[rows, "path"]]
     table = table.copy()

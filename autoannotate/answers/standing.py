@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ class Answered:
     """What the readers' answers say of the N images of a run.
 
     answers: (N,) class numbers, -1 where nobody gave a class. excluded: (N,) bool, of no class or not usable. unsure: (N,)
-    bool, looked at, and nobody could tell. said: the consensus by row.
+    bool, looked at, and nobody could tell, or readers are tied. said: the consensus by row, a tie as unsure.
     """
 
     answers: np.ndarray
@@ -81,7 +81,11 @@ def about_images(together: Consensus, names: Sequence[str], classes: Sequence[st
     """
     number = {name: k for k, name in enumerate(classes)}
     row_of = {path: i for i, path in enumerate(names)}
-    said = {row_of[path]: settled for path, settled in together.images.items() if path in row_of}
+    said = {
+        row_of[path]: replace(one, verdict="unsure", label=None, quality=None) if one.tied else one
+        for path, one in together.images.items()
+        if path in row_of
+    }
     if unknown := [one.label for one in said.values() if one.label is not None and one.label not in number]:
         raise InputError(
             f"An answer gives the class {unknown[0]!r}, which the run does not have: label again with "

@@ -12,7 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from autoannotate._internal.wording import counted, listed
-from autoannotate.answers.apply import KNOWN, LEFT, NEW, OLDER, PROBLEM, REPORT, Applied
+from autoannotate.answers.account import in_words
+from autoannotate.answers.apply import REPORT, Applied
+from autoannotate.answers.checks import KNOWN, LEFT, NEW, OLDER, PROBLEM, REPEATED, WAITS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +48,17 @@ def print_applied(before: Annotations, applied: Applied, folder: Path, console: 
     console = console or Console(highlight=False)
     report, after = applied.report, applied.annotations
     print_problems(report, console)
-    readers = listed(sorted(set(report["reader"][report["outcome"].isin([NEW, KNOWN, OLDER])])))
+    readers = listed(sorted(set(report["reader"][report["outcome"] != PROBLEM])))
     said = [f"{counted(applied.count(NEW), 'answer')} of {readers} applied"] if readers else ["No answer applied"]
-    for outcome, words in ((KNOWN, "known already"), (OLDER, "older than what the same reader said since")):
+    for outcome, words in (
+        (WAITS, "tied with another reader's and waiting for a third"),
+        (KNOWN, "known already"),
+        (REPEATED, "repeated in the file"),
+        (OLDER, "older than what the same reader said since"),
+        (PROBLEM, "left out"),
+    ):
         if number := applied.count(outcome):
             said.append(f"{number:,} {words}")
-    if number := applied.count(PROBLEM):
-        said.append(f"{number:,} left out")
     if applied.unseen:
         said.append(f"{counted(applied.unseen, 'label')} left as the machine gave them (not taken for answers)")
     console.print(Text("; ".join(said) + "."), soft_wrap=True)
@@ -62,6 +68,9 @@ def print_applied(before: Annotations, applied: Applied, folder: Path, console: 
     )
     queue = f"suspects {len(before.suspects):,} → {len(after.suspects):,}"
     console.print(f"Labels changed: {changed:,}; {queue}. Each answer: {folder / REPORT}", soft_wrap=True)
+    if applied.account:
+        console.print(f"All {counted(sum(applied.account.values()), 'answer')} of the run: {in_words(applied.account)}.",
+                      soft_wrap=True)  # fmt: skip
     if applied.count(NEW):
         command = f"autoannotate update {shlex.quote(str(folder))}"
         console.print(Text.assemble(("Next  ", "bold"), f"{command}  lets the answers improve the other labels"))

@@ -18,13 +18,14 @@ import importlib
 import pkgutil
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from autoannotate._internal.files import plain_errors
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import OutputError, UsageError
+from autoannotate.exports._exported_names import remember
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,13 +38,17 @@ IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "em
 
 @dataclass(frozen=True)
 class Order:
-    """What is wanted: the suspects or all labels of a run, at `path`, pictures by `link`, watched by `track`."""
+    """What is wanted: the suspects or all labels of a run, at `path`, pictures by `link`, watched by `track`.
+
+    names: filled in by `pictures`, the path behind the name of each exported picture.
+    """
 
     annotations: Run
     what: What
     path: Path
     link: str = ""
     track: Track = silent
+    names: dict[str, str] = field(default_factory=dict)
 
     def records(self) -> list[dict[str, Any]]:
         """A dictionary an image, in the order of the part asked for: the columns of labels.csv, and of images in the
@@ -108,12 +113,15 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}."))
         try:
-            module.write(Order(annotations, what, beside / path.name, link, track))
+            order = Order(annotations, what, beside / path.name, link, track)
+            module.write(order)
             made = sorted((path.with_name(item.name) for item in beside.iterdir()), key=lambda item: item != path)
             for item in made:
                 _check_free(item, overwrite)
             for item in reversed(made):  # the file that names the others comes last
                 (beside / item.name).replace(item)
+            if order.names and annotations.folder is not None:
+                remember(annotations.folder, order.names)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return made

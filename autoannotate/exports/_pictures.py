@@ -87,7 +87,9 @@ def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str,
     for record in order.track(order.records(), "pictures"):
         path = record["path"]
         try:
-            yield record, _picture(order, path, stems[path], formats)
+            picture = _picture(order, path, stems[path], formats)
+            order.names[picture.name] = path
+            yield record, picture
         except (UnreadableImageError, FileNotFoundError) as error:
             why = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
             raise InputError(

@@ -30,7 +30,7 @@ LINKS = ("embed", "copy", "hard")
 MOST_BYTES = 240 * 2**20  # Label Studio takes 250 MB at once
 CHOICE, NOTE, IMAGE = "answer", "note", "image"
 """The names of the controls in the config, by which `autoannotate apply` finds the answers."""
-_SHOWN = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
+SHOWN = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
 
 
 def next_step(path: Path, what: What, link: str) -> str:
@@ -102,7 +102,7 @@ def _tasks(order: Order, file: Path) -> Iterator[dict[str, Any]]:
             "data": {
                 "image": _address(order, picture, file),
                 "question": _question(record),
-                **{name: record[name] for name in _SHOWN if name in record},
+                **{name: record[name] for name in SHOWN if name in record},
             },
             "predictions": [{"model_version": version, "score": record["confidence"], "result": result}],
         }

@@ -42,7 +42,8 @@ class Round:
     what: label, update, apply or restore. made_at: UTC, ISO 8601. answers: ids of all answers that count in it. new: those
     that the round before did not have. learnt: those that the other labels learn from since this update; `apply` only puts
     answers in the place of labels. taken_back: those that counted and were undone since. changes: labels that differ from
-    the round before. before, after: numbers to compare. restored: the round that this one is like.
+    the round before. before, after: numbers to compare. restored: the round that this one is like. account: what became of
+    the answers, see `answers.account`.
     """
 
     number: int
@@ -57,6 +58,7 @@ class Round:
     after: Mapping[str, Any] = field(default_factory=dict)
     restored: int | None = None
     learnt: tuple[int, ...] = ()
+    account: Mapping[str, int] = field(default_factory=dict)
 
 
 def rounds(folder: str | Path) -> list[Round]:

@@ -1,8 +1,8 @@
 """Answers from other programs: one module a format, found by its name (`label_studio.py` is `label-studio`).
 
 A format's module says in the first line of its docstring what it reads, and has `recognises(head)`, which tells the
-format by the first bytes of a file, `read(file)`, which yields a `Given` for each answer in it, and `HINT`, which says
-what to do where a file holds no answers. Adding a format is adding such a file.
+format by the first bytes of a file, `read(file, wanted)`, which yields a `Given` for each answer in it, and `HINT`, which
+says what to do where a file holds no answers. Adding a format is adding such a file.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
+from autoannotate._internal.wording import listed
 from autoannotate.errors import AutoannotateError, InputError, UsageError
+from autoannotate.runs.verdict_words import understand
 
 HEAD_BYTES = 65536
 
@@ -28,7 +30,8 @@ class Given:
     where: which part of the file says so, in words. image: the picture as the file names it. word: the answer as it was
     typed or chosen. machine: the label that the file says the machine gave. reader: who answered, where the file knows.
     answered_at: UTC, ISO 8601, or "". seconds: from seeing to answering. by_person: False where a machine's label was left
-    as it was, so that nobody can tell whether a person looked at it.
+    as it was, so that nobody can tell whether a person looked at it. by_file: whether the image is named by its file in the
+    tool, which may be an exported copy, and not by its path in the run.
     """
 
     where: str
@@ -40,6 +43,15 @@ class Given:
     answered_at: str = ""
     seconds: float | None = None
     by_person: bool = True
+    by_file: bool = False
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is looked for in a file. classes: those of the run. control: the control or column that holds the answers."""
+
+    classes: Sequence[str] = ()
+    control: str | None = None
 
 
 class Format(Protocol):
@@ -49,7 +61,7 @@ class Format(Protocol):
 
     def recognises(self, head: bytes) -> bool: ...
 
-    def read(self, file: Path) -> Iterator[Given]: ...
+    def read(self, file: Path, wanted: Wanted) -> Iterator[Given]: ...
 
 
 def formats() -> list[str]:
@@ -90,16 +102,16 @@ def recognise(file: Path) -> str:
         raise InputError(f"{file} is no export of CVAT; if it is a workbook, save it as CSV first.")
     raise InputError(
         f"{file} holds no answers that are known: give Label Studio's JSON, CVAT's XML or zip (CVAT for images 1.1), or a "
-        "CSV with the columns path and answer. --format says which it is meant to be."
+        "CSV with the columns path and answer (--control names another column). --format says which it is meant to be."
     )
 
 
-def read(file: Path, format: str | None = None) -> tuple[str, list[Given]]:
+def read(file: Path, format: str | None = None, wanted: Wanted | None = None) -> tuple[str, list[Given]]:
     """The format of the file and the answers in it. Raises `InputError` where it cannot be read."""
     name = format or recognise(file)
     module = find_format(name)
     try:
-        return name, list(module.read(file))
+        return name, list(module.read(file, wanted or Wanted()))
     except AutoannotateError:
         raise
     except FileNotFoundError:
@@ -107,6 +119,38 @@ def read(file: Path, format: str | None = None) -> tuple[str, list[Given]]:
     except Exception as error:  # files by other programs, or damaged ones, go wrong in ways of their own
         said = " ".join(str(error).split())[:200]
         raise InputError(f"{file} cannot be read as {name} ({said or type(error).__name__}).") from error
+
+
+def holds_answers(words: Mapping[str, Collection[str]], wanted: Wanted, file: Path) -> str | None:
+    """Which of several controls or columns has the answers: the one asked for, the only one, or the one that names classes.
+
+    words: by the name of the control, what was chosen in it. Raises `InputError` with the names there are.
+
+    >>> holds_answers({"quality": {"good"}, "finding": {"chest"}}, Wanted(["chest", "breast"]), Path("e.json"))
+    'finding'
+    """
+    if wanted.control is not None:
+        near = next((name for name in words if name.casefold() == wanted.control.casefold()), None)
+        if near is None:
+            there = f"it has {listed(words)}" if words else "it has none"
+            raise InputError(f"{file} has no control or column {wanted.control!r} with answers: {there}.")
+        return near
+    if len(words) < 2:
+        return next(iter(words), None)
+    fitting = [name for name, said in words.items() if said and all(_understood(word, wanted.classes) for word in said)]
+    if len(fitting) == 1:
+        return fitting[0]
+    raise InputError(
+        f"{file} has several controls or columns that may hold the answers ({listed(words)}): say which with --control."
+    )
+
+
+def _understood(word: str, classes: Sequence[str]) -> bool:
+    try:
+        understand(word, classes)
+    except InputError:
+        return False
+    return True
 
 
 def utc(text: object) -> str:

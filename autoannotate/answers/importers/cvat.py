@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
-from autoannotate.answers.importers import Given, utc
+from autoannotate.answers.importers import Given, Wanted, utc
 from autoannotate.errors import InputError
 
 HINT = "correct tags or add them in CVAT, or say --all-checked if a person looked at every image"
@@ -29,7 +29,7 @@ def recognises(head: bytes) -> bool:
     return b"<annotations" in head and head.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
 
 
-def read(file: Path) -> Iterator[Given]:
+def read(file: Path, wanted: Wanted) -> Iterator[Given]:
     """Each label on each image. Raises `InputError` where the file is another export of CVAT, or none."""
     content = _xml(file)
     if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
@@ -55,6 +55,7 @@ def read(file: Path) -> Iterator[Given]:
                 note=" ".join(notes),
                 answered_at=answered_at,
                 by_person=bool(touched),
+                by_file=True,
             )
 
 

@@ -119,6 +119,16 @@ def apply_answers(
         bool, typer.Option("--all-checked", help="A person looked at every image: labels left as they were count too.")
     ] = False,
     images: MovedImages = None,
+    control: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="The control or column with the answers, where there are several."),
+    ] = None,
+    images_in: Annotated[
+        str | None,
+        typer.Option(
+            "--images-in", metavar="PATH", help="Where the file says that the images lie, if they were moved since."
+        ),
+    ] = None,
 ) -> None:
     """Take in the answers that clinicians gave in another tool."""
     from autoannotate.answers.apply import NothingAppliedError, apply
@@ -126,7 +136,7 @@ def apply_answers(
 
     before = Annotations.load(run, images)
     try:
-        applied = apply(before, answers, format, reader, skip_problems, all_checked)
+        applied = apply(before, answers, format, reader, skip_problems, all_checked, control, images_in)
     except NothingAppliedError as error:
         print_problems(error.report)
         raise
