@@ -108,8 +108,8 @@ def _answers(table: Delimited, file: Path, wanted: Wanted) -> int | None:
                 words[name] |= set(_chosen(cell.strip()))
     if wanted.control is None:
         words = {name: said for name, said in words.items() if said}
-    name = holds_answers(words, wanted, file)
-    return None if name is None else table.header.index(name)
+    found = holds_answers(words, wanted, file)
+    return None if found is None else table.header.index(found)
 
 
 def _words(cells: Mapping[str, str], machine: bool) -> tuple[list[str], bool]:
