@@ -23,7 +23,7 @@ def merge_answers(table: pd.DataFrame, settled: Mapping[str, Settled]) -> pd.Dat
     ----------
     table : DataFrame
         With the columns of labels.csv.
-    settled : by path, the consensus of the readers. An image that nobody could tell, or on which readers are tied, keeps its label
+    settled : by path, the consensus of the readers. An image that nobody could tell, or with a tie, keeps its label
         and its doubt; answers about images that the table does not have are passed over.
     """
     known = {path: one for path, one in settled.items() if one.settled}
