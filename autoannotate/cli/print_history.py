@@ -92,6 +92,8 @@ def what(one: Round, answers: Mapping[int, Answer]) -> str:
     """What made the round, in a few words."""
     if one.what == "label":
         return "the first labels"
+    if one.what == "queue":
+        return "images put first in the queue"
     if one.what == "restore":
         return f"round {one.restored} restored"
     by = Counter(answers[i].reader for i in one.learnt or one.new if i in answers)

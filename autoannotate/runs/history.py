@@ -39,11 +39,11 @@ class Change:
 class Round:
     """What happened in a round.
 
-    what: label, update, apply or restore. made_at: UTC, ISO 8601. answers: ids of all answers that count in it. new: those
-    that the round before did not have. learnt: those that the other labels learn from since this update; `apply` only puts
-    answers in the place of labels. taken_back: those that counted and were undone since. changes: labels that differ from
-    the round before. before, after: numbers to compare. restored: the round that this one is like. account: what became of
-    the answers, see `answers.account`.
+    what: label, update, apply, queue (a person put images first) or restore. made_at: UTC, ISO 8601. answers: ids of all
+    answers that count in it. new: those that the round before did not have. learnt: those that the other labels learn from
+    since this update; `apply` only puts answers in the place of labels. taken_back: those that counted and were undone since.
+    changes: labels that differ from the round before. before, after: numbers to compare. restored: the round that this one is
+    like. account: what became of the answers, see `answers.account`.
     """
 
     number: int
@@ -71,7 +71,7 @@ def rounds(folder: str | Path) -> list[Round]:
 def learnt(told: Sequence[Round]) -> set[int]:
     """The ids of the answers that the labels of the newest of these rounds, all of a run, learnt from."""
     one = told[-1]
-    while one.what in ("apply", "restore"):
+    while one.what in ("apply", "restore", "queue"):
         one = told[one.number - 1 if one.restored is None else one.restored]
     return set(one.answers)
 

@@ -1,0 +1,270 @@
+"""A collection to explore: a run, or images before any labels, with its map, groups, covariates and what goes with what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate._internal.progress import Track, silent
+from autoannotate.annotator import Annotator
+from autoannotate.errors import InputError
+from autoannotate.explore import groups as grouping
+from autoannotate.explore import maps
+from autoannotate.explore.groups import Cluster
+from autoannotate.explore.metadata import Column, Metadata, read_metadata
+from autoannotate.images import ImageRef, find_images
+from autoannotate.labelling.features import principal_axes
+from autoannotate.labelling.neighbours import Neighbours, near_duplicate_groups, nearest
+from autoannotate.runs.run import Run
+
+if TYPE_CHECKING:
+    from autoannotate.models.encoder import Encoder
+
+DIMENSIONS = 64
+NEIGHBOURS = 15
+OF_RUN = ("label", "confidence", "suspect", "suspect_score", "source", "clip_label")
+NO_CLASSES = ("image", "other")  # an Annotator wants two classes, though nothing is labelled here
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Features centred and on their first principal axes; `unit` gives rows of length 1."""
+
+    mean: NDArray[np.float32]
+    axes: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> Projection:
+        mean = features.mean(axis=0, dtype=np.float64)
+        return cls(mean.astype(np.float32), principal_axes(features - mean, dimensions).astype(np.float32))
+
+    def unit(self, features: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(N, F) features as (N, d) unit rows."""
+        found = (np.asarray(features, dtype=np.float32) - self.mean) @ self.axes
+        return found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.float32(1e-12))
+
+
+@dataclass(frozen=True, eq=False)
+class Collection:
+    """N images to look at.
+
+    Parameters
+    ----------
+    title : str
+    refs : sequence of ImageRef
+        Where the pictures are.
+    embeddings : ndarray of shape (N, D)
+        In the space of the texts, unit rows.
+    points : ndarray of shape (N, d)
+        The features that neighbours, groups and the map come from, unit rows, by `projection`.
+    components : ndarray of shape (N, d)
+        Standardised components of the features: what covariates are predicted from.
+    neighbours : Neighbours
+    place : ndarray of shape (N, 2)
+        The map.
+    levels : ndarray of shape (L, N)
+        Clusters, coarse levels first.
+    same : ndarray of shape (N,)
+        Ids of near-duplicate groups.
+    outlier_scores : ndarray of shape (N,)
+    metadata : Metadata
+    run : Run, optional
+        The labels, where there are some.
+    """
+
+    title: str
+    refs: Sequence[ImageRef]
+    embeddings: NDArray[np.float32]
+    projection: Projection
+    points: NDArray[np.float32]
+    components: NDArray[np.float32]
+    neighbours: Neighbours
+    place: NDArray[np.float32]
+    levels: NDArray[np.int64]
+    same: NDArray[np.int64]
+    outlier_scores: NDArray[np.float64]
+    metadata: Metadata
+    annotator: Annotator
+    seed: int
+    run: Run | None = None
+
+    @property
+    def paths(self) -> list[str]:
+        return [ref.path for ref in self.refs]
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.annotator.encoder
+
+    @cached_property
+    def rows_of_run(self) -> Mapping[str, NDArray]:
+        """The columns of labels.csv in the order of the images; empty before any labels."""
+        if self.run is None:
+            return {}
+        table = self.run.table.set_index("path").reindex(self.paths)
+        return {name: table[name].to_numpy() for name in OF_RUN}
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) number of each label in `classes`; -1 before any labels, and for a label that is no class."""
+        if self.run is None:
+            return np.full(len(self.refs), -1)
+        number = {name: k for k, name in enumerate(self.classes)}
+        return np.array([number.get(str(name), -1) for name in self.rows_of_run["label"]], dtype=np.int64)
+
+    @property
+    def classes(self) -> list[str]:
+        return [] if self.run is None else [str(name) for name in self.run.run.get("classes", [])]
+
+    @cached_property
+    def columns(self) -> list[Column]:
+        """What the map can be coloured by: the run's columns, clusters, then the metadata."""
+        own = [_of_run(name, values) for name, values in self.rows_of_run.items()]
+        clusters = [
+            Column(f"cluster, level {level + 1}", codes, tuple(str(k + 1) for k in range(int(codes.max()) + 1)))
+            for level, codes in enumerate(self.levels)
+        ]
+        taken = {column.name for column in own}
+        given = [
+            Column(f"{column.name} (metadata)", column.values, column.levels) if column.name in taken else column
+            for column in self.metadata.columns
+        ]
+        return own + clusters + given + [Column("outlier score", self.outlier_scores)]
+
+    @cached_property
+    def clusters(self) -> list[Cluster]:
+        return grouping.describe(self.levels, self.points, self.same)
+
+    @cached_property
+    def duplicates(self) -> list[NDArray[np.int64]]:
+        """Groups of two and more that are nearly the same picture, the largest first."""
+        order = np.argsort(self.same, kind="stable")
+        parts = np.split(order, np.cumsum(np.bincount(self.same))[:-1])
+        return sorted((part for part in parts if len(part) > 1), key=lambda part: (-len(part), part[0]))
+
+    @cached_property
+    def outliers(self) -> NDArray[np.int64]:
+        return grouping.outliers(self.outlier_scores)
+
+    @cached_property
+    def words(self) -> list[list[str]]:
+        """For each cluster, what kinds of image it looks like by the text tower."""
+        from autoannotate.labelling.zero_shot.classifier import class_embeddings
+        from autoannotate.labelling.zero_shot.prompts import modality_prompts
+
+        kinds = modality_prompts(self.annotator.prompts)
+        texts = class_embeddings([self.encoder.encode_texts(kind.texts) for kind in kinds])
+        centres = np.stack([self.embeddings[cluster.rows].mean(axis=0) for cluster in self.clusters])
+        return [[kinds[k].name for k in row] for row in grouping.words_of(centres, self.embeddings, texts, most=2)]
+
+    def search(self, words: str, most: int = 200) -> NDArray[np.int64]:
+        """The rows that fit the words best, the best first."""
+        query = self.encoder.encode_texts([words])[0].astype(np.float32)
+        return _best(self.embeddings @ query, most)
+
+    def similar(self, row: int, most: int = 200) -> NDArray[np.int64]:
+        """The rows most like one, itself first."""
+        return _best(self.points @ self.points[row], most)
+
+    def like_picture(self, picture: Any, most: int = 200) -> NDArray[np.int64]:
+        """The rows most like a picture (a PIL image) that need not be of the collection."""
+        features = self.encoder.encode_images([picture], closer=True).features
+        return _best(self.points @ self.projection.unit(features)[0], most)
+
+
+def open_collection(
+    source: Path,
+    *,
+    images: Path | None = None,
+    metadata: Path | None = None,
+    group: str | None = None,
+    model: str = "embedded",
+    device: str = "auto",
+    cache: Path | bool = True,
+    seed: int = 0,
+    track: Track = silent,
+) -> Collection:
+    """A run's folder, or images, as a collection.
+
+    Parameters
+    ----------
+    source : Path
+        The folder of a run, or images.
+    images : Path, optional
+        Where a run's images are now, if they moved.
+    metadata, group
+        See `read_metadata`.
+    model, device, cache
+        For images before any labels; a run knows its own.
+
+    Raises
+    ------
+    InputError
+        There is no image to look at, or the metadata is about none of them.
+    """
+    run = Run.load(source) if (source / "run.json").is_file() else None
+    if run is None:
+        refs = find_images(source)
+        annotator = Annotator(NO_CLASSES, model, device=device, cache=cache, seed=seed)
+    else:
+        from autoannotate.review.server import pictures_of
+
+        refs = pictures_of(source, images)
+        annotator = Annotator.from_run(run, device=device)
+    if len(refs) < 2:
+        raise InputError("A map needs two images or more.")
+    encoded = annotator.encode(refs, track)
+    known = Metadata.none(len(encoded.refs))
+    if metadata is not None:
+        known = read_metadata(metadata, [ref.path for ref in encoded.refs], group)
+    steps = iter(track(["neighbours", "groups", "map"], "making the map", 3))
+    next(steps)
+    projection = Projection.of(encoded.features)
+    points = projection.unit(encoded.features)
+    near = nearest(points, NEIGHBOURS)
+    next(steps)
+    levels = grouping.cluster_levels(near, seed)
+    next(steps)
+    place = maps.layout(points, seed=seed)
+    next(steps, None)
+    return Collection(
+        title=source.resolve().name,
+        refs=encoded.refs,
+        embeddings=np.asarray(encoded.embeddings, dtype=np.float32),
+        projection=projection,
+        points=points,
+        components=maps.standardised_components(encoded.features, DIMENSIONS),
+        neighbours=near,
+        place=place,
+        levels=levels,
+        same=near_duplicate_groups(near),
+        outlier_scores=grouping.outlier_scores(near),
+        metadata=known,
+        annotator=annotator,
+        seed=seed,
+        run=run,
+    )
+
+
+def _of_run(name: str, values: NDArray) -> Column:
+    """One column of labels.csv: text and yes or no as categories, the others as numbers."""
+    if name == "suspect":
+        return Column(name, np.array([-1 if v != v else int(v) for v in values], dtype=np.int64), ("no", "yes"))
+    if name in ("confidence", "suspect_score"):
+        return Column(name, np.asarray(values, dtype=np.float64))
+    levels = sorted({str(v) for v in values if v == v})
+    number = {level: i for i, level in enumerate(levels)}
+    return Column(name, np.array([number.get(str(v), -1) for v in values], dtype=np.int64), tuple(levels) or ("",))
+
+
+def _best(scores: NDArray[np.floating], most: int) -> NDArray[np.int64]:
+    """The rows with the highest scores, the highest first."""
+    most = min(most, len(scores))
+    rows = np.argpartition(-scores, most - 1)[:most]
+    return rows[np.argsort(-scores[rows], kind="stable")]
