@@ -126,7 +126,9 @@ def build_app(
     @app.get("/api/items/{number}/thumbnail")
     def thumbnail(number: int) -> Response:
         ref = collection.refs[_row(number)]
-        return Response(kept(("thumbnail", ref.path), lambda: pictures.thumbnail(ref, THUMBNAIL_SIDE)), media_type="image/jpeg")
+        return Response(
+            kept(("thumbnail", ref.path), lambda: pictures.thumbnail(ref, THUMBNAIL_SIDE)), media_type="image/jpeg"
+        )
 
     @app.get("/api/items/{number}/view")
     def view(number: int) -> Response:
