@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.wording import listed
-from autoannotate.errors import InputError, UsageError
-from autoannotate.images import ImageRef, find_images
+from autoannotate.errors import InputError, UnreadableImageError, UsageError
+from autoannotate.images import ImageRef, find_images, read_image
 from autoannotate.runs.delimited import PATH, column_key, read_delimited
 from autoannotate.runs.run import check_classes
 
@@ -177,8 +177,6 @@ def squashed(
     from PIL import Image
 
     from autoannotate._internal.files import plain_errors
-    from autoannotate.errors import UnreadableImageError
-    from autoannotate.images import read_image
 
     refs, readable = list(data.refs), np.ones(len(data), dtype=bool)
     with plain_errors(folder):
@@ -343,6 +341,11 @@ def _read_medmnist(file: Path) -> LabelledSet:
 
     refs = find_images(file)
     codes = _medmnist_labels(file)
+    if refs[0].frame is None:
+        try:
+            read_image(refs[0])
+        except UnreadableImageError as error:
+            raise InputError(f"{file} cannot be measured on. {error}") from None
     if len(codes) != len(refs):
         raise InputError(f"{file} has {len(refs)} images and {len(codes)} labels: is it a whole MedMNIST file?")
     flag, _, size = file.stem.lower().partition("_")
@@ -369,12 +372,20 @@ def _read_medmnist(file: Path) -> LabelledSet:
 
 def _medmnist_labels(file: Path) -> NDArray[np.int64]:
     """The labels, (N,), in the order of the images: train, val, test. Raises InputError where an image has several."""
+    words = False
     try:
         with np.load(file) as arrays:
             parts = [arrays[f"{split}_labels"] for split in ("train", "val", "test") if f"{split}_images" in arrays]
+        words = any(part.dtype.kind in "US" for part in parts)
+        if words:
+            raise ValueError("words")
         several = any(part.reshape(len(part), -1).shape[1] != 1 for part in parts)
         codes = np.concatenate([part.reshape(-1) for part in parts]).astype(np.float64)
     except Exception:  # numpy, zipfile and zlib each have their own for a broken file
+        if words:
+            raise InputError(
+                f"{file} has words for labels: MedMNIST's are numbers from 0. Number them, or give a folder with a labels.csv."
+            ) from None
         raise InputError(
             f"{file} cannot be read as a MedMNIST file: it is damaged, or holds no images with labels as MedMNIST stores "
             "them (train_images, train_labels, …). Fetch it again, or give a folder with a labels.csv."

@@ -12,7 +12,7 @@ from autoannotate.errors import UnreadableImageError
 from autoannotate.images.dicom_objects import no_picture, passed_over
 from autoannotate.images.dicom_pixels import frame_values
 from autoannotate.images.dicom_rendering import as_stated_for, is_colour, pixel_shape, render, rescaled, window_of
-from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
+from autoannotate.images.ref import HEAD_BYTES, MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import with_square_pixels
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[st
     """The stored values of one frame, the header as it holds for that frame, and notes on what was assumed."""
     notes: list[str] = []
     with file.open("rb") as stream:
-        head = stream.read(32)
+        head = stream.read(HEAD_BYTES)
         if _is_encrypted(head):
             raise UnreadableImageError(_ENCRYPTED)
     try:
@@ -95,7 +95,8 @@ def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[st
         raise
     except Exception:
         raise UnreadableImageError(_DAMAGED) from None
-    if not {0x0008, 0x0028} & {tag.group for tag in tuple(header.keys())}:
+    groups = {tag.group for tag in tuple(header.keys())}
+    if not _recognises(head) and not {0x0008, 0x0028} & groups:
         raise UnreadableImageError(_NOT_DICOM)
     passed_over(header)
     if pixels is None:

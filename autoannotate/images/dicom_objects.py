@@ -77,9 +77,11 @@ def no_picture(header: Dataset) -> str:
 
 def _by_class(table: dict[str, T], header: Dataset) -> T | None:
     """The table's entry for the longest beginning of the object's SOP class, or of the class its modality stands for."""
-    uid = str(header.get("SOPClassUID") or "")
+    meta = getattr(header, "file_meta", None) or {}
+    named = header.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or ""
+    uid = str(named)
     implied = _BY_MODALITY.get(str(header.get("Modality") or "").strip().upper(), "")
-    has_picture_class = uid.startswith(_STORAGE) and "Image" in getattr(header.get("SOPClassUID"), "name", "")
+    has_picture_class = uid.startswith(_STORAGE) and "Image" in getattr(named, "name", "")
     for candidate in (uid, "" if has_picture_class and "Rows" in header else implied):
         found = [key for key in table if candidate == key or (key.endswith(".") and candidate.startswith(key))]
         if found:

@@ -130,15 +130,24 @@ _idle: list[_Worker] = []
 _free = threading.BoundedSemaphore(_MOST_WORKERS)
 
 
+def _worker() -> _Worker:
+    """One that waits, or a new one."""
+    while True:
+        try:
+            worker = _idle.pop()
+        except IndexError:
+            return _Worker()
+        if worker.alive:
+            return worker
+        worker.end()
+
+
 def _ask(what: str, file: Path, frame: int | None = None) -> tuple[dict[str, Any], bytes]:
     request = {
         "what": what, "file": str(file.absolute()), "frame": frame, "memory": memory_limit(), "seconds": SECONDS,
     }  # fmt: skip
     with _free:
-        try:
-            worker = _idle.pop()
-        except IndexError:
-            worker = _Worker()
+        worker = _worker()
         try:
             answer, data = worker.ask(request)
         finally:

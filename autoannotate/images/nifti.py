@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,10 +18,11 @@ _LABEL = 1002  # NIFTI_INTENT_LABEL
 
 
 def _recognises(head: bytes) -> bool:
-    """The magic word of NIfTI 1 or 2, or the length of an Analyze header at its start and its regular end."""
+    """The magic word of NIfTI 1 or 2, or the length of an Analyze header at its start and a number of dimensions in it."""
     if head[344:348] in _MAGIC or head[4:12] in _MAGIC_2:
         return True
-    return head[:4] in (b"\x5c\1\0\0", b"\0\0\1\x5c") and head[38:39] == b"r"
+    order: Literal["little", "big"] = "little" if head[:4] == b"\x5c\1\0\0" else "big"
+    return int.from_bytes(head[:4], order) == 348 and 1 <= int.from_bytes(head[40:42], order) <= 7
 
 
 def _frames(file: Path) -> int | None:

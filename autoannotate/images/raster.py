@@ -49,15 +49,15 @@ def _read(file: Path, frame: int | None) -> Picture:
         with Image.open(file, formats=FORMATS) as image:
             image.load()
             return Picture(to_rgb(upright(image)))
-    except UnidentifiedImageError:
-        raise UnreadableImageError(NOT_AN_IMAGE) from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(TOO_LARGE) from None
-    except OSError:
+    except OSError as error:
         picture = _rare_jpeg(file)  # 12 bits a sample, and lossless: Pillow has no decoder
-        if picture is None:
-            raise
-        return picture
+        if picture is not None:
+            return picture
+        if isinstance(error, UnidentifiedImageError):
+            raise UnreadableImageError(NOT_AN_IMAGE) from None
+        raise
 
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
@@ -138,7 +138,7 @@ def _rare_jpeg(file: Path) -> Picture | None:
 
 def is_whole_jpeg(data: bytes) -> bool:
     """Whether a JPEG has its end: libjpeg fills up what is missing with grey, and does not complain."""
-    return data.rstrip(b"\0").endswith(b"\xff\xd9")
+    return b"\xff\xd9" in data[-16:]  # fillers may follow
 
 
 def _check_size(pixels: int) -> None:

@@ -37,7 +37,7 @@ def reader_of(name: str, head: bytes) -> Reader | None:
 
 
 def head_of(file: Path) -> bytes:
-    """The first `HEAD_BYTES` bytes of a file, unpacked where it is a gzip file; none where it cannot be read."""
+    """The first `HEAD_BYTES` bytes of a file, as `unpacked_head` gives them; none where it cannot be read."""
     try:
         with file.open("rb") as stream:
             return unpacked_head(stream.read(HEAD_BYTES + 4096))
@@ -46,11 +46,15 @@ def head_of(file: Path) -> bytes:
 
 
 def unpacked_head(head: bytes) -> bytes:
-    """The first `HEAD_BYTES` bytes of a file that begins like this, unpacked where it is a gzip file."""
-    try:
-        return zlib.decompressobj(31).decompress(head, HEAD_BYTES) if head.startswith(_GZIP) else head[:HEAD_BYTES]
-    except zlib.error:
-        return b""
+    """The first `HEAD_BYTES` bytes of a file that begins like this, unpacked where it is a NIfTI volume in a gzip file."""
+    if head.startswith(_GZIP):
+        try:
+            unpacked = zlib.decompressobj(31).decompress(head, HEAD_BYTES)
+        except zlib.error:
+            return head[:HEAD_BYTES]
+        if nifti.READER.recognises(unpacked):
+            return unpacked
+    return head[:HEAD_BYTES]
 
 
 def formats_read() -> str:

@@ -1,0 +1,374 @@
+"""Each kind of file that 0.1.0 read wrongly, or not at all, and what was passed over without a word."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+from pydicom import dcmread
+from pydicom.encaps import encapsulate
+from pydicom.sequence import Sequence
+from pydicom.uid import UID, JPEGExtended12Bit, JPEGLSLossless
+from test_images import RAMP, dicom, grey, pixels, reason
+
+from autoannotate.errors import InputError, UnreadableImageError
+from autoannotate.images import ImageRef, find, read_grey, read_picture
+
+GRADIENT = np.linspace(0, 1, 64 * 48).reshape(48, 64)
+
+
+def notes(file: Path) -> str:
+    return " ".join(read_picture(ImageRef(file.name, file)).notes)
+
+
+def counts(folder: Path) -> dict[str, int]:
+    return {group.kind: group.count for group in find(folder).passed_over}
+
+
+# --- what a file is, its content says ---------------------------------------------------------------------------
+
+
+def test_dicom_goes_before_the_tiff_in_its_preamble(tmp_path: Path) -> None:
+    file = dicom(tmp_path / "scan", RAMP)
+    expected = pixels(file)
+    data = file.read_bytes()
+    file.write_bytes(b"II*\0\x08\0\0\0".ljust(128, b"\0") + data[128:])
+    assert (pixels(file) == expected).all()
+    (tmp_path / "scan.tif").write_bytes(file.read_bytes())
+    assert (pixels(tmp_path / "scan.tif") == expected).all()
+
+
+def test_dicom_without_preamble_or_ending_or_with_a_wrong_one(tmp_path: Path) -> None:
+    file = dicom(tmp_path / "a.dcm", RAMP)
+    data, expected = file.read_bytes(), pixels(file)
+    for name, content in (("bare", data[132:]), ("a.jpg", data), ("a.png", data[132:])):
+        (tmp_path / name).write_bytes(content)
+        assert (pixels(tmp_path / name) == expected).all()
+    assert len(find(tmp_path).refs) == 4
+
+
+def test_all_pages_of_a_bigtiff_count(tmp_path: Path) -> None:
+    for name, big in (("big.tif", True), ("classic.tif", False)):
+        tifffile.imwrite(tmp_path / name, np.arange(5 * 64 * 64, dtype=np.uint16).reshape(5, 64, 64) % 251, bigtiff=big)
+    assert [ref.frame for ref in find(tmp_path / "big.tif").refs] == [0, 1, 2, 3, 4]
+    assert (pixels(tmp_path / "big.tif", 3) == pixels(tmp_path / "classic.tif", 3)).all()
+
+
+def test_a_pyramid_is_one_image(tmp_path: Path) -> None:
+    base = np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)
+    with tifffile.TiffWriter(tmp_path / "slide.svs", bigtiff=True) as tiff:
+        tiff.write(base, tile=(128, 128), photometric="rgb", description="Aperio Image Library v11|MPP = 0.25")
+        tiff.write(base[::8, ::8], photometric="rgb")
+        tiff.write(base[::4, ::4], tile=(128, 128), photometric="rgb")
+    with tifffile.TiffWriter(tmp_path / "other.tif") as tiff:
+        for step in (1, 2, 4):
+            tiff.write(base[::step, ::step], tile=(128, 128), photometric="rgb")
+    assert [ref.path for ref in find(tmp_path).refs] == ["other.tif", "slide.svs"]
+    assert pixels(tmp_path / "slide.svs").shape == (512, 512, 3)
+
+
+# --- pictures are right -----------------------------------------------------------------------------------------
+
+
+def test_colours_deeper_than_8_bits_are_scaled_as_greys_are(tmp_path: Path) -> None:
+    import imagecodecs
+
+    colour = (np.dstack([GRADIENT, GRADIENT[::-1], GRADIENT[:, ::-1]]) * 4095).astype(np.uint16)
+    (tmp_path / "a.png").write_bytes(imagecodecs.png_encode(colour))
+    tifffile.imwrite(tmp_path / "a.tif", colour, photometric="rgb")
+    tifffile.imwrite(tmp_path / "planar.tif", colour.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "float.tif", colour.astype(np.float32), photometric="rgb")
+    (tmp_path / "a.ppm").write_bytes(b"P6\n64 48\n65535\n" + colour.astype(">u2").tobytes())
+    dicom(tmp_path / "a.dcm", colour)
+    expected = (colour / 4095 * 255).astype(int)
+    for file in sorted(tmp_path.iterdir()):
+        assert np.abs(pixels(file).astype(int) - expected).max() <= 4, file.name
+
+
+def test_tiffs_of_any_depth_and_order(tmp_path: Path) -> None:
+    for dtype in (np.float64, np.float32, np.int16, np.uint32, np.float16):
+        tifffile.imwrite(tmp_path / f"{np.dtype(dtype).name}.tif", (GRADIENT * 1000).astype(dtype))
+    for file in tmp_path.iterdir():
+        assert np.abs(pixels(file)[..., 0].astype(int) - (GRADIENT * 255).astype(int)).max() <= 4, file.name
+    ink = (np.dstack([GRADIENT, GRADIENT * 0, GRADIENT * 0, GRADIENT * 0]) * 65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "cmyk.tif", ink.transpose(2, 0, 1), photometric="separated", planarconfig="separate")
+    found = pixels(tmp_path / "cmyk.tif").astype(int)
+    assert found[..., 1:].min() >= 250
+    assert found[0, 0, 0] == 255
+    assert found[-1, -1, 0] <= 3
+
+
+@pytest.mark.parametrize(
+    ("tags", "size"),
+    [
+        ({"PixelAspectRatio": [4, 3]}, (64, 85)),
+        ({"PixelSpacing": [0.5, 1.0]}, (128, 64)),
+        ({"PixelSpacing": [1.0, 1.0], "PixelAspectRatio": [4, 3]}, (64, 64)),
+        ({"ImagerPixelSpacing": [2.0, 1.0]}, (64, 128)),
+        ({"PixelSpacing": [1000.0, 0.001]}, (64, 64)),
+    ],
+)
+def test_pixels_that_are_not_square_keep_shapes_true(tmp_path: Path, tags: dict[str, object], size: tuple) -> None:
+    file = dicom(tmp_path / "a.dcm", RAMP, **tags)
+    ref = ImageRef("a.dcm", file)
+    assert read_picture(ref).image.size == size
+    deep = read_grey(ref)
+    assert deep is not None
+    assert deep.values.shape == size[::-1]
+
+
+def without(file: Path, *names: str) -> Path:
+    dataset = dcmread(file)
+    for name in names:
+        delattr(dataset, name)
+    dataset.save_as(file)
+    return file
+
+
+def test_attributes_with_a_usual_value_take_it_and_say_so(tmp_path: Path) -> None:
+    expected = pixels(dicom(tmp_path / "a.dcm", RAMP))
+    for name in ("PhotometricInterpretation", "PixelRepresentation", "BitsStored", "SamplesPerPixel"):
+        file = without(dicom(tmp_path / f"{name}.dcm", RAMP), name)
+        assert (pixels(file) == expected).all()
+        assert f"{name} is missing" in notes(file)
+    lower = dicom(tmp_path / "lower.dcm", RAMP, PhotometricInterpretation="monochrome2")
+    assert (pixels(lower) == expected).all()
+    for slope, words in ((None, "RescaleSlope and RescaleIntercept have no usable value"), (0, "RescaleSlope is 0")):
+        file = dicom(tmp_path / f"slope{slope}.dcm", RAMP, RescaleSlope=slope, RescaleIntercept=slope)
+        assert (pixels(file) == expected).all()
+        assert words in notes(file)
+    assert notes(dicom(tmp_path / "whole.dcm", RAMP)) == ""
+    assert "lacks Rows" in reason(without(dicom(tmp_path / "rows.dcm", RAMP), "Rows"))
+
+
+def test_faulty_lookup_tables_do_not_cost_the_picture(tmp_path: Path) -> None:
+    from pydicom import Dataset
+
+    expected = pixels(dicom(tmp_path / "a.dcm", RAMP))
+    short = Dataset()
+    short.LUTDescriptor, short.LUTData = [4096, 0, 16], b"\1\0\2\0\3\0"
+    short["LUTData"].VR = "OW"
+    for number, table in enumerate((Dataset(), short)):
+        for name in ("ModalityLUTSequence", "VOILUTSequence"):
+            file = dicom(tmp_path / f"{name}{number}.dcm", RAMP, **{name: Sequence([table])})
+            assert (pixels(file) == expected).all()
+            assert "faulty" in notes(file)
+    odd = dicom(tmp_path / "palette.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR")
+    assert (pixels(odd) == expected).all()
+    assert "palette" in notes(odd)
+
+
+def compressed(file: Path, syntax: str, data: bytes, **tags: object) -> Path:
+    dicom(file, RAMP, **tags)
+    dataset = dcmread(file)
+    known = {".4.110": ".4.201", ".8.1\0": ".4.80"}  # pydicom writes no syntax that it does not know
+    ending = next((name for name in known if f"{syntax}\0".endswith(name) or syntax.endswith(name)), "")
+    dataset.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2{known[ending]}" if ending else syntax)
+    dataset.PixelData = encapsulate([data])
+    dataset["PixelData"].is_undefined_length = True
+    dataset.save_as(file, implicit_vr=False, little_endian=True)
+    if ending:
+        file.write_bytes(file.read_bytes().replace(f"1.2{known[ending]}".encode(), f"1.2{ending}".encode(), 1))
+    return file
+
+
+def test_every_compression_that_a_wheel_decodes_is_read_and_others_are_named(tmp_path: Path) -> None:
+    import imagecodecs
+
+    expected = pixels(dicom(tmp_path / "a.dcm", RAMP, BitsStored=12))
+    lossless = {
+        str(JPEGLSLossless): imagecodecs.jpegls_encode(RAMP),
+        "1.2.840.10008.1.2.4.110": imagecodecs.jpegxl_encode(RAMP, lossless=True),
+        "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_encode(RAMP, level=0, codecformat="j2k"),
+        "1.2.840.10008.1.2.8.1": zlib.compress(RAMP.tobytes())[2:-4],
+    }
+    for number, (syntax, data) in enumerate(lossless.items()):
+        found = pixels(compressed(tmp_path / f"{number}.dcm", syntax, data, BitsStored=12))
+        assert np.abs(found.astype(int) - expected).max() <= 1, syntax
+    twelve = imagecodecs.jpeg_encode(RAMP, level=99, bitspersample=12)
+    found = pixels(compressed(tmp_path / "twelve.dcm", str(JPEGExtended12Bit), twelve, BitsStored=12))
+    assert np.abs(found.astype(int) - expected).mean() < 3
+    (tmp_path / "twelve.jpg").write_bytes(twelve)
+    assert pixels(tmp_path / "twelve.jpg").shape == (64, 64, 3)
+    video = compressed(tmp_path / "video.dcm", "1.2.840.10008.1.2.4.102", b"\0\0\0\x18")
+    assert "video" in reason(video)
+    assert "(1.2.840.10008.1.2.4.102)" in reason(video)
+    private = reason(compressed(tmp_path / "private.dcm", "1.2.3.4.5", b"abcd"))
+    assert "1.2.3.4.5" in private
+    assert "pip install" not in private
+
+
+# --- what is no picture -----------------------------------------------------------------------------------------
+
+
+def test_objects_that_are_no_pictures_are_passed_over_and_counted(tmp_path: Path) -> None:
+    storage = "1.2.840.10008.5.1.4.1.1."
+    grey(tmp_path / "image.png")
+    for number, (sop, modality) in enumerate((("66.4", "SEG"), ("66.4", "SEG"), ("481.2", "RTDOSE"), ("11.1", "PR"))):
+        dicom(tmp_path / f"{number}.dcm", RAMP, SOPClassUID=storage + sop, Modality=modality)
+    found = find(tmp_path)
+    assert [ref.path for ref in found.refs] == ["image.png"]
+    assert counts(tmp_path) == {
+        "DICOM segmentations": 2, "DICOM radiotherapy doses": 1, "DICOM presentation states": 1,
+    }  # fmt: skip
+    assert found.warning is not None
+    assert found.warning.startswith("4 of 5 files are of a kind that is not read: DICOM segmentations (2)")
+
+
+@pytest.mark.parametrize(
+    ("sop", "words"),
+    [
+        ("88.33", "structured report"),
+        ("88.59", "key object"),
+        ("481.3", "structure set"),
+        ("481.5", "plan"),
+        ("9.1.1", "waveform"),
+        ("104.1", "document"),
+        ("66.1", "registration"),
+        ("7", "without pixel data"),
+    ],
+)
+def test_dicom_without_a_picture_says_what_it_is(tmp_path: Path, sop: str, words: str) -> None:
+    file = dicom(tmp_path / "a.dcm", RAMP, SOPClassUID=f"1.2.840.10008.5.1.4.1.1.{sop}", Modality="OT")
+    assert words in reason(without(file, "PixelData"))
+
+
+def test_each_file_is_an_image_or_counted_under_a_kind(tmp_path: Path) -> None:
+    grey(tmp_path / "image.png")
+    files = {
+        "report.pdf": b"%PDF-1.7", "archive": b"PK\x03\x04" + bytes(40), "clip.mp4": b"\0\0\0\x18ftypmp42", "a.csv": b"path\n",
+        "notes": b"a note", "DICOMDIR": b"", ".DS_Store": b"x", "photo.psd": b"8BPS" + bytes(9), "b.xyz": bytes(range(200)),
+    }  # fmt: skip
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    found = find(tmp_path)
+    assert [ref.path for ref in found.refs] == ["image.png"]
+    assert sum(group.count for group in found.passed_over) == len(files)
+    assert counts(tmp_path).keys() == {
+        "PDF documents", "archives", "videos", "tables", "text files", "DICOMDIR", "hidden and system files", "Photoshop files",
+        ".xyz files",
+    }  # fmt: skip
+    assert all(group.reason for group in found.passed_over)
+    (tmp_path / "image.png").unlink()
+    with pytest.raises(InputError, match=r"PDF documents \(1; pictures are not taken out of documents\)"):
+        find(tmp_path)
+
+
+def test_a_run_and_its_exports_are_never_its_own_input(tmp_path: Path) -> None:
+    grey(tmp_path / "a.png")
+    run = tmp_path / "autoannotate-run"
+    grey(run / "exports" / "imagefolder" / "chest" / "a.png")
+    (run / "run.json").write_text(json.dumps({"version": "0.2", "classes": ["a", "b"]}))
+    (run / "labels.csv").write_text("path,label\n")
+    grey(tmp_path / "elsewhere" / "chest" / "a.png")
+    (tmp_path / "elsewhere" / ".autoannotate-export").touch()
+    assert [ref.path for ref in find(tmp_path).refs] == ["a.png"]
+    assert counts(tmp_path) == {"files of runs and exports": 5}
+    (tmp_path / "run.json").write_text((run / "run.json").read_text())  # a run whose folder is that of the images
+    grey(tmp_path / "exports" / "a.png")
+    assert [ref.path for ref in find(tmp_path).refs] == ["a.png"]
+    other = tmp_path / "b" / "run.json"
+    grey(tmp_path / "b" / "b.png")
+    other.write_text('{"name": "of another program"}')
+    assert [ref.path for ref in find(tmp_path).refs] == ["a.png", "b/b.png"]
+
+
+# --- more formats -----------------------------------------------------------------------------------------------
+
+
+def test_the_same_volume_looks_the_same_in_every_format(tmp_path: Path) -> None:
+    import nrrd
+
+    values = np.random.default_rng(0).integers(0, 1000, (10, 12, 5)).astype(np.int16)  # x to the right, y to the front
+    affine = np.diag([2.0, 1.0, 4.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / "a.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(values[::-1, :, ::-1], np.diag([-2.0, 1.0, -4.0, 1.0])), tmp_path / "flipped.nii")
+    directions = {"space": "left-posterior-superior", "space directions": np.diag([-2.0, -1.0, 4.0])}
+    nrrd.write(str(tmp_path / "a.nrrd"), values, directions)
+    header = (
+        "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\nCompressedData = {packed}\n"
+        "TransformMatrix = -1 0 0 0 -1 0 0 0 1\nElementSpacing = 2 1 4\nDimSize = 10 12 5\nElementType = MET_SHORT\n"
+        "ElementDataFile = {where}\n"
+    )
+    voxels = values.transpose(2, 1, 0).tobytes()
+    (tmp_path / "a.mha").write_bytes(header.format(packed=True, where="LOCAL").encode() + zlib.compress(voxels))
+    (tmp_path / "b.mhd").write_text(header.format(packed=False, where="b.raw"))
+    (tmp_path / "b.raw").write_bytes(voxels)
+    found = find(tmp_path)
+    assert len(found.refs) == 25
+    assert counts(tmp_path) == {"voxels of volumes": 1}
+    first = pixels(tmp_path / "a.nii.gz", 1)
+    assert first.shape == (12, 20, 3)  # the front at the top, square pixels
+    for name in ("flipped.nii", "a.nrrd", "a.mha", "b.mhd"):
+        assert (pixels(tmp_path / name, 1) == first).all(), name
+    deep = read_grey(ImageRef("a", tmp_path / "a.nii.gz", 1))
+    assert deep is not None
+    assert deep.values[0, 0] == values[-1, -1, 1]  # the patient's right and front
+
+
+def test_four_dimensions_analyze_and_label_maps(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (8, 8, 3, 4)).astype(np.uint8)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "a.nii")
+    nibabel.save(nibabel.AnalyzeImage(values[..., 0].astype(np.int16), None), tmp_path / "b.img")
+    mask = nibabel.Nifti1Image((values[..., 0] > 9).astype(np.uint8), np.eye(4))
+    mask.header.set_intent("label")
+    nibabel.save(mask, tmp_path / "mask.nii")
+    found = find(tmp_path)
+    assert [ref.path for ref in found.refs] == [f"{name}#{k}" for name in ("a.nii", "b.hdr") for k in range(3)]
+    assert counts(tmp_path) == {"NIfTI label maps": 1, "voxels of volumes": 1}
+    assert "first of 4 volumes" in " ".join(read_picture(found.refs[0]).notes)
+    assert read_picture(found.refs[-1]).image.size == (8, 8)
+
+
+def test_avif_jpeg_xl_and_heic(tmp_path: Path) -> None:
+    import imagecodecs
+    import pillow_heif
+
+    image = Image.new("RGB", (32, 16), (200, 100, 50))
+    image.save(tmp_path / "a.avif")
+    (tmp_path / "a.jxl").write_bytes(imagecodecs.jpegxl_encode(np.asarray(image), lossless=True))
+    pillow_heif.from_pillow(image).save(tmp_path / "a.heic")
+    assert len(find(tmp_path).refs) == 3
+    for file in tmp_path.iterdir():
+        found = pixels(file)
+        assert found.shape == (16, 32, 3)
+        assert np.abs(found.astype(int) - (200, 100, 50)).max() <= 4, file.name
+
+
+def test_npz_files_of_other_makers_get_a_sentence(tmp_path: Path) -> None:
+    cases = {
+        "volumes": (np.zeros((2, 8, 8, 8), np.uint8), "stacks of volumes are not supported"),
+        "words": (np.array([["a", "b"]] * 2)[:, :, None], "hold no pixel values but text"),
+        "objects": (np.array([[[None]]], dtype=object), "hold Python objects"),
+    }
+    for name, (images, words) in cases.items():
+        np.savez(tmp_path / f"{name}.npz", train_images=images)
+        assert words in reason(tmp_path / f"{name}.npz")
+
+
+# --- the files that showed it -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "images", "unreadable"),
+    [("01", 4, 0), ("02", 78, 0), ("05", 20, 0), ("06", 23, 0), ("07", 3, 0), ("08", 3, 0), ("10", 1, 0), ("11", 1, 0),
+     ("12", 1, 0), ("13", 1, 0), ("14", 2, 0), ("16", 3, 0), ("49", 40, 4)],
+)  # fmt: skip
+def test_the_files_that_showed_it(data_dir: Path, case: str, images: int, unreadable: int) -> None:
+    folder = next((data_dir.parent / "cases").glob(f"{case}-*"), None)
+    if folder is None:
+        pytest.skip(f"case {case} is not there")
+    found, lost = find(folder).refs, 0
+    for ref in found:
+        try:
+            shown = np.asarray(read_picture(ref).image)
+            assert shown.max() - shown.min() > 100, ref.path
+        except UnreadableImageError:
+            lost += 1
+    assert (len(found), lost) == (images, unreadable)
