@@ -13,7 +13,7 @@ import numpy as np
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError
-from autoannotate.images import ImageRef, find, read_image
+from autoannotate.images import ImageRef, find, location, read_image
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ class Annotator:
 
         settings = {
             "arguments": {
-                "images": Path(images).absolute().as_posix(),
+                "images": location(images),
                 "modality": self.modality,
                 "student": self.student,
                 "prompts": None if self.prompts is None else self.prompts.as_posix(),

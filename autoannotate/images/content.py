@@ -8,15 +8,17 @@ import shutil
 import tempfile
 import threading
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, TypeVar
 
 from autoannotate.errors import UnreadableImageError
 
+FETCHED_AT_ONCE = 4  # requests to one place
 MOST_BYTES_A_FILE = 4 * 2**30
 MOST_BYTES_KEPT = 2**30
 _PREFIX = "autoannotate-fetched-"
@@ -58,6 +60,35 @@ class Content:
         """Fetch the bytes ahead of `as_file`. Raises `UnreadableImageError`."""
         with self.as_file():
             pass
+
+
+class HasContent(Protocol):
+    """An image that may be elsewhere."""
+
+    @property
+    def content(self) -> Content | None: ...
+
+
+T = TypeVar("T", bound=HasContent)
+
+
+def fetched_ahead(refs: Iterable[T]) -> Iterator[T]:
+    """The same images in the same order, the next few fetched meanwhile, `FETCHED_AT_ONCE` at a time."""
+    with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
+        ahead: deque[tuple[T, Future[None] | None]] = deque()
+        for ref in refs:
+            ahead.append((ref, pool.submit(ref.content.fetch) if ref.content else None))
+            if len(ahead) > 2 * FETCHED_AT_ONCE:
+                yield _arrived(*ahead.popleft())
+        while ahead:
+            yield _arrived(*ahead.popleft())
+
+
+def _arrived(ref: T, fetched: Future[None] | None) -> T:
+    if fetched is not None:
+        with suppress(UnreadableImageError):  # reading it will say so
+            fetched.result()
+    return ref
 
 
 class _Kept:

@@ -12,7 +12,7 @@ import numpy as np
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import InputError, UnreadableImageError
-from autoannotate.images import ImageRef, fingerprint, read_image, read_picture
+from autoannotate.images import ImageRef, fetched_ahead, fingerprint, read_image, read_picture
 from autoannotate.models.embedding_cache import EncodingCache, default_folder
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def encode(
             unreadable[ref] = str(error)
     here = kept.known(list(keys.values()))
     todo = [ref for ref in keys if keys[ref] not in here]
-    waiting = track(todo, "reading and encoding", len(todo))
+    waiting = track(fetched_ahead(todo), "reading and encoding", len(todo))
     seen: list[ImageRef] = []
     notes: dict[str, str] = {}
 

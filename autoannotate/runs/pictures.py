@@ -10,7 +10,7 @@ from autoannotate.images import ImageRef, find_images
 from autoannotate.runs.record import RunRecord
 
 
-def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | None = None) -> Path:
+def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | None = None) -> str:
     """Where the pictures of a run are searched: `moved`, else where the run found them; a relative place from the current
     folder, else from the one that holds the run's.
 
@@ -23,9 +23,9 @@ def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | 
     if not source:
         raise InputError("The run does not say where its images are: name their folder with --images.")
     place = Path(str(source))
-    if moved is None and folder is not None and not place.is_absolute() and not place.exists():
-        place = folder.absolute().parent / place
-    return place
+    if "://" in str(source) or moved is not None or folder is None or place.is_absolute() or place.exists():
+        return str(source)
+    return str(folder.absolute().parent / place)
 
 
 def pictures_of(

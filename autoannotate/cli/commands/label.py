@@ -24,7 +24,7 @@ def label(
         typer.Argument(
             metavar="IMAGES",
             help="A folder, searched to the bottom; a file; a zip or tar archive; a list of paths (txt, csv); a pattern in "
-            "quotes; or a URL (s3://, gs://, http://, sftp://).",
+            "quotes; a URL (s3://, gs://, http://, sftp://); or a PACS (dicomweb://HOST/PATH?Modality=CR).",
             show_default=False,
         ),
     ],
@@ -80,7 +80,7 @@ def label(
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
     if prompts and not prompts.is_file():
         raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
-    from autoannotate.images.sources import source_of
+    from autoannotate.images.sources import account, source_of
 
     if source_of(images) is None and not Path(images).exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
@@ -108,6 +108,8 @@ def label(
     annotations.run.update(called)
     annotations.save(out, overwrite)
     print_summary(annotations, out)
+    if said := account(images):
+        typer.echo(f"\n{said}", err=True)
 
 
 def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None:

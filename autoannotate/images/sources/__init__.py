@@ -21,12 +21,12 @@ from autoannotate.images.find import find as find_files
 from autoannotate.images.kinds import kind_of
 from autoannotate.images.ref import HEAD_BYTES, Found, ImageRef, PassedOver
 from autoannotate.images.registry import reader_of, unpacked_head
-from autoannotate.images.sources import archives, cloud, globs, lists
+from autoannotate.images.sources import archives, cloud, dicomweb, globs, lists
 from autoannotate.images.sources.source import NOT_COUNTED, Entry, Source
 
-__all__ = ["SOURCES", "Content", "Entry", "Source", "find", "find_images", "location", "sources"]
+__all__ = ["SOURCES", "Content", "Entry", "Source", "account", "find", "find_images", "location", "sources"]
 
-SOURCES: tuple[Source, ...] = (cloud.SOURCE, archives.SOURCE, lists.SOURCE, globs.SOURCE)
+SOURCES: tuple[Source, ...] = (dicomweb.SOURCE, cloud.SOURCE, archives.SOURCE, lists.SOURCE, globs.SOURCE)
 GROUP = "autoannotate.sources"
 
 
@@ -105,16 +105,27 @@ def location(source: Path | str) -> str:
     return Path(source).absolute().as_posix() if kind is None else kind.location(str(source))
 
 
-def _each_once(entries: Iterable[Entry]) -> Iterator[Entry]:
+def account(source: Path | str) -> str | None:
+    """What was sent to another machine for a source, in a sentence; None where nothing was."""
+    kind = source_of(str(source))
+    return None if kind is None or kind.account is None else kind.account(str(source))
+
+
+def _each_once(entries: Iterable[Entry | PassedOver]) -> Iterator[Entry | PassedOver]:
     """A later entry of the same name, as archives may have, gets a number: one row is one image."""
     seen: dict[str, int] = {}
     for entry in entries:
+        if isinstance(entry, PassedOver):
+            yield entry
+            continue
         seen[entry.path] = count = seen.get(entry.path, 0) + 1
         yield entry if count == 1 else replace(entry, path=f"{entry.path} ({count})")
 
 
-def _look(entry: Entry) -> list[ImageRef] | PassedOver:
+def _look(entry: Entry | PassedOver) -> list[ImageRef] | PassedOver:
     """The images in an entry, or what it is instead."""
+    if isinstance(entry, PassedOver):
+        return entry
     if isinstance(entry.file, Path):
         return look(entry.path, entry.file) if entry.file.exists() else [ImageRef(entry.path, entry.file)]
     content, named = entry.file, Path(entry.path)

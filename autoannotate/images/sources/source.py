@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autoannotate.images.content import Content
+from autoannotate.images.ref import PassedOver
 
 NOT_COUNTED = -1
 
@@ -43,13 +44,16 @@ class Source:
     recognises : callable
         Whether a text that a user typed is a place of this kind.
     entries : callable
-        The files in it. Raises `InputError` with the way out.
+        The files in it, and those of which the source knows that they are no pictures. Raises `InputError` with the way out.
     location : callable
         How the place is written into run.json, so that the next command finds it from any folder; no secrets.
+    account : callable, optional
+        What was sent to another machine, in a sentence, after a run.
     """
 
     name: str
     forms: str
     recognises: Callable[[str], bool]
-    entries: Callable[[str], Iterator[Entry]]
+    entries: Callable[[str], Iterator[Entry | PassedOver]]
     location: Callable[[str], str] = lambda text: Path(text).absolute().as_posix()
+    account: Callable[[str], str] | None = None
