@@ -20,12 +20,12 @@ from made_scans import CLASSES, write_scans
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
-from autoannotate import Annotations, Annotator, annotator
+from autoannotate import Annotations, Annotator
 from autoannotate.errors import InputError
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
 from autoannotate.models import embedding_cache as encodings
+from autoannotate.models import encoding
 from autoannotate.models.encoder import Encoder
-from autoannotate.runs import student_predictions
 from autoannotate.runs.run import LABELS, SUSPECTS
 from autoannotate.runs.save import FILES
 
@@ -63,13 +63,13 @@ def run(
 def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None:
     out, process = run
     assert process.returncode == 0, process.stderr
-    assert sorted(path.name for path in out.iterdir()) == sorted((*FILES, student_predictions.FILE))
+    assert sorted(path.name for path in out.iterdir()) == sorted(FILES)  # easy images need no student
     labels, suspects = pd.read_csv(out / "labels.csv"), pd.read_csv(out / "suspects.csv")
     assert tuple(labels.columns) == (*LABELS, "note")
     assert tuple(suspects.columns) == SUSPECTS
     assert len(labels) == len(list(scans.rglob("*.png"))) + 1 == 82
     assert set(labels["label"]) <= set(CLASSES)
-    assert set(labels["source"]) <= {"clip", "student"}
+    assert set(labels["source"]) <= {"clip", "refinement", "correction"}
     assert labels[["confidence", "suspect_score", "clip_confidence"]].stack().between(0, 1).all()
     assert suspects["rank"].tolist() == list(range(1, len(suspects) + 1))
     assert set(suspects["path"]) == set(labels.loc[labels["suspect"] == 1, "path"])
@@ -137,7 +137,7 @@ def test_features_of_an_older_form_are_never_read(tmp_path: Path, monkeypatch: p
 
 
 def test_a_stopped_run_goes_on_where_it_was(scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(annotator, "ENCODED_AT_ONCE", 10)
+    monkeypatch.setattr(encoding, "ENCODED_AT_ONCE", 10)
     encoded: list[int] = []
 
     def stopping(items: Iterable[Any], description: str, total: int | None = None) -> Iterator[Any]:
