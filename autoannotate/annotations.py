@@ -63,17 +63,19 @@ class Annotations(Run):
         overwrite: bool = False,
         link: str | None = None,
         track: Track = silent,
+        keep_metadata: bool = False,
     ) -> list[Path]:
         """Write the suspects, or all labels, for another program, in one of `autoannotate.exports.formats()`.
 
         link: how pictures travel, where the format carries them: copy, hard, sym or embed; None is its default.
+        keep_metadata: whether picture files keep their EXIF and texts, which may name the patient.
         Returns what was made, `path` first. Raises `UsageError` for an unknown format, `InputError` where a picture is
         gone, and `OutputError` where something is in the way: an exported queue may hold answers by now, so it is
         replaced only with `overwrite`.
         """
         from autoannotate import exports
 
-        return exports.export(self, format, Path(path), what, overwrite, link, track)
+        return exports.export(self, format, Path(path), what, overwrite, link, track, keep_metadata)
 
     def apply(
         self,

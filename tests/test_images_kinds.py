@@ -19,6 +19,7 @@ from test_images import RAMP, dicom, grey, pixels, reason
 
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, find, read_grey, read_picture
+from autoannotate.images.find import remember_export
 
 GRADIENT = np.linspace(0, 1, 64 * 48).reshape(48, 64)
 
@@ -267,7 +268,7 @@ def test_a_run_and_its_exports_are_never_its_own_input(tmp_path: Path) -> None:
     (run / "run.json").write_text(json.dumps({"version": "0.2", "classes": ["a", "b"]}))
     (run / "labels.csv").write_text("path,label\n")
     grey(tmp_path / "elsewhere" / "chest" / "a.png")
-    (tmp_path / "elsewhere" / ".autoannotate-export").touch()
+    remember_export(run, [tmp_path / "elsewhere"])
     assert [ref.path for ref in find(tmp_path).refs] == ["a.png"]
     assert counts(tmp_path) == {"files of runs and exports": 5}
     (tmp_path / "run.json").write_text((run / "run.json").read_text())  # a run whose folder is that of the images

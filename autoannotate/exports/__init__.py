@@ -26,6 +26,7 @@ from autoannotate._internal.files import plain_errors
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import OutputError, UsageError
 from autoannotate.exports._exported_names import remember
+from autoannotate.images.find import remember_export
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,8 @@ IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "em
 class Order:
     """What is wanted: the suspects or all labels of a run, at `path`, pictures by `link`, watched by `track`.
 
+    keep_metadata: whether picture files keep their EXIF and texts.
+
     names: filled in by `pictures`, the path behind the name of each exported picture.
     """
 
@@ -48,6 +51,7 @@ class Order:
     path: Path
     link: str = ""
     track: Track = silent
+    keep_metadata: bool = False
     names: dict[str, str] = field(default_factory=dict)
 
     def records(self) -> list[dict[str, Any]]:
@@ -98,6 +102,7 @@ def export(
     overwrite: bool = False,
     link: str | None = None,
     track: Track = silent,
+    keep_metadata: bool = False,
 ) -> list[Path]:
     """Write the suspects, or all labels, to `path`: whole, or not at all. Returns all that was made, `path` first.
 
@@ -113,13 +118,15 @@ def export(
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:80]}."))
         try:
-            order = Order(annotations, what, beside / path.name, link, track)
+            order = Order(annotations, what, beside / path.name, link, track, keep_metadata)
             module.write(order)
             made = sorted((path.with_name(item.name) for item in beside.iterdir()), key=lambda item: item != path)
             for item in made:
                 _check_free(item, overwrite)
             for item in reversed(made):  # the file that names the others comes last
                 (beside / item.name).replace(item)
+            if annotations.folder is not None:
+                remember_export(annotations.folder, [item for item in made if item.is_dir()])
             if order.names and annotations.folder is not None:
                 remember(annotations.folder, order.names)
         finally:

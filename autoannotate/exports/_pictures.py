@@ -1,7 +1,8 @@
 """The pictures that go along with exported labels: files as they are where a tool can show them, else rendered as PNG.
 
 DICOM files are always rendered: their headers say who the patient is, and what is exported leaves the house. So are
-frames and pages, arrays, and what other programs show wrongly (deep grey values, JPEG 2000).
+frames and pages, arrays, and what other programs show wrongly (deep grey values, JPEG 2000). Files that are passed on lose
+their EXIF and texts, unless `keep_metadata` is asked for; a link to a file with some becomes a copy without.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from PIL import Image
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.exports._names import file_stems
 from autoannotate.images import raster, tiff
+from autoannotate.images.metadata import without_metadata
 from autoannotate.images.quiet import quiet
 from autoannotate.images.registry import reader_for
 
@@ -43,7 +45,10 @@ _SHOWN_ALIKE = ("1", "L", "LA", "P", "RGB", "RGBA")  # Pillow's modes of 8 bits 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture on its way: a file as it is, or an image to write as PNG. `name` is its new file name."""
+    """One picture on its way: a file as it is, its bytes without their metadata, or an image to write as PNG.
+
+    `name` is its new file name.
+    """
 
     stem: str
     suffix: str
@@ -51,6 +56,7 @@ class Picture:
     height: int
     file: Path | None = None
     image: Image.Image | None = None
+    cleaned: bytes | None = None
 
     @property
     def name(self) -> str:
@@ -58,6 +64,8 @@ class Picture:
 
     def content(self) -> bytes:
         """The bytes of the file."""
+        if self.cleaned is not None:
+            return self.cleaned
         if self.file is not None:
             return self.file.read_bytes()
         assert self.image is not None
@@ -103,7 +111,14 @@ def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Pi
     kept = _as_it_is(ref, formats)
     if kept is not None:
         suffix, size = kept
-        return Picture(stem, suffix, *size, file=ref.file)
+        if order.keep_metadata:
+            return Picture(stem, suffix, *size, file=ref.file)
+        data = ref.file.read_bytes()
+        cleaned = without_metadata(data)
+        if cleaned == data:
+            return Picture(stem, suffix, *size, file=ref.file)
+        if cleaned is not None:
+            return Picture(stem, suffix, *size, cleaned=cleaned)
     image = order.annotations.read_image(path)
     return Picture(stem, ".png", image.width, image.height, image=image)
 

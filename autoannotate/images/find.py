@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from autoannotate.errors import InputError, UnreadableImageError
+from autoannotate._internal.files import write_files
+from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.images import isolation
 from autoannotate.images.kinds import is_hidden, kind_of
 from autoannotate.images.ref import Found, ImageRef, PassedOver, PassOver
 from autoannotate.images.registry import formats_read, head_of, reader_of
 
-EXPORT_MARK = ".autoannotate-export"  # an empty file that marks a folder made by an export
+EXPORTED = "exported-folders.json"  # in a run's folder: the folders that its exports made, from there
 _HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
 _DEVICE = PassedOver("pipes and devices", "reading them could wait for ever", 1, expected=True)
 _OWN = PassedOver("files of runs and exports", "autoannotate wrote them", 1, expected=True)
 _OWN_FILES = frozenset(
     ("run.json", "labels.csv", "probabilities.csv", "suspects.csv", "unreadable.csv", "report.html", "student.npz",
-     "answers.jsonl", "findings.csv", "issues.csv")
+     "answers.jsonl", "findings.csv", "issues.csv", "exported-names.json", EXPORTED)
 )  # fmt: skip
 _OWN_FOLDERS = frozenset({"exports", "rounds", "certification"})
 
@@ -48,10 +50,11 @@ def find(source: Path | str) -> Found:
     source = Path(source)
     refs: list[ImageRef] = []
     passed: Counter[PassedOver] = Counter()
+    exported: set[Path] = set()
     try:
         if not source.is_dir() and not source.is_file():
             raise InputError(f"There is no file or folder {source}. Check the path.")
-        for path, file, known in _files(source) if source.is_dir() else [(source.name, source, None)]:
+        for path, file, known in _files(source, exported) if source.is_dir() else [(source.name, source, None)]:
             looked = known or look(path, file)
             if isinstance(looked, PassedOver):
                 passed[looked] += 1
@@ -62,6 +65,10 @@ def find(source: Path | str) -> Found:
             f"{error.filename or source} cannot be read ({error.strerror}): "
             "get permission to read it, or move it out of the way."
         ) from None
+    if exported:
+        copies = {ref.file for ref in refs if exported & {*ref.file.resolve().parents}}
+        refs = [ref for ref in refs if ref.file not in copies]
+        passed.update([_OWN] * len(copies))
     return all_found(source, refs, passed)
 
 
@@ -105,8 +112,11 @@ def look(path: str, file: Path) -> list[ImageRef] | PassedOver:
     return [ImageRef(f"{path}#{frame}", file, frame) for frame in range(frames)]
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path, PassedOver | None]]:
-    """Each file below the folder: its name relative to the folder, where it is, and what it is where its name tells."""
+def _files(folder: Path, exported: set[Path]) -> Iterator[tuple[str, Path, PassedOver | None]]:
+    """Each file below the folder: its name relative to the folder, where it is, and what it is where its name tells.
+
+    The folders that exports of the runs met on the way have made are added to `exported`.
+    """
 
     def fail(error: OSError) -> None:
         raise error
@@ -125,8 +135,9 @@ def _files(folder: Path) -> Iterator[tuple[str, Path, PassedOver | None]]:
         relative = within.relative_to(folder)
         inherited = known.get(directory)
         own = _is_own(directory, files)
-        if own and directory != root:
-            inherited = _OWN
+        if own:
+            exported |= {(within / place).resolve() for place in _exported(within)}
+            inherited = _OWN if directory != root else inherited
         for name in folders:
             below = _HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FOLDERS else inherited
             if below is not None:
@@ -138,10 +149,24 @@ def _files(folder: Path) -> Iterator[tuple[str, Path, PassedOver | None]]:
             yield (relative / name).as_posix(), within / name, group
 
 
+def remember_export(run: Path, folders: Iterable[Path]) -> None:
+    """Note in a run's folder which folders an export of it made, so that their pictures are no input of a later run."""
+    places = {os.path.relpath(folder.resolve(), run.resolve()) for folder in folders}
+    if places - (known := _exported(run)):
+        with contextlib.suppress(OutputError):
+            write_files({run / EXPORTED: json.dumps(sorted(known | places)).encode()})
+
+
+def _exported(run: Path) -> set[str]:
+    try:
+        found = json.loads((run / EXPORTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return set()
+    return {place for place in found if isinstance(place, str)} if isinstance(found, list) else set()
+
+
 def _is_own(directory: str, files: list[str]) -> bool:
     """Whether a run or an export of this program is in the folder."""
-    if EXPORT_MARK in files:
-        return True
     if "run.json" not in files:
         return False
     try:

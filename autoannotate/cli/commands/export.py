@@ -43,6 +43,9 @@ def export(
         str | None,
         typer.Option(metavar="WAY", help="How pictures travel: copy, hard or sym (links), or embed (label-studio)."),
     ] = None,
+    keep_metadata: Annotated[
+        bool, typer.Option("--keep-metadata", help="Leave EXIF and texts in pictures, which may name the patient.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")] = False,
     images: MovedImages = None,
 ) -> None:
@@ -58,12 +61,20 @@ def export(
         _to_stdout(annotations, format, part)
         return
     made = annotations.export(
-        format, out or run / "exports" / f"{part}{module.SUFFIX}", part, overwrite, link=link, track=on_stderr
+        format,
+        out or run / "exports" / f"{part}{module.SUFFIX}",
+        part,
+        overwrite,
+        link=link,
+        track=on_stderr,
+        keep_metadata=keep_metadata,
     )
     rows = len(annotations.rows(part))
     typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {made[0]}")
     for path in made[1:]:
         typer.echo(f"with it: {path}")
+    if getattr(module, "LINKS", ()) and not keep_metadata:
+        typer.echo("Pictures are exported without their metadata (EXIF, comments, texts); --keep-metadata keeps it.")
     if hasattr(module, "next_step"):
         said = module.next_step(made[0], part, link or "")
         typer.echo(said.replace(" DIR ", f" {shlex.quote(str(run))} "), nl=bool(said))
