@@ -5,7 +5,7 @@
 A probe learns from the true labels of the other images and judges each (five folds, the strength that is best for the truth);
 it is made as sure as the truth bears out, and weighed against the given label with the true noise T[true, given] by Bayes'
 rule. What learns from the noisy labels instead can get above it only by luck, or by other means than a linear look at the
-features: the graph, where classes are islands, or a network that learns features of its own. Writes results/ceiling.md.
+features: the graph, where classes are islands, or a network that learns features of its own. Writes ceiling.md.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--pages", type=Path, default=HERE, help="the folder of the pages")
     options = parser.parse_args()
 
     lines = [
@@ -73,7 +73,8 @@ def main() -> None:
         goal = f"{100 * reach:.1f}" if reach else ""
         lines.append(f"| {cell['name']} | {given:.1f} | {probe:.1f} | {ceiling:.1f} ({worst:.1f}) | {goal} |")
         print(lines[-1], flush=True)
-    (options.results / "ceiling.md").write_text("\n".join(lines) + "\n")
+    page = options.pages / "ceiling.md"
+    page.write_text(with_table(page.read_text(), "\n".join(lines) + "\n"))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,16 @@
-"""Rerun a protocol as its config file says, and write its table and pictures here.
+"""Rerun a protocol as its config file says, and write its table into its page here, between the two marks.
 
     python eval/evaluate/rerun.py noise --data EVAL_DIR --work WORK_DIR --jobs 2
     python eval/evaluate/rerun.py readers --data EVAL_DIR --noisy NOISY_DIR --work WORK_DIR
 
 EVAL_DIR holds one folder a set, with labels.csv and images/. Everything goes to WORK_DIR/CONFIG/CELL first: a stopped rerun
-goes on. With all cells done, results/CONFIG.md and the summaries and pictures in results/CONFIG/ are replaced.
+goes on. With all cells done, the table in CONFIG.md is replaced; summaries, pictures and reports stay in WORK_DIR.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -23,13 +22,7 @@ import yaml
 from autoannotate.evaluation.report import best_of, less_is_better
 
 HERE = Path(__file__).parent
-KEPT = (
-    "summary.json",
-    "accuracy_difference.png",
-    "macro_f1_difference.png",
-    "promise_kept_difference.png",
-    "curves.png",
-)
+FIRST, LAST = "<!-- table -->", "<!-- end of table -->"
 SETTINGS = ("noise", "prompts", "pixels", "count", "student", "error", "max_error", "fast", "simclr_epochs")
 
 
@@ -60,10 +53,11 @@ def with_folder(source: str, data: Path) -> str:
 
 
 def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: str) -> str:
-    """A Markdown table a headline metric: a row a cell, a column a method, the best in bold; then suspects."""
+    """A Markdown table a headline metric: a row a cell, a column a method, the best in bold."""
     reach = {cell["name"]: cell.get("reach") for cell in config["cells"]}
     lines = [
-        f"Measured at commit {commit}. Means over runs in percent; in brackets the worst run; the best in bold.",
+        f"Measured at commit {commit}. Means over runs in percent with 95% bootstrap intervals; after the semicolon the worst "
+        "run; the best mean in bold.",
         "",
     ]
     for metric in config.get("metrics", ("accuracy", "balanced_accuracy", "recall_at_errors")):
@@ -83,9 +77,7 @@ def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: 
             worst = "max" if less_is_better(summary["protocol"], metric) else "min"
             cells = [shown(f, best, worst, summary["failed"][m]) for m, f in found.items()]
             cells += [f"{100 * reach[name]:.1f}" if reach.get(name) else ""] if goal else []
-            lines.append(
-                f"| [{name}]({config['name']}/{name}/summary.json) | {summary['runs']} | {' | '.join(cells)} |"
-            )
+            lines.append(f"| {name} | {summary['runs']} | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -94,10 +86,17 @@ def shown(found: dict[str, Any] | None, best: float | None, worst: str, failed: 
     if found is None:
         return f"failed ({failed})" if failed else "–"
     mean, extreme = (f"{100 * found[name]:.1f}" for name in ("mean", worst))
-    text = f"{mean} ({extreme})"
-    return (f"**{text}**" if best is not None and mean == f"{100 * best:.1f}" else text) + (
-        f", {failed} failed" if failed else ""
-    )
+    text = f"**{mean}**" if best is not None and mean == f"{100 * best:.1f}" else mean
+    if found["n"] > 1:
+        low, high = (f"{100 * end:.1f}" for end in found["ci95"])
+        text += f" [{low}, {high}; {extreme}]"
+    return text + (f", {failed} failed" if failed else "")
+
+
+def with_table(page: str, table: str) -> str:
+    """The page with the table between its marks."""
+    before, _, rest = page.partition(FIRST)
+    return f"{before}{FIRST}\n{table}{LAST}{rest.partition(LAST)[2]}"
 
 
 def commit() -> str:
@@ -116,7 +115,7 @@ def main() -> None:
     parser.add_argument("--methods", help="instead of the config's, as in given,knn")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="*", help="these cells")
-    parser.add_argument("--results", type=Path, default=HERE / "results")
+    parser.add_argument("--pages", type=Path, default=HERE, help="the folder of the pages")
     options = parser.parse_args()
 
     config = yaml.safe_load((HERE / f"{options.config}.yaml").read_text()) | {"name": options.config}
@@ -135,13 +134,8 @@ def main() -> None:
         summaries[cell["name"]] = json.loads((out / "summary.json").read_text())
     if options.only:
         return
-    for name in summaries:
-        target = options.results / options.config / name
-        target.mkdir(parents=True, exist_ok=True)
-        for kept in KEPT:
-            if (file := options.work / options.config / name / kept).exists():
-                shutil.copy(file, target / kept)
-    (options.results / f"{options.config}.md").write_text(table(config, summaries, measured))
+    page = options.pages / f"{options.config}.md"
+    page.write_text(with_table(page.read_text(), table(config, summaries, measured)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""The documentation is true: tutorials run block by block, links and pages build, the command line is all there."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DOCS = Path(__file__).parents[1] / "docs"
+TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path) -> list[tuple[str, str]]:
+    return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
+def test_a_tutorial_runs_as_it_is_written(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = str(DOCS.parent)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
+    names: dict[str, object] = {}
+    assert blocks(page)
+    for language, text in blocks(page):
+        if language == "python":
+            with contextlib.redirect_stdout(io.StringIO()) as printed:
+                exec(compile(text, page.name, "exec"), names)
+            assert "print(" not in text or printed.getvalue()
+            continue
+        for line in text.splitlines():
+            assert line.startswith("$ autoannotate "), line
+            command = [sys.executable, "-m", *shlex.split(line.removeprefix("$ "))]
+            done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+            assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+def test_there_are_three_tutorials_with_pictures() -> None:
+    assert len(TUTORIALS) >= 3
+    assert sum("![" in page.read_text(encoding="utf-8") for page in TUTORIALS) >= 2
+
+
+def test_the_site_builds_strictly_and_opens_without_a_network(tmp_path: Path) -> None:
+    if importlib.util.find_spec("mkdocs_typer2") is None:
+        pytest.skip("the documentation's tools are not installed: pip install 'autoannotate[docs]'")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    environment = os.environ | {
+        "PYTHONPATH": str(DOCS.parent),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    from autoannotate.cli.main import app
+
+    reference = (tmp_path / "site" / "reference" / "cli.html").read_text(encoding="utf-8")
+    for command_info in app.registered_commands:
+        name = command_info.name or command_info.callback.__name__  # type: ignore[union-attr]
+        assert f"autoannotate {name}" in reference
+    for page in (tmp_path / "site").rglob("*.html"):
+        fetched = re.findall(
+            r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text(encoding="utf-8")
+        )
+        assert not [url for url in fetched if "canonical" not in url], page
