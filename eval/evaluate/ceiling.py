@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from rerun import HERE, commit, with_folder
+from rerun import HERE, commit, with_folder, with_table
 
 from autoannotate._internal.progress import silent
 from autoannotate.evaluation.baselines.shared import cross_validated
