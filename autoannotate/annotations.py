@@ -35,7 +35,7 @@ class Annotations(Run):
         return cls(**{field.name: getattr(run, field.name) for field in fields(Run)})
 
     def save(self, folder: str | Path, overwrite: bool = False) -> None:
-        """Write labels.csv, suspects.csv, unreadable.csv, report.html, run.json and student.npz, all or none.
+        """Write the run's tables, report, record and what its student predicted: all or none.
 
         Raises
         ------

@@ -217,7 +217,9 @@ class Annotator:
             },
         }
         record["student"] = run.run.get("student", made.run["student"])  # none is trained: ten minutes changed no label
-        new = Annotations(table, made.suspects, unreadable, record, encoded.refs, folder, run.student)
+        new = Annotations(
+            table, made.suspects, unreadable, record, encoded.refs, folder, run.student, made.probabilities
+        )
         changes = changes_of(run.table, new.table, answered, labelled.duplicate_of)
         told = new_round(folder, run, new, standing, changes, strategy)
         record["update"] = account(folder, told, standing, together, int((labelled.duplicate_of >= 0).sum()), replaced)

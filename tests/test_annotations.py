@@ -29,14 +29,15 @@ def run(tmp_path: Path) -> Annotations:
     return make_run(tmp_path / "scans")
 
 
-def test_a_run_is_five_files_with_the_columns_of_the_contract(run: Annotations, tmp_path: Path) -> None:
+def test_a_run_is_its_files_with_the_columns_of_the_contract(run: Annotations, tmp_path: Path) -> None:
     run.save(tmp_path / "out")
     assert sorted(item.name for item in (tmp_path / "out").iterdir()) == sorted(FILES)
-    heading = {name: (tmp_path / "out" / name).read_text().split("\n")[0] for name in FILES[:3]}
+    heading = {name: (tmp_path / "out" / name).read_text().split("\n")[0] for name in FILES[:4]}
     assert heading == {
         "labels.csv": "path,label,confidence,source,suspect,suspect_score,clip_label,clip_confidence",
         "suspects.csv": "rank,path,label,suggested_label,suspect_score,reason",
         "unreadable.csv": "path,reason",
+        "probabilities.csv": "path,chest,breast",
     }
 
 
@@ -47,6 +48,33 @@ def test_a_saved_run_loads_as_it_was(run: Annotations, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(again.suspects, run.suspects)
     pd.testing.assert_frame_equal(again.unreadable, run.unreadable)
     assert again.run == run.run
+
+
+def test_probabilities_come_back_and_a_run_of_an_earlier_version_has_none(run: Annotations, tmp_path: Path) -> None:
+    run.save(tmp_path / "out")
+    pd.testing.assert_frame_equal(Annotations.load(tmp_path / "out").probabilities, run.probabilities)
+    (tmp_path / "out" / "probabilities.csv").unlink()
+    assert Annotations.load(tmp_path / "out").probabilities is None
+
+
+def test_a_run_of_a_newer_format_is_refused_with_a_way_out(run: Annotations, tmp_path: Path) -> None:
+    run.save(tmp_path / "out")
+    file = tmp_path / "out" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format": 99}))
+    with pytest.raises(InputError, match="newer autoannotate"):
+        Annotations.load(tmp_path / "out")
+
+
+def test_pictures_that_were_moved_are_found_where_they_are_now(run: Annotations, tmp_path: Path) -> None:
+    run.save(tmp_path / "out")
+    (tmp_path / "scans").rename(tmp_path / "elsewhere")
+    path = run.table["path"][0]
+    with pytest.raises(UnreadableImageError):
+        Annotations.load(tmp_path / "out").read_image(path)
+    assert Annotations.load(tmp_path / "out", images=tmp_path / "elsewhere").read_image(path).size
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError):
+        Annotations.load(tmp_path / "out", images=tmp_path / "empty")
 
 
 def test_the_same_run_has_the_same_bytes(run: Annotations, tmp_path: Path) -> None:

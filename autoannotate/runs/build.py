@@ -108,4 +108,7 @@ def build_run(
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "stamps": "".join(stamp(ref).ljust(8, "0") for ref in refs),  # 8 digits an image, to tell a replaced one
     }
-    return Run(table, queued, pd.DataFrame(unreadable, columns=UNREADABLE), run, list(refs), student=said)
+    probabilities = pd.DataFrame(labelled.probabilities, columns=list(class_names))
+    probabilities.insert(0, "path", table["path"])
+    lost = pd.DataFrame(unreadable, columns=UNREADABLE)
+    return Run(table, queued, lost, run, list(refs), student=said, probabilities=probabilities)

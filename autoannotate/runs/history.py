@@ -103,14 +103,16 @@ def keep(folder: str | Path, contents: Mapping[str, bytes], record: Round) -> No
     """
     folder = Path(folder)
     if record.number and not _numbers(folder):
-        files = {name: (folder / name).read_bytes() for name in FILES}
+        files = _files(folder)
         keep(folder, files, _first(folder))
     place = _place(folder, record.number)
     with plain_errors(place):
         place.parent.mkdir(exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".round-", dir=place.parent))
         try:
-            written = {aside / name: contents[name] for name in FILES}
+            written = {
+                aside / name: contents[name] for name in FILES if name != "probabilities.csv" or name in contents
+            }
             written[aside / "round.json"] = (json.dumps(asdict(record), indent=1) + "\n").encode()
             write_files(written)
             aside.chmod(0o755)
@@ -143,7 +145,9 @@ def restore(folder: str | Path, number: int) -> Round:
         new.number + 1, "restore", _now(), answers=was.answers, changes=tuple(changes), strategy=was.strategy,
         before=numbers_of(now), after=numbers_of(old), restored=number,
     )  # fmt: skip
-    contents = {name: (_place(folder, number) / name).read_bytes() for name in FILES}
+    contents = {
+        name: (_place(folder, number) / name).read_bytes() for name in FILES if (_place(folder, number) / name).exists()
+    }
     run = {**json.loads(contents["run.json"]), "round": record.number}
     keep(folder, contents | {"run.json": (json.dumps(run, indent=2) + "\n").encode()}, record)
     return record
@@ -161,7 +165,7 @@ def settle(folder: str | Path) -> None:
     newest = _place(folder, numbers[-1])
     run = folder / "run.json"
     if not run.exists() or run.read_bytes() != (newest / "run.json").read_bytes():
-        write_files({folder / name: (newest / name).read_bytes() for name in FILES})
+        write_files({folder / name: content for name, content in _files(newest).items()})
 
 
 def numbers_of(annotations: Run) -> dict[str, Any]:
@@ -199,6 +203,13 @@ def _numbers(folder: Path) -> list[int]:
     with contextlib.suppress(OSError):
         return sorted(int(item.name) for item in (folder / ROUNDS).iterdir() if item.name.isdecimal())
     return []
+
+
+def _files(place: Path) -> dict[str, bytes]:
+    """The files of a run or a round by name; probabilities.csv is missing from those of 0.1.0."""
+    return {
+        name: (place / name).read_bytes() for name in FILES if name != "probabilities.csv" or (place / name).exists()
+    }
 
 
 def _place(folder: Path, number: int) -> Path:

@@ -57,6 +57,8 @@ class Run:
         Where the pictures are; not saved, and found again from the arguments of the run when it is needed.
     folder : Path, optional
         Where the run was loaded from or saved last.
+    probabilities : DataFrame, optional
+        The probabilities behind the labels: `path` and a column a class; rows sum to one. Runs of 0.1.0 have none.
     student : bytes, optional
         What the student predicted for each image, see `autoannotate.runs.student_predictions`.
     """
@@ -68,10 +70,14 @@ class Run:
     images: Sequence[ImageRef] | None = field(default=None, repr=False)
     folder: Path | None = field(default=None, repr=False)
     student: bytes | None = field(default=None, repr=False)
+    probabilities: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
             object.__setattr__(self, name, _tidy(getattr(self, name), columns, name))
+        if self.probabilities is not None:
+            tidy = self.probabilities.astype({"path": "object"}).round(tables.DECIMALS)
+            object.__setattr__(self, "probabilities", tidy)
         if len(twice := self.table["path"][self.table["path"].duplicated()]):
             raise InputError(f"{twice.iloc[0]} has two labels: an image must have one row.")
         if unknown := set(self.suspects["path"]) - set(self.table["path"]):
@@ -162,6 +168,7 @@ class Run:
             run=run,
             folder=folder,
             student=student_predictions.load(folder, record.student.said),
+            probabilities=tables.read_probabilities(folder / "probabilities.csv"),
         )
         return loaded.with_images(images)
 

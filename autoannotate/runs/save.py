@@ -15,12 +15,13 @@ from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.report import render_report
 from autoannotate.runs.run import LABELS, Run
 
-FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "report.html", "run.json")
-"""What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole."""
+FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv", "report.html", "run.json")
+"""What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole. (Runs of 0.1.0 have
+no probabilities.csv.)"""
 
 
 def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
-    """Write labels.csv, suspects.csv, unreadable.csv, report.html, run.json and student.npz, all or none.
+    """Write `FILES` and, where a student was trained, student.npz: all or none.
 
     Raises
     ------
@@ -34,15 +35,16 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     predicted = {} if run.student is None else {student_predictions.FILE: run.student}
     write_files({folder / name: content for name, content in (predicted | written).items()})
-    if not predicted:
-        with plain_errors(folder):
-            (folder / student_predictions.FILE).unlink(missing_ok=True)
+    with plain_errors(folder):
+        for name in {student_predictions.FILE, *FILES} - (predicted | written).keys():
+            (folder / name).unlink(missing_ok=True)
     object.__setattr__(run, "folder", folder)
 
 
 def contents(run: Run) -> dict[str, bytes]:
     """What `save` writes, by the name of the file."""
-    return {
+    known = {} if run.probabilities is None else {"probabilities.csv": tables.to_csv(run.probabilities)}
+    return known | {
         "labels.csv": tables.to_csv(run.table),
         "suspects.csv": tables.to_csv(run.suspects),
         "unreadable.csv": tables.to_csv(run.unreadable),

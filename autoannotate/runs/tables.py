@@ -66,7 +66,7 @@ def fused(text: str, column: str = "") -> str:
 def to_csv(table: pd.DataFrame) -> bytes:
     """The table as CSV: UTF-8, LF line ends, six decimals, dangerous cells defused."""
     columns = list(table.columns)
-    lines = [",".join(columns)]
+    lines = [",".join(_cell(str(name), "") for name in columns)]
     for row in table.itertuples(index=False, name=None):
         lines.append(",".join(_cell(value, column) for value, column in zip(row, columns, strict=True)))
     # File names on Linux need not be UTF-8: Python carries such bytes as surrogates; they go back unchanged.
@@ -119,6 +119,26 @@ def _number(text: str, kind: type) -> Any:
     if kind is int and value != int(value):
         raise ValueError(text)
     return kind(value)
+
+
+def read_probabilities(file: Path) -> pd.DataFrame | None:
+    """The probabilities that `to_csv` wrote: `path` and a column a class; None where the run has none.
+
+    Raises `InputError` where a cell is no number.
+    """
+    import pandas as pd
+
+    if not file.exists():
+        return None
+    table = read_delimited(file, ours=True)
+    names = [fused(name) for name in table.header[1:]]
+    try:
+        values = [[float(cell) for cell in row[1 : len(names) + 1]] for _, row in table.rows]
+    except ValueError as error:
+        raise InputError(f"{file} holds a cell that is not a number ({error}).") from None
+    made = pd.DataFrame(values, columns=names, dtype="float64")
+    made.insert(0, "path", pd.Series([fused(row[0], "path") for _, row in table.rows], dtype="object"))
+    return made
 
 
 def dtype(column: str) -> str:
