@@ -14,6 +14,8 @@ from pydantic import BaseModel, Field
 from autoannotate.errors import AutoannotateError, OutputError, UnreadableImageError
 from autoannotate.images import ImageRef
 from autoannotate.review import pictures
+from autoannotate.review.app_run import add_run
+from autoannotate.review.jobs import Job
 from autoannotate.review.picture_files import ChangedError
 from autoannotate.review.queues import Filters, as_seen
 from autoannotate.review.session import AnsweredError, Desk, check_reader
@@ -41,20 +43,17 @@ class Stroke(BaseModel):
     answers: list[One]
 
 
-class Plan(BaseModel):
-    """How many readers an image has from now on: single, double, or double:SHARE."""
-
-    plan: str
-
-
 class Who(BaseModel):
     """Whose last stroke is taken back."""
 
     reader: str
 
 
-def build_app(desk: Desk, reader: str | None) -> FastAPI:
-    """The page and its data. reader: who is asked where the page has no other name yet."""
+def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI:
+    """The page and its data.
+
+    reader: who is asked where the page has no other name yet. job: what works in the background, which the caller closes.
+    """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, title="autoannotate review")
     static = resources.files("autoannotate.review") / "static"
     kept = pictures.Kept()
@@ -101,16 +100,6 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
     def grid(reader: str, filters: Annotated[Filters, Depends()]) -> dict[str, Any]:
         desk.refresh()
         return desk.grid(check_reader(reader), filters)
-
-    @app.get("/api/mine")
-    def mine(reader: str) -> list[dict[str, Any]]:
-        desk.refresh()
-        return desk.answers_of(check_reader(reader))
-
-    @app.post("/api/plan")
-    def plan(wish: Plan) -> dict[str, str]:
-        desk.plan_as(wish.plan)
-        return {"plan": str(desk.plan)}
 
     @app.get("/api/items/{number}")
     def item(number: int, reader: str) -> dict[str, Any]:
@@ -168,5 +157,6 @@ def build_app(desk: Desk, reader: str | None) -> FastAPI:
     def undo(who: Who) -> dict[str, Any]:
         return {**desk.undo(who.reader), "progress": desk.progress(check_reader(who.reader))}
 
+    add_run(app, desk, job or Job())
     app.mount("/static", StaticFiles(directory=str(static)), name="static")
     return app

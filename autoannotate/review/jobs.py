@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +54,7 @@ class Job:
             if self._state["state"] != "working":
                 return
             self._state = {"state": "stopped", "what": self._state["what"]}
-            self._process.terminate()
+            _end(self._process)
 
     def close(self) -> None:
         """Stop, and wait for the process."""
@@ -75,22 +77,37 @@ class Job:
                 self._state |= news
 
 
+def _end(process: Any) -> None:
+    """End a process and those that it began."""
+    try:
+        os.killpg(process.pid, signal.SIGTERM)  # it leads a group of its own, see `_run`
+    except (AttributeError, OSError):
+        process.terminate()
+
+
 def _run(reports: Connection, work: Callable[..., dict[str, Any]], arguments: tuple[Any, ...]) -> None:
     """In the process: do the work and report."""
+    if hasattr(os, "setsid"):
+        os.setsid()
     try:
         reports.send({"state": "done", "result": work(*arguments, _reporting(reports))})
     except AutoannotateError as error:
         reports.send({"state": "failed", "message": str(error)})
     except Exception as error:
         said = " ".join(str(error).split())[:300]
-        reports.send({"state": "failed", "message": f"Something went wrong that was not foreseen ({type(error).__name__}: {said})."})
+        reports.send(
+            {
+                "state": "failed",
+                "message": f"Something went wrong that was not foreseen ({type(error).__name__}: {said}).",
+            }
+        )
     finally:
         reports.close()
 
 
 def _reporting(reports: Connection) -> Track:
     def track(items: Iterable[T], description: str, total: int | None = None) -> Iterator[T]:
-        if total is None and hasattr(items, "__len__"):
+        if total is None and isinstance(items, Sized):
             total = len(items)
         began, last = time.monotonic(), 0.0
         for done, item in enumerate(items):

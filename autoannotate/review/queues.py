@@ -88,7 +88,9 @@ def queue(desk: Desk, reader: str, which: str) -> list[dict[str, Any]]:
     """
     mine = desk.mine(reader)
     if which == "sample":
-        return [blind(item) for item in items(desk, desk.sample(), mine, groups=False)]
+        elsewhere = {answer.path for answer in desk.standing() if answer.reader != reader}
+        drawn = [path for path in desk.sample() if path in mine or path not in elsewhere]
+        return [blind(item) for item in items(desk, drawn, mine, groups=False)]
     if which == "disagreements":
         found = set(disputed(desk.standing(), reader))
         listed = items(desk, [row.path for row in desk.rows if row.path in found], mine, groups=False)

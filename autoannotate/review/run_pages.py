@@ -87,4 +87,4 @@ def place_for(folder: Path, format: str, what: str) -> Path:
     """Where an export goes: in the run's folder, under a name of its own."""
     suffix = exports.find_format(format).SUFFIX
     now = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return folder / EXPORTS / f"{format}-{what}-{now}{suffix}"
+    return folder / EXPORTS / f"{what}-{now}{suffix}"

@@ -28,13 +28,17 @@ def serve(
     port: int = 0,
     browser: bool = True,
     track: Track = silent,
+    plan: str | None = None,
 ) -> int:
     """Serve the page of a run until Ctrl-C; its address is the first line on stdout. Returns how many answers there are.
 
     reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
-    free one. Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
+    free one. plan: how many readers an image has, see `reading_plan`.
+
+    Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
     """
     from autoannotate.review.app import build_app
+    from autoannotate.review.jobs import Job
     from autoannotate.review.session import Desk, check_reader
 
     reader = None if reader is None else check_reader(reader)
@@ -45,7 +49,13 @@ def serve(
         here = replace(address, port=listening.getsockname()[1])
         if here.port == address.port or not address.port:
             keep_address(folder, host, here)
-        serve_app(build_app(desk, reader), listening, host, browser=browser, address=here)
+        if plan is not None:
+            desk.plan_as(plan)
+        job = Job()
+        try:
+            serve_app(build_app(desk, reader, job), listening, host, browser=browser, address=here)
+        finally:
+            job.close()
         return len(store.current())
 
 

@@ -26,6 +26,14 @@ def review(
     images: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where the images are now, if they were moved.")
     ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLAN",
+            help="How many readers see an image: single, double, or double:0.2 for a fifth at random. Kept with the run.",
+            show_default="each reader is asked about all of the queue",
+        ),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Check the doubtful labels in a page of your browser."""
@@ -33,7 +41,9 @@ def review(
     from autoannotate._internal.wording import counted
     from autoannotate.review.server import serve
 
-    answers = serve(run, reader, images=images, host=host, port=port, browser=not no_browser, track=on_stderr)
+    answers = serve(
+        run, reader, images=images, host=host, port=port, browser=not no_browser, track=on_stderr, plan=plan
+    )
     typer.echo(f"{counted(answers, 'answer')} kept in {run / 'answers.sqlite'}", err=True)
 
 

@@ -7,7 +7,9 @@ import * as marks from "./marks.js";
 import * as one from "./one.js";
 import * as filters from "./filters.js";
 import * as grid from "./grid.js";
+import * as answers from "./answers.js";
 import * as readers from "./readers.js";
+import * as run from "./run.js";
 import * as viewer from "./viewer.js";
 import { forgetAll } from "./pictures.js";
 
@@ -44,7 +46,10 @@ async function go(mode) {
   if (mode === "one" || mode === "disputes") { await queue(mode === "one" ? "suspects" : mode); return; }
   await refresh();
   if (mine !== way) return;
-  view(mode);
+  view({ answers: "answersView", run: "runView" }[mode] || mode);
+  document.body.dataset.mode = mode;
+  if (mode === "answers") await answers.open(again);
+  if (mode === "run") await run.open(certifyNow);
   if (mode === "grid") await grid.open(true);
   if (mode === "readers") await readers.open(() => go("disputes"));
 }
@@ -121,6 +126,28 @@ function name(items) {  // the wrong ones of a grid, one by one, then back to th
   say(`${counted(items.length, "image")} to name.`);
 }
 
+function again(items, at) {  // one's own answers, to look at again
+  view("one");
+  one.start(items, "mine", at, () => safely(go("answers")));
+  $("viewer").focus({ preventScroll: true });
+}
+
+async function certifyNow() {  // the sample of a certificate, blind and in its random order
+  const mine = (way += 1);
+  const found = await api.get("queue", { which: "sample" });
+  if (mine !== way) return;
+  view("one");
+  if (!one.start(found.items, "sample", -1, () => safely(certified()))) { await certified(); return; }
+  $("viewer").focus({ preventScroll: true });
+  news("A random sample for the certificate: say what you see. What the machine thinks is hidden.");
+}
+
+async function certified() {
+  await api.settled();
+  await api.tell("certify");
+  await go("run");
+}
+
 function done(which) {
   view("done");
   const { session } = state, total = state.items.length;
@@ -130,10 +157,11 @@ function done(which) {
   $("doneNext").replaceChildren(
     disputes ? make("p", {}, "When two readers disagree, or one is unsure, the image comes here for another.")
       : make("div", {}, make("h3", {}, "What now"), make("p", {}, "Let the answers improve the other labels, and get a shorter, better queue:"),
-        make("pre", {}, session.update), make("p", {}, "This page then goes on with it by itself."),
+        make("button", { type: "button", className: "primary", onclick: () => safely(go("run")) }, "Improve the labels ", make("kbd", {}, "E")),
+        make("p", { className: "quiet" }, "The same in a terminal: ", make("code", {}, session.update)),
         make("p", {}, "Or go through the labels that nobody doubted: forty at a time in the grid, or one by one.")),
     make("div", { className: "actions" },
-      make("button", { type: "button", className: "primary", onclick: () => safely(go("grid")) }, "Grid ", make("kbd", {}, "G")),
+      make("button", { type: "button", onclick: () => safely(go("grid")) }, "Grid ", make("kbd", {}, "G")),
       which === "suspects" ? make("button", { type: "button", onclick: () => safely(queue("rest")) }, "The others one by one, most doubtful first") : null,
       make("button", { type: "button", onclick: () => doing.undo() }, make("kbd", {}, "⌫"), " Undo"),
       total ? make("button", { type: "button", onclick: () => doing.back() }, make("kbd", {}, "←"), " Look back") : null),
@@ -185,11 +213,12 @@ const KEYS = [
   ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
   ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
   ["R", "reset the view"], ["S", "nearly identical images one by one"], ["L", "more like this one, in the grid"], ["A  Shift + arrows", "in the grid: select"], ["H", "hide what the machine says"],
-  ["/", "find a class"], ["Q G D P", "one by one, grid, disagreements, readers"], ["T", "dark or light"], ["?", "this help"],
+  ["/", "find a class"], ["Q G D", "one by one, grid, disagreements"], ["M P E", "my answers, readers, run"], ["T", "dark or light"], ["?", "this help"],
 ];
 
 const LETTERS = {
   q: () => safely(go("one")), g: () => safely(go("grid")), d: () => safely(go("disputes")), p: () => safely(go("readers")),
+  m: () => safely(go("answers")), e: () => safely(go("run")),
   t: () => theme(), h: () => unaided(!state.unaided), "?": () => help(), Backspace: doing.undo,
 };
 const IN_ONE = {
