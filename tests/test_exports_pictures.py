@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import io
 import json
 import re
@@ -84,10 +83,11 @@ def test_training_gets_files_as_they_are_and_viewers_what_they_can_show(run: Ann
     assert training["page"] == ".tif"
     assert viewing["page"] == ".png"
     train = {path.stem: path for path in made(tmp_path / "train")}
-    assert train["deep"].read_bytes() == run.image("deep.png").file.read_bytes()
-    with Image.open(tmp_path / "view" / "data" / "deep.png") as image:
-        assert image.mode == "L"
-        assert np.array_equal(np.asarray(image), np.asarray(run.read_image("deep.png"))[..., 0])
+    assert train["page"].read_bytes() == run.image("page.tif").file.read_bytes()
+    for deep in (train["deep"], tmp_path / "view" / "data" / "deep.png"):
+        with Image.open(deep) as image:
+            assert image.mode == "L"
+            assert np.array_equal(np.asarray(image), np.asarray(run.read_image("deep.png"))[..., 0])
     for name in ("stack-frame-0000", "stack-frame-0001", "scan"):
         assert training[name] == viewing[name] == ".png"
 
@@ -134,8 +134,64 @@ def test_a_picture_that_is_gone_is_a_plain_sentence_and_nothing_is_left(
 def test_the_image_folder_has_a_folder_for_each_class(tmp_path: Path) -> None:
     run = make_run(tmp_path / "scans", ["1.png", "2.png", "3.png"], classes=("benign/early", "benign:early", "CON"))
     run.export("imagefolder", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["_CON", "benign_early", "benign_early-2"]
     assert made(tmp_path / "out") == [tmp_path / "out" / "benign_early" / "1.png"]
+    run.export("imagefolder", tmp_path / "all", what="all")
+    assert sorted(path.name for path in (tmp_path / "all").iterdir()) == ["_CON", "benign_early", "benign_early-2"]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Annotations:
+    """Pictures that programs show otherwise than people see them: 16 bits, numbers with a point, turned, transparent."""
+    scans = tmp_path / "odd"
+    scans.mkdir()
+    ramp = np.linspace(0, 1, 40 * 30).reshape(30, 40)
+    Image.fromarray((500 + 3000 * ramp).astype(np.uint16)).save(scans / "deep.png")
+    Image.fromarray(ramp.astype(np.float32)).save(scans / "float.tif")
+    turned = Image.fromarray((255 * ramp).astype(np.uint8))
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(scans / "turned.jpg", exif=exif)
+    alpha = np.dstack([np.full((30, 40, 3), 200, np.uint8), (255 * ramp).astype(np.uint8)])
+    Image.fromarray(alpha, "RGBA").save(scans / "clear.png")
+    Image.fromarray((255 * ramp).astype(np.uint8)).save(scans / "plain.png")
+    paths = ("clear.png", "deep.png", "float.tif", "plain.png", "turned.jpg")
+    return make_run(scans, paths, classes=("chest", "breast", "retina", "hand", "foot", "unused"), draw=False)
+
+
+def test_torchvision_reads_the_image_folder_as_the_run_saw_the_pictures(odd: Annotations, tmp_path: Path) -> None:
+    from torchvision.datasets import ImageFolder
+
+    odd.export("imagefolder", tmp_path / "out", what="all")
+    found = ImageFolder(str(tmp_path / "out"))
+    assert set(found.classes) == {"chest", "breast", "retina", "hand", "foot"}
+    seen = {
+        Path(file).stem: (image, found.classes[label])
+        for (file, _), (image, label) in zip(found.samples, found, strict=True)
+    }
+    for path, label in zip(odd.table["path"], odd.table["label"], strict=True):
+        image, folder = seen[Path(path).stem]
+        assert folder == label
+        assert np.array_equal(np.asarray(image), np.asarray(odd.read_image(path))), path
+    assert seen["turned"][0].size == (30, 40)
+
+
+@pytest.mark.parametrize("format", ["coco", "cvat"])
+def test_sizes_that_are_stated_are_those_of_the_upright_picture(odd: Annotations, tmp_path: Path, format: str) -> None:
+    odd.export(format, tmp_path / "out", what="all")
+    for file in made(tmp_path / "out"):
+        if file.suffix in (".png", ".jpg", ".tif"):
+            with Image.open(file) as image:
+                assert image.getexif().get(0x0112, 1) == 1
+                assert (image.mode, image.size) == ("L" if file.stem != "clear" else image.mode, image.size)
+    if format == "coco":
+        content = json.loads((tmp_path / "out" / "annotations" / "labels_all.json").read_text())
+        sizes = {one["path"]: (one["width"], one["height"]) for one in content["images"]}
+    else:
+        root = ElementTree.parse(tmp_path / "out" / "annotations.xml").getroot()
+        sizes = {
+            one.get("name", ""): (int(one.get("width", 0)), int(one.get("height", 0))) for one in root.iter("image")
+        }
+    assert {Path(path).stem: size for path, size in sizes.items()}["turned"] == (30, 40)
 
 
 def test_label_studio_tasks_hold_picture_doubt_and_prediction(run: Annotations, tmp_path: Path) -> None:
@@ -211,10 +267,9 @@ def test_coco_has_a_box_around_each_image_with_its_class_and_score(run: Annotati
     assert annotation["attributes"]["suggested_label"] == "breast"
 
 
-def test_hugging_face_metadata_is_a_row_a_picture(run: Annotations, tmp_path: Path) -> None:
+def test_hugging_face_metadata_is_a_line_a_picture(run: Annotations, tmp_path: Path) -> None:
     run.export("huggingface", tmp_path / "out")
-    with (tmp_path / "out" / "metadata.csv").open(newline="") as file:
-        (row,) = csv.DictReader(file)
+    (row,) = (json.loads(line) for line in (tmp_path / "out" / "metadata.jsonl").read_text().splitlines())
     assert (tmp_path / "out" / row["file_name"]).is_file()
     assert (row["path"], row["label"], row["suggested_label"]) == ("a.png", "chest", "breast")
 

@@ -132,3 +132,19 @@ def test_hugging_face_reads_the_image_folder_with_its_metadata(run: Annotations,
     assert sorted(found) == sorted(
         [path, label, size, int(i == 0)] for i, (path, label, size) in enumerate(zip(PATHS, LABELS, sizes, strict=True))
     )
+
+
+NAMES = """
+import json, sys
+from datasets import load_dataset
+found = load_dataset("imagefolder", data_dir=sys.argv[1], cache_dir=sys.argv[2])["train"]
+print(json.dumps([[row["path"], row["label"], row["clip_label"]] for row in found]))
+"""
+
+
+@pytest.mark.parametrize("classes", [("None", "NA"), ("0", "1"), ("true", "null"), ("2020-01-01", "nan")])
+def test_class_names_stay_text_in_hugging_face(tmp_path: Path, classes: tuple[str, str]) -> None:
+    run = make_run(tmp_path / "scans", classes=classes)
+    run.export("huggingface", tmp_path / "out", what="all")
+    found = ask(tool("DATASETS"), NAMES, tmp_path / "out", tmp_path / "cache")
+    assert sorted(found) == sorted(run.table[["path", "label", "clip_label"]].to_numpy().tolist())

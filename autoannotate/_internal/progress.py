@@ -38,7 +38,7 @@ def on_stderr(items: Iterable[T], description: str, total: int | None = None) ->
     )
 
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -7,6 +7,7 @@ import pkgutil
 
 from autoannotate.cli import commands
 from autoannotate.cli.app import app
+from autoannotate.cli.console import replace_what_cannot_be_shown
 
 FIRST = "label"
 
@@ -18,4 +19,5 @@ for _name in sorted(
 
 def main() -> None:
     """What the console script `autoannotate` calls."""
+    replace_what_cannot_be_shown()
     app(prog_name="autoannotate")

@@ -15,6 +15,7 @@ from autoannotate._internal.wording import counted, listed
 from autoannotate.answers.account import in_words
 from autoannotate.answers.apply import REPORT, Applied
 from autoannotate.answers.checks import KNOWN, LEFT, NEW, OLDER, PROBLEM, REPEATED, WAITS
+from autoannotate.cli.console import make_console
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +28,7 @@ SHOWN = ("where", "path", "reader", "answer", "problem")
 
 def print_problems(report: pd.DataFrame, console: Console | None = None) -> None:
     """The answers that do not fit, one a line."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     wrong = report[report["outcome"] == PROBLEM]
     if wrong.empty:
         return
@@ -45,7 +46,7 @@ def print_problems(report: pd.DataFrame, console: Console | None = None) -> None
 
 def print_applied(before: Annotations, applied: Applied, folder: Path, console: Console | None = None) -> None:
     """What was applied, what not and why, and what that did to the labels and the queue."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     report, after = applied.report, applied.annotations
     print_problems(report, console)
     readers = listed(sorted(set(report["reader"][report["outcome"] != PROBLEM])))

@@ -15,6 +15,7 @@ from rich.text import Text
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.answers.consensus import latest
 from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.cli.console import make_console
 from autoannotate.runs.history import Round, learnt, rounds
 
 MOST = 40  # lines of one kind; the files have them all
@@ -31,7 +32,7 @@ def answers_by_id(folder: Path) -> dict[int, Answer]:
 def print_history(folder: Path, console: Console | None = None) -> None:
     """One line a round: when, how many labels changed, how many are clinicians', what is left to ask, the share estimated to be
     wrong, and whose answers made it."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     answers, told = answers_by_id(folder), rounds(folder)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
     table.add_column("round", justify="right")
@@ -58,7 +59,7 @@ def print_history(folder: Path, console: Console | None = None) -> None:
 
 def print_update(folder: Path, new_round: bool, console: Console | None = None) -> None:
     """What the update that just ended did."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     one, answers = rounds(folder)[-1], answers_by_id(folder)
     if not new_round:
         said = "Nothing was answered since the last update" if one.answers else "Nothing was answered yet"
@@ -74,7 +75,7 @@ def print_update(folder: Path, new_round: bool, console: Console | None = None) 
 
 def print_round(folder: Path, one: Round, console: Console | None = None) -> None:
     """Who answered what when, and which labels changed and why."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     answers = answers_by_id(folder)
     console.print(Text(f"Round {one.number}, {one.made_at}: {what(one, answers)}", style="bold"), soft_wrap=True)
     _print_answers("Answered", [answers[i] for i in one.new if i in answers], console)

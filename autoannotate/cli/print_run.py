@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoannotate._internal.wording import counted, percent
+from autoannotate.cli.console import make_console
 from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over, noted, passed_over, trust
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
 
 def print_summary(annotations: Annotations, folder: Path, console: Console | None = None) -> None:
     """Show the run that was saved in `folder`: coloured on a terminal, plain text in a pipe or file."""
-    console = console or Console(highlight=False)
+    console = console or make_console()
     if foreign := mostly_passed_over(annotations):
         console.print(Text(foreign, style="yellow"), soft_wrap=True)
         console.print()

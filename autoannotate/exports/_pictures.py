@@ -1,8 +1,9 @@
 """The pictures that go along with exported labels: files as they are where a tool can show them, else rendered as PNG.
 
 DICOM files are always rendered: their headers say who the patient is, and what is exported leaves the house. So are
-frames and pages, arrays, and what other programs show wrongly (deep grey values, JPEG 2000). Files that are passed on lose
-their EXIF and texts, unless `keep_metadata` is asked for; a link to a file with some becomes a copy without.
+frames and pages, arrays, and what other programs would show otherwise than the run saw it: deep grey values, numbers with a
+point, pictures that EXIF turns, transparency, JPEG 2000. A file goes as it is only where its pixels are those of the run; it
+loses its EXIF and texts, unless `keep_metadata` is asked for, and a link to a file with some becomes a copy without.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.exports._names import file_stems
@@ -107,10 +108,9 @@ def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str,
 
 
 def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Picture:
-    ref = order.annotations.image(path)
-    kept = _as_it_is(ref, formats)
-    if kept is not None:
-        suffix, size = kept
+    ref, image = order.annotations.image(path), order.annotations.read_image(path)
+    if (suffix := _as_it_is(ref, image, formats)) is not None:
+        size = image.size
         if order.keep_metadata:
             return Picture(stem, suffix, *size, file=ref.file)
         data = ref.file.read_bytes()
@@ -119,22 +119,23 @@ def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Pi
             return Picture(stem, suffix, *size, file=ref.file)
         if cleaned is not None:
             return Picture(stem, suffix, *size, cleaned=cleaned)
-    image = order.annotations.read_image(path)
     return Picture(stem, ".png", image.width, image.height, image=image)
 
 
-def _as_it_is(ref: ImageRef, formats: tuple[str, ...]) -> tuple[str, tuple[int, int]] | None:
-    """The ending and the size of a file that can be passed on as it is, else None."""
+def _as_it_is(ref: ImageRef, seen: Image.Image, formats: tuple[str, ...]) -> str | None:
+    """The ending of a file that can be passed on as it is, since every program shows it as the run saw it; else None."""
     if ref.frame is not None or reader_for(ref.file) not in (raster.READER, tiff.READER):
         return None
     try:
         with quiet(), Image.open(ref.file, formats=formats) as image:
-            if image.format not in formats or getattr(image, "n_frames", 1) != 1:
+            if image.format not in formats or getattr(image, "n_frames", 1) != 1 or image.mode not in _SHOWN_ALIKE:
                 return None
-            if formats == BROWSERS and image.mode not in _SHOWN_ALIKE:
+            if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+                return None  # some programs turn it, others do not
+            if image.size != seen.size or image.convert("RGB").tobytes() != seen.tobytes():
                 return None
             endings, suffix = ENDINGS[image.format], ref.file.suffix
-            return (suffix if suffix.lower() in endings else endings[0]), image.size
+            return suffix if suffix.lower() in endings else endings[0]
     except Exception:  # whatever is wrong, reading it will say
         return None
 

@@ -19,10 +19,9 @@ LINKS = ("copy", "hard", "sym")
 
 
 def write(order: Order) -> None:
-    """Write the folder; each class of the run has one, an empty one too where no image has it."""
+    """Write the folder; a class without an image has none, since torchvision refuses empty ones."""
     labels = dict.fromkeys([*order.annotations.classes, *order.annotations.table["label"]])
     folders = unique({label: safe(label) for label in labels})
-    for label in order.annotations.classes:
-        (order.path / folders[label]).mkdir(parents=True)
+    order.path.mkdir()
     for record, picture in pictures(order, TRAINING):
         picture.put(order.path / folders[record["label"]], order.link)

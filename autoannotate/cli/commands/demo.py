@@ -158,10 +158,10 @@ def _verdict(annotations: Annotations) -> str:
 def _print_table(stories: list[tuple[DemoSet, Annotations, Annotations | None]], answers: int) -> None:
     """How often CLIP and the labels are right, a column a story."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
     from autoannotate._internal.wording import percent
+    from autoannotate.cli.console import make_console
     from autoannotate.runs.report import trust
 
     columns = []
@@ -185,4 +185,4 @@ def _print_table(stories: list[tuple[DemoSet, Annotations, Annotations | None]],
         table.add_column(" / ".join(images.classes), justify="right")
     for name in dict.fromkeys(name for column in columns for name in column):
         table.add_row(name, *(column.get(name, "") for column in columns))
-    Console(highlight=False).print(table)
+    make_console().print(table)

@@ -152,9 +152,9 @@ def fetched(source: str) -> str:
 def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
     """The means of the headline metrics and where the rest is, on stdout."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from autoannotate.cli.console import make_console
     from autoannotate.evaluation.report import best_of, in_words, less_is_better, points, signed, without_baseline
 
     def in_percent(metric: str) -> str:
@@ -181,7 +181,7 @@ def print_results(summary: dict, headline: tuple[str, ...], out: Path) -> None:
         cells.append(signed(difference["mean"]) if difference else "")
         cells += [points(metrics[name]["mean"]) if name in metrics else "–" for name in headline[1:]]
         table.add_row(method, *cells, str(summary["failed"][method] or ""))
-    console = Console(highlight=False)
+    console = make_console()
     console.print(table)
     for failure in summary["failures"][:3]:
         console.print(

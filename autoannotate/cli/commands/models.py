@@ -16,9 +16,9 @@ from autoannotate.errors import UsageError
 def models() -> None:
     """List the CLIP models that have a short name, and whether their weights are on this machine."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from autoannotate.cli.console import make_console
     from autoannotate.models import list_models
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -26,7 +26,7 @@ def models() -> None:
         table.add_column(name, justify="right" if name == "size" else "left", overflow="fold")
     for row in list_models():
         table.add_row(row.name, f"{row.megabytes:,} MB", "yes" if row.here else "no", row.good_for, row.licence)
-    console = Console(highlight=False)
+    console = make_console()
     console.print(table)
     console.print("--model also takes open_clip's names (ViT-B-32/openai), hf-hub:… and a checkpoint of your own.")
 
