@@ -25,7 +25,7 @@ _DEVICE = PassedOver("pipes and devices", "reading them could wait for ever", 1,
 _OWN = PassedOver("files of runs and exports", "autoannotate wrote them", 1, expected=True)
 _OWN_FILES = frozenset(
     ("run.json", "labels.csv", "probabilities.csv", "suspects.csv", "unreadable.csv", "report.html", "student.npz",
-     "answers.jsonl", "findings.csv", "issues.csv", "exported-names.json", EXPORTED)
+     "answers.jsonl", "answers.sqlite", "findings.csv", "issues.csv", "exported-names.json", EXPORTED)
 )  # fmt: skip
 _OWN_FOLDERS = frozenset({"exports", "rounds", "certification"})
 

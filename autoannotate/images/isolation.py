@@ -22,7 +22,7 @@ from autoannotate.errors import UnreadableImageError
 from autoannotate.images.ref import Grey, PassOver, Picture
 
 SECONDS = 8.0  # of processor time that one file may take
-WALL_SECONDS = 30.0  # that it may take on a busy machine or a slow drive
+WALL_SECONDS = 60.0  # that it may take on a busy machine, or waiting for a slow drive
 _MOST_WORKERS = 4
 _TOO_SLOW = f"Reading the file took over {SECONDS:.0f} seconds, so it was given up: it is probably damaged."
 _CRASHED = "Reading the file made its decoder crash: it is probably damaged."
