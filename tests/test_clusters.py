@@ -1,15 +1,13 @@
-"""Clusters: found without labels, named by them, and told from what labels know better."""
+"""Clusters: found without labels and named by them."""
 
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
 from autoannotate.labelling.features import compact
-from autoannotate.labelling.label_errors.out_of_sample import clusters
 from autoannotate.labelling.label_errors.spectral_clustering import cut_and_name
 from autoannotate.labelling.neighbours import graph_of, nearest
 
@@ -38,20 +36,3 @@ def test_too_few_images_and_images_that_are_all_alike_have_no_clusters() -> None
     assert cut_and_name(graph_of(nearest(compact(points))), which) is None
     alike = np.zeros((60, 8))
     assert cut_and_name(graph_of(nearest(compact(alike))), np.arange(60) % 2) is None
-
-
-@pytest.mark.parametrize(("apart", "share", "heard"), [(20.0, 0.4, True), (2.5, 0.2, True), (2.5, 0.4, False)])
-def test_touching_clusters_need_more_agreement_than_islands(apart: float, share: float, heard: bool) -> None:
-    points, which = clouds(2, 200, apart)
-    graph = graph_of(nearest(compact(points)))
-    labels = thrown(which, share, 2)
-    found = clusters(graph, labels, which, 2)
-    assert (found is not None) == heard
-    if found is not None:
-        assert (found == which).mean() > 0.95
-
-
-def test_a_small_island_is_no_class() -> None:
-    points, which = clouds(2, 150, apart=0.0)
-    points[:20] += 50.0
-    assert clusters(graph_of(nearest(compact(points))), which, which, 2) is None

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_labels import thrown
 
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation import plots
@@ -16,7 +15,7 @@ from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
 from autoannotate.images import ImageRef
-from autoannotate.labelling.label_errors.noise_estimate import Twins, believe
+from autoannotate.labelling.label_errors.noise_estimate import estimate_noise
 from autoannotate.labelling.semi_supervised.duplicates import spread_answers
 from autoannotate.labelling.semi_supervised.from_answers import FEWEST, basis, generalise
 
@@ -201,7 +200,7 @@ def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -
     hard = rng.random(300) < 0.1
     says = np.where(hard, 0.5, np.where(truth == 1, 0.95, 0.05))
     opinion = np.stack([1 - says, says], axis=1)
-    believed = believe([opinion], labels, [Twins(opinion, np.eye(2)[thrown(truth, 0.1, 2)])])
+    believed = estimate_noise([opinion], labels)
     opinions = [0.3 + 0.4 * np.eye(2)[np.where(rng.random(300) < 0.3, 1 - truth, truth)]]
     answers = np.full(300, -1)
     asked = np.flatnonzero(hard & (truth == 1))[:FEWEST]
@@ -225,15 +224,14 @@ def test_labels_are_trusted_no_more_than_they_were_believed_before() -> None:
     right = rng.random(600) < np.where(doubtful, 0.5, 0.97)
     sure = np.where(doubtful, 0.6, 0.9)[:, None]
     opinion = np.where(np.eye(2)[np.where(right, truth, 1 - truth)] == 1, sure, 1 - sure)
-    twins = [Twins(opinion, np.eye(2)[np.where(rng.random(600) < 0.1, 1 - truth, truth)])]
-    believed = believe([opinion], labels, twins)
+    believed = estimate_noise([opinion], labels)
     answers = np.full(600, -1)
     asked = rng.permutation(np.flatnonzero(doubtful))[:30]
     answers[asked] = truth[asked]
     learned = generalise(basis(features), labels, answers, 2, opinions=[opinion], believed=believed)
     assert learned is not None
     others = answers < 0
-    before = (believed.better(labels) == truth)[others].mean()
+    before = (believed.corrected(labels) == truth)[others].mean()
     assert (learned.posterior.argmax(1) == truth)[others].mean() > before - 0.02
 
 

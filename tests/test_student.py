@@ -84,15 +84,6 @@ def test_a_student_sees_what_the_labels_it_was_taught_got_wrong(taught: Any) -> 
     np.testing.assert_allclose(result.probabilities.sum(1), 1)
 
 
-def test_what_it_learned_and_what_it_did_not_are_kept_apart(taught: Any) -> None:
-    truth, noisy, _suspects, _probe, result = taught
-    wrong = noisy != truth
-    assert (result.twins.second.argmax(1) == noisy)[wrong].mean() >= (result.probabilities.argmax(1) == noisy)[
-        wrong
-    ].mean()
-    np.testing.assert_allclose(result.twins.second.sum(1), 1)
-
-
 def test_a_student_that_learnt_nothing_is_not_believed() -> None:
     pictures, _ = shapes(90)
     labels = np.random.default_rng(7).permutation(np.arange(90) % 3)  # nothing to do with the pictures

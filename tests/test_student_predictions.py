@@ -13,7 +13,6 @@ from PIL import Image
 
 from autoannotate import Annotations
 from autoannotate.images import find_images, stamp
-from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
 from autoannotate.runs import student_predictions
 from autoannotate.runs.picture_stamps import stamps
 from autoannotate.runs.save import FILES
@@ -21,20 +20,19 @@ from autoannotate.runs.save import FILES
 RNG = np.random.default_rng(0)
 
 
-def said(images: int = 4, classes: int = 2) -> Opinion:
-    first, second, third = RNG.dirichlet(np.ones(classes), size=(3, images))
-    return Opinion(first, Twins(second, third, first_only=True))
+def said(images: int = 4, classes: int = 2) -> np.ndarray:
+    return RNG.dirichlet(np.ones(classes), size=images)
 
 
 @pytest.fixture
-def opinion() -> Opinion:
+def predicted() -> np.ndarray:
     return said()
 
 
 @pytest.fixture
-def run(tmp_path: Path, opinion: Opinion) -> Annotations:
+def run(tmp_path: Path, predicted: np.ndarray) -> Annotations:
     made = make_run(tmp_path / "scans")
-    content = student_predictions.pack(opinion)
+    content = student_predictions.pack(predicted)
     marks = "".join(stamp(ref).ljust(8, "0") for ref in made_order(tmp_path, made))
     known = {"said": student_predictions.digest(content), "kind": "embedded"}
     made = replace(made, run={**made.run, "student": known, "stamps": marks}, student=content)
@@ -47,7 +45,7 @@ def made_order(tmp_path: Path, made: Annotations) -> list:
     return [refs[path] for path in made.table["path"]]
 
 
-def about(content: bytes, place: Path, refs: list) -> Opinion | None:
+def about(content: bytes, place: Path, refs: list) -> np.ndarray | None:
     """What the run in `place` knows of these images, as an update asks for it."""
     known = stamps(place / "run", 0, {ref.path: ref for ref in refs})
     paths = Annotations.load(place / "run").table["path"].tolist()
@@ -62,18 +60,20 @@ def test_it_is_one_more_file_of_the_run_without_any_name_in_it(run: Annotations,
     assert Annotations.load(tmp_path / "run").student == content == run.student
 
 
-def test_it_comes_back_image_by_image_in_any_order(run: Annotations, tmp_path: Path, opinion: Opinion) -> None:
+def test_it_comes_back_image_by_image_in_any_order(run: Annotations, tmp_path: Path, predicted: np.ndarray) -> None:
     refs = made_order(tmp_path, run)[::-1][:3]
     assert run.student is not None
     found = about(run.student, tmp_path, refs)
     assert found is not None
-    for one, other in (
-        (found.probabilities, opinion.probabilities),
-        (found.twins.first, opinion.twins.first),
-        (found.twins.second, opinion.twins.second),
-    ):
-        np.testing.assert_allclose(one, other[::-1][:3], atol=1e-3)
-        np.testing.assert_allclose(one.sum(axis=1), 1.0)
+    np.testing.assert_allclose(found, predicted[::-1][:3], atol=1e-3)
+    np.testing.assert_allclose(found.sum(axis=1), 1.0)
+
+
+def test_what_a_run_of_0_1_0_kept_beside_the_probabilities_is_left_aside(run: Annotations, tmp_path: Path) -> None:
+    three = RNG.dirichlet(np.ones(2), size=(3, 4))
+    found = about(student_predictions.pack(three), tmp_path, made_order(tmp_path, run))
+    assert found is not None
+    np.testing.assert_allclose(found, three[0], atol=1e-3)
 
 
 def test_of_a_picture_that_was_replaced_it_says_nothing(run: Annotations, tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_of_a_picture_that_was_replaced_it_says_nothing(run: Annotations, tmp_pa
     assert run.student is not None
     found = about(run.student, tmp_path, refs)
     assert found is not None
-    assert found.probabilities[1].tolist() == found.twins.first[1].tolist() == [0.5, 0.5]
-    assert not np.allclose(found.probabilities[0], 0.5)
+    assert found[1].tolist() == [0.5, 0.5]
+    assert not np.allclose(found[0], 0.5)
 
 
 def test_a_file_of_another_run_or_a_damaged_one_is_not_heard(run: Annotations, tmp_path: Path) -> None:

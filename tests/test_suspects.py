@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autoannotate.labelling.label_errors.reasons import REASONS
-from autoannotate.labelling.label_errors.suspects import ask, find_suspects
+from autoannotate.labelling.label_errors.suspects import find_suspects, predict_out_of_sample
 
 NAMES = ("chest", "breast", "skin")
 
@@ -135,8 +135,8 @@ def test_a_class_of_one_image_says_the_same_of_the_others_whatever_its_number(ra
     features[0] += 3.0
     labels = np.full(100, 1 - rare)
     labels[0] = rare
-    belief = ask(features, labels, 0.05 + 0.9 * np.eye(2)[labels]).belief()
-    assert belief.error_rate < 0.05
+    estimate = predict_out_of_sample(features, labels, 0.05 + 0.9 * np.eye(2)[labels]).estimate()
+    assert estimate.error_rate < 0.05
 
 
 def test_one_class_only_gives_no_suspects() -> None:

@@ -106,12 +106,3 @@ def conductance(graph: csr_array, labels: NDArray[np.integer], n_classes: int) -
     smaller = np.minimum(volume, volume.sum() - volume)
     leaving = volume - np.diag(between)
     return np.where(smaller > 0, np.minimum(leaving / np.maximum(smaller, 1e-12), 1.0), 1.0)
-
-
-def separation(graph: csr_array, before: NDArray[np.integer], after: NDArray[np.integer], n_classes: int) -> float:
-    """How far `after` cuts the graph more cleanly than `before`, in [0, 1]: 1 − mean φ(after) / mean φ(before).
-
-    Near 1 where the classes are clusters (labels only had to be spread), near 0 where there is no such structure.
-    """
-    was = conductance(graph, before, n_classes).mean()
-    return float(np.clip(1.0 - conductance(graph, after, n_classes).mean() / max(was, 1e-12), 0.0, 1.0))

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.noise_estimate import Opinion
 from autoannotate.labelling.semi_supervised.duplicates import Spread, spread_answers
 
 UNANSWERED = -1
@@ -46,8 +45,8 @@ class Task:
     groups : (N,) int array, optional
         Images of one patient or lesion share a number; without it near duplicates do.
     image_names : sequence of N names, optional
-    student : Opinion, optional
-        What a student that was trained before predicts.
+    student : (N, K) array, optional
+        Out-of-sample probabilities of a student that was trained before.
     seed : int
     """
 
@@ -63,7 +62,7 @@ class Task:
     prior: NDArray[np.float64] | None = None
     groups: NDArray[np.int64] | None = None
     image_names: Sequence[str] | None = None
-    student: Opinion | None = None
+    student: NDArray[np.floating] | None = None
     seed: int = 0
 
     def __len__(self) -> int:
@@ -103,7 +102,7 @@ class Task:
         taken = replace(
             self, features=self.features.take(rows), zero_shot=self.zero_shot[rows], given=part(self.given),
             answers=self.truth[rows], excluded=part(self.excluded), unsure=part(self.unsure), groups=part(self.groups),
-            image_names=[self.names[i] for i in rows], student=None if self.student is None else self.student.among(rows),
+            image_names=[self.names[i] for i in rows], student=None if self.student is None else self.student[rows],
         )  # fmt: skip
         taken.__dict__["spread"] = Spread(
             self.truth[rows], np.full(len(rows), -1)

@@ -78,7 +78,7 @@ def build_run(
     of = labelled.corrected.student
     trained = of.held_out_accuracy is not None
     everyone = trained and len(labelled.rows) == len(refs)
-    said = student_predictions.pack(of.opinion) if everyone else None
+    said = student_predictions.pack(of.probabilities) if everyone else None
     disagree = int((of.probabilities.argmax(1) != clip[labelled.rows].argmax(1)).sum())
     run = {
         "format": FORMAT,

@@ -15,17 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from autoannotate.images import ImageRef, stamp
-from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
 
 FILE = "student.npz"
-PARTS = 3  # (3, N, classes): the opinion, and its twins
 
 
-def pack(opinion: Opinion) -> bytes:
-    """The content of the file: as said, the same bytes for the same opinion."""
-    parts = np.stack([opinion.probabilities, opinion.twins.first, opinion.twins.second])
+def pack(probabilities: np.ndarray) -> bytes:
+    """The content of the file: the probabilities, (N, K), the same bytes for the same."""
     held = io.BytesIO()
-    np.savez_compressed(held, said=parts.astype(np.float16))
+    np.savez_compressed(held, said=probabilities.astype(np.float16))
     return held.getvalue()
 
 
@@ -45,7 +42,7 @@ def load(folder: Path, expected: str | None) -> bytes | None:
 
 def about(
     content: bytes, paths: Sequence[str], stamps: Mapping[str, str], refs: Sequence[ImageRef], classes: int
-) -> Opinion | None:
+) -> np.ndarray | None:
     """What the student of a run predicts for these images; None where the content is something else.
 
     Of an image that it did not see, or whose picture was replaced since, it says nothing: all classes alike.
@@ -59,13 +56,14 @@ def about(
             parts = held["said"].astype(np.float64)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    if parts.shape != (PARTS, len(paths), classes):
+    if parts.ndim == 3:  # runs of 0.1.0 kept two more arrays beside the probabilities
+        parts = parts[0]
+    if parts.shape != (len(paths), classes):
         return None
     row = {path: i for i, path in enumerate(paths)}
-    said = np.full((PARTS, len(refs), classes), 1.0 / classes)
+    said = np.full((len(refs), classes), 1.0 / classes)
     for i, ref in enumerate(refs):
         now = stamp(ref).ljust(8, "0")
         if ref.path in row and stamps.get(ref.path, now) == now:
-            said[:, i] = parts[:, row[ref.path]]
-    said /= said.sum(axis=2, keepdims=True)
-    return Opinion(said[0], Twins(said[1], said[2], first_only=True))
+            said[i] = parts[row[ref.path]]
+    return np.asarray(said / said.sum(axis=1, keepdims=True))

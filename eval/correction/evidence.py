@@ -7,23 +7,24 @@ version of the code that computes it, whole files only, and a run that was stopp
 from __future__ import annotations
 
 import hashlib
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from problems import EncodedSet, Problem, Sample, draw, save
+from problems import EncodedSet, Problem, Sample, draw
 
 import autoannotate
 from autoannotate._internal.progress import Track
-from autoannotate.labelling.label_errors.noise_estimate import Twins
-from autoannotate.labelling.label_errors.suspects import Asked, ask
-from autoannotate.labelling.neighbours import compact, nearest
+from autoannotate.labelling.features import standardised
+from autoannotate.labelling.label_errors.suspects import PredictedProbabilities, predict_out_of_sample
 
 MADE_BY = (
+    "labelling/features.py",
     "labelling/neighbours.py",
-    "labelling/semi_supervised/ridge.py",
+    "labelling/label_errors/noisy_mixture.py",
     "labelling/label_errors/out_of_sample.py",
     "labelling/label_errors/spectral_clustering.py",
     "evaluation/noise_injection.py",
@@ -33,41 +34,37 @@ MADE_BY = (
 
 @dataclass(frozen=True)
 class Evidence:
-    """truth, given: (N,). asked: what the models say. reachable: (N,), the labels of `oracle`."""
+    """truth, given: (N,). predicted: what the models say. reachable: (N,), the labels of `oracle`."""
 
     truth: NDArray[np.int64]
     given: NDArray[np.int64]
-    asked: Asked
+    predicted: PredictedProbabilities
     reachable: NDArray[np.int64]
 
 
 def version() -> str:
     """A name for the code that computes the evidence."""
     package = Path(autoannotate.__file__).parent
-    parts = [package / name for name in MADE_BY] + [Path(__file__), Path(__file__).with_name("problems.py")]
+    parts = [package / name for name in MADE_BY] + [Path(__file__)]
     return hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()[:12]
 
 
 def evidence(
-    problems: Sequence[Problem], sets: dict[str, EncodedSet], work: Path, track: Track
+    problems: Sequence[Problem], sets: dict[str, EncodedSet], work: Path, track: Track, kept_as: str = ""
 ) -> list[tuple[Problem, Evidence]]:
-    """The evidence of each problem, the missing computed, smallest first."""
-    folder = work / f"evidence-{version()}"
-    missing = [problem for problem in problems if not (folder / f"{problem.name}.npz").exists()]
+    """The evidence of each problem, the missing computed, smallest first. kept_as: the version, if it is not the code's."""
+    folder = work / f"evidence-{kept_as or version()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    missing = [problem for problem in problems if not (folder / f"{problem.name}.pickle").exists()]
     missing.sort(key=lambda problem: problem.size)
     for problem in track(missing, "out-of-sample probabilities", len(missing)):
         sample = draw(problem, sets)
-        asked = _ask(sample)
-        save(
-            folder / f"{problem.name}.npz",
-            truth=sample.truth,
-            given=sample.given,
-            opinions=asked.opinions.astype(np.float32),
-            twins=np.stack([(pair.first, pair.second) for pair in asked.twins]).astype(np.float32),
-            error=np.array(np.nan if asked.error is None else asked.error),
-            reachable=oracle(sample),
-        )
-    return [(problem, _read(folder / f"{problem.name}.npz")) for problem in problems]
+        smooth = 0.1 / sample.classes + 0.9 * np.eye(sample.classes)[sample.given]
+        predicted = predict_out_of_sample(sample.features, sample.given, smooth)
+        partial = folder / f".{problem.name}.partial"
+        partial.write_bytes(pickle.dumps(Evidence(sample.truth, sample.given, predicted, oracle(sample))))
+        partial.replace(folder / f"{problem.name}.pickle")
+    return [(problem, pickle.loads((folder / f"{problem.name}.pickle").read_bytes())) for problem in problems]
 
 
 def oracle(sample: Sample) -> NDArray[np.int64]:
@@ -77,7 +74,7 @@ def oracle(sample: Sample) -> NDArray[np.int64]:
     or by other means than a linear look at the features.
     """
     from autoannotate.evaluation.baselines.shared import cross_validated
-    from autoannotate.labelling.label_errors.out_of_sample import calibrated, standardised
+    from autoannotate.labelling.label_errors.out_of_sample import calibrated
 
     points, rows = standardised(sample.features), np.arange(len(sample.truth))
     everyone = np.ones(len(rows), dtype=bool)
@@ -89,18 +86,3 @@ def oracle(sample: Sample) -> NDArray[np.int64]:
     noise = np.eye(sample.classes)[sample.truth].T @ np.eye(sample.classes)[sample.given]
     noise /= noise.sum(axis=1, keepdims=True)
     return (best * noise[:, sample.given].T).argmax(axis=1).astype(np.int64)
-
-
-def _ask(sample: Sample) -> Asked:
-    smooth = 0.1 / sample.classes + 0.9 * np.eye(sample.classes)[sample.given]
-    return ask(sample.features, sample.given, smooth, nearest(compact(sample.features)))
-
-
-def _read(file: Path) -> Evidence:
-    with np.load(file) as kept:
-        given = kept["given"]
-        (first, second), (one, other) = kept["twins"].astype(np.float64)
-        twins = (Twins(first, second), Twins(one, other, corrected=True))
-        error = None if np.isnan(kept["error"]) else float(kept["error"])
-        asked = Asked(kept["opinions"].astype(np.float64), given, twins, error)
-        return Evidence(kept["truth"], given, asked, kept["reachable"])

@@ -17,8 +17,8 @@ from autoannotate import Annotator
 from autoannotate.evaluation.baselines.shared import cross_validated
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
 from autoannotate.labelling.features import standardised
-from autoannotate.labelling.label_errors.out_of_sample import STRENGTHS
 
+STRENGTH = 1e-2  # inverse regularisation of the probe
 SETS = ("chest_pneumonia", "blood_pbc", "skin_ham10000", "breast_busi", "chest_nih", "brain_mri")
 
 
@@ -40,7 +40,7 @@ def main() -> None:
             rows = balanced_sample(data.labels, options.count, np.random.default_rng([400 + seed, 0]))
             points, truth = standardised(features[rows]), data.labels[rows]
             everyone = np.ones(len(rows), dtype=bool)
-            outside = cross_validated(points, truth, everyone, classes, STRENGTHS[-1], seed)
+            outside = cross_validated(points, truth, everyone, classes, STRENGTH, seed)
             right = outside.argmax(axis=1) == truth
             found.append((right.mean(), np.mean([right[truth == k].mean() for k in range(classes)])))
         accuracy, balanced = np.mean(found, axis=0)

@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
     from autoannotate.evaluation.datasets import LabelledSet
     from autoannotate.evaluation.study import Options, Study
-    from autoannotate.labelling.label_errors.noise_estimate import Opinion
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.task import Task
 
@@ -178,7 +177,7 @@ def make_setup(study: Study, seed: int) -> Setup:
     )
 
 
-def trained(study: Study, setup: Setup) -> Opinion | None:
+def trained(study: Study, setup: Setup) -> NDArray[np.float64] | None:
     """What the student of the run that comes before the first answer predicts; None where none could be trained."""
     from autoannotate.labelling.pipeline import label
     from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
@@ -191,10 +190,10 @@ def trained(study: Study, setup: Setup) -> Opinion | None:
         rounds=1 if fast else 2,
     )  # fmt: skip
     student = label(task_of(setup), trainer=trainer).corrected.student
-    return None if student.held_out_accuracy is None else student.opinion
+    return None if student.held_out_accuracy is None else student.probabilities
 
 
-def task_of(setup: Setup, student: Opinion | None = None) -> Task:
+def task_of(setup: Setup, student: NDArray[np.float64] | None = None) -> Task:
     """What the pipeline is given: labels that exist."""
     from autoannotate.labelling.features import Features
     from autoannotate.labelling.task import Task
@@ -313,7 +312,7 @@ class Updated:
     answers have doubled. The student is the one that was trained before the first answer.
     """
 
-    def __init__(self, setup: Setup, method: str, student: Opinion | None) -> None:
+    def __init__(self, setup: Setup, method: str, student: NDArray[np.float64] | None) -> None:
         self.setup = setup
         self.kind, _, self.name = method.partition("-")
         self.task = task_of(setup, student)

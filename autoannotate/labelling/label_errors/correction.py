@@ -14,9 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
-from autoannotate.labelling.label_errors.noise_estimate import Belief, Opinion
+from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate
 from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained
-from autoannotate.labelling.label_errors.suspects import Asked, Suspects, ask, find_suspects
+from autoannotate.labelling.label_errors.suspects import (
+    PredictedProbabilities,
+    Suspects,
+    find_suspects,
+    predict_out_of_sample,
+)
 from autoannotate.labelling.semi_supervised.from_answers import FEWEST, Generalised, Settings, basis, generalise
 from autoannotate.labelling.task import Task
 
@@ -46,7 +51,7 @@ class Corrected:
     queue: Suspects
     student: StudentResult
     doubt: NDArray[np.float64]
-    evidence: Asked | None = None
+    evidence: PredictedProbabilities | None = None
     settings: Settings | None = None
     from_answers: bool = False
 
@@ -57,7 +62,7 @@ def correct(
     *,
     meaningful: bool = True,
     trainer: Trainer | None = None,
-    evidence: Asked | None = None,
+    evidence: PredictedProbabilities | None = None,
     settings: Settings | None = None,
     learn: bool = True,
     track: Track = silent,
@@ -74,7 +79,7 @@ def correct(
         False where the labels are guesses, which no student should learn: then none changes.
     trainer : Trainer, optional
         Trains a student; without it there is none.
-    evidence : Asked, optional
+    evidence : PredictedProbabilities, optional
         Out-of-sample probabilities of the same images, where labels that have hardly changed since gave them.
     settings : Settings, optional
         Of learning from answers, as an earlier call found them.
@@ -92,71 +97,71 @@ def correct(
         return Corrected(labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score)
 
     if evidence is None:
-        evidence = ask(task.features, labels, task.zero_shot, groups=task.groups, seed=task.seed, track=track)
+        evidence = predict_out_of_sample(
+            task.features, labels, task.zero_shot, groups=task.groups, seed=task.seed, track=track
+        )
     space = basis(task.features, task.seed) if learn and meaningful and answered.sum() >= FEWEST else None
 
-    def estimate(*students: Opinion) -> tuple[Belief, Generalised | None]:
+    def estimate(*students: NDArray[np.floating]) -> tuple[NoiseEstimate, Generalised | None]:
         """The posterior of the true classes, learned from the answers where there are enough and they do not refute it."""
-        belief = evidence.belief(*students)
-        if _refuted(belief, came, truth):
-            return replace(belief, sure=2.0), None
+        noise = evidence.estimate(*students)
+        if _refuted(noise, came, truth):
+            return replace(noise, may_change=False), None
         if space is None:
-            return belief, None
+            return noise, None
         learned = generalise(
-            space, came, truth, k, opinions=evidence.beside(*students), believed=belief, settings=settings
+            space, came, truth, k, opinions=evidence.beside(*students), believed=noise, settings=settings
         )
         assert learned is not None  # there are enough answers
         rate = float(1.0 - learned.posterior[np.arange(count), came].mean())
-        belief = replace(
-            belief, predicted=learned.belief, clean=learned.belief, posterior=learned.posterior, noise=learned.noise,
-            error_rate=rate, sure=0.0, known=np.ones(k, dtype=bool),
+        noise = replace(
+            noise, predicted=learned.belief, clean=learned.belief, posterior=learned.posterior, noise_matrix=learned.noise,
+            error_rate=rate, explanation="answers", may_change=True, known=np.ones(k, dtype=bool),
         )  # fmt: skip
-        return belief, learned
+        return noise, learned
 
-    def better(belief: Belief, learned: Generalised | None) -> NDArray[np.int64]:
-        final = belief.better(labels) if learned is None else learned.posterior.argmax(axis=1)
+    def better(noise: NoiseEstimate, learned: Generalised | None) -> NDArray[np.int64]:
+        final = noise.corrected(labels) if learned is None else learned.posterior.argmax(axis=1)
         return np.where(answered, truth, final) if meaningful else labels
 
     before = () if task.student is None else (task.student,)
-    belief, learned = estimate(*before)
+    noise, learned = estimate(*before)
     judged: StudentResult | None = None
     for number in range(trainer.rounds if trainer is not None and meaningful else 0):
         assert trainer is not None
-        cleaned = better(belief, learned)
-        open_ = float((belief.predicted.argmax(axis=1) != cleaned).mean())
+        cleaned = better(noise, learned)
+        open_ = float((noise.predicted.argmax(axis=1) != cleaned).mean())
         if number == 0 and open_ < OPEN:
             judged = untrained(
-                belief.predicted,
+                noise.predicted,
                 "No student was trained: the other images predict all but "
                 f"{open_:.1%} of the labels, so it could correct next to nothing.",
             )
             break
         trained = trainer(
-            task.features, cleaned, _weights(belief, cleaned, task), baseline=belief.predicted,
+            task.features, cleaned, _weights(noise, cleaned, task), baseline=noise.predicted,
             groups=task.features.duplicate_groups if task.groups is None else task.groups, seed=task.seed + 1000 * number,
         )  # fmt: skip
         if trained.held_out_accuracy is None:
             judged = judged or trained
             break
         judged = trained if judged is None else _together(judged, trained)
-        belief, learned = estimate(*before, judged.opinion)
-        if (better(belief, learned) != cleaned).mean() < MOVED:
+        noise, learned = estimate(*before, judged.probabilities)
+        if (better(noise, learned) != cleaned).mean() < MOVED:
             break
     if not meaningful:
         note = "No student was trained: the labels it would learn are close to guesses."
-        judged = untrained(belief.predicted, note)
+        judged = untrained(noise.predicted, note)
     elif judged is None:
-        judged = untrained(belief.predicted, "No student was asked for.")
+        judged = untrained(noise.predicted, "No student was asked for.")
     elif judged.held_out_accuracy is not None:
-        judged = replace(
-            judged, note=f"{judged.note} {_verdict(belief)}", reliable=judged.reliable or belief.may_change
-        )
+        judged = replace(judged, note=f"{judged.note} {_verdict(noise)}", reliable=judged.reliable or noise.may_change)
 
-    final, rows = better(belief, learned), np.arange(count)
-    sure = belief.posterior[rows, final] if belief.may_change and meaningful else given[rows, final]
+    final, rows = better(noise, learned), np.arange(count)
+    sure = noise.posterior[rows, final] if noise.may_change and meaningful else given[rows, final]
     queue = find_suspects(
         task.features, final, task.zero_shot, task.class_names, seed=task.seed, track=track, image_names=task.names,
-        belief=belief, student=judged.probabilities if judged.reliable else None,
+        estimate=noise, student=judged.probabilities if judged.reliable else None,
     )  # fmt: skip
     if learned is not None:  # no model sees the errors that it made itself; how sure it is tells more
         queue = replace(queue, error_rate=float(np.where(answered, 0.0, 1.0 - np.clip(sure, 0.0, 1.0)).mean()))
@@ -169,31 +174,31 @@ def correct(
     )
     return Corrected(
         labels=final,
-        probabilities=np.where(answered[:, None], given, belief.posterior),
+        probabilities=np.where(answered[:, None], given, noise.posterior),
         confidence=np.where(answered, 1.0, np.clip(sure, 0.0, 1.0)),
         changed=(final != came) & ~answered,
         queue=queue,
         student=judged,
-        doubt=1.0 - (belief.clean[rows, came] + belief.posterior[rows, came]) / 2,
+        doubt=1.0 - (noise.clean[rows, came] + noise.posterior[rows, came]) / 2,
         evidence=evidence,
         settings=None if learned is None else learned.settings,
         from_answers=learned is not None,
     )
 
 
-def _weights(belief: Belief, labels: NDArray[np.int64], task: Task) -> NDArray[np.float64]:
+def _weights(noise: NoiseEstimate, labels: NDArray[np.int64], task: Task) -> NDArray[np.float64]:
     """How much each label counts, (N,), when the student learns: how probable it is, or nothing for a suspect."""
-    if belief.may_change:
-        weights = belief.posterior[np.arange(len(labels)), labels]
+    if noise.may_change:
+        weights = noise.posterior[np.arange(len(labels)), labels]
         weights = np.where(weights < 0.3, 0.0, weights)
     else:
-        doubts = find_suspects(task.features, labels, task.zero_shot, task.class_names, belief=belief)
+        doubts = find_suspects(task.features, labels, task.zero_shot, task.class_names, estimate=noise)
         weights = (~doubts.flagged).astype(np.float64)
     return np.where(task.answered, ANSWER_WEIGHT, weights)
 
 
 def _together(first: StudentResult, second: StudentResult) -> StudentResult:
-    """Two lessons' opinions, averaged; the twins are the second's."""
+    """The mean of what two students predict."""
     return replace(
         second,
         probabilities=(first.probabilities + second.probabilities) / 2,
@@ -205,18 +210,18 @@ def _together(first: StudentResult, second: StudentResult) -> StudentResult:
     )
 
 
-def _refuted(belief: Belief, came: NDArray[np.int64], truth: NDArray[np.int64]) -> bool:
+def _refuted(noise: NoiseEstimate, came: NDArray[np.int64], truth: NDArray[np.int64]) -> bool:
     """Whether a clinician's answers mostly took the label's side against what the other images predict.
 
     Answers to a queue are no random sample, but they are to the images in dispute.
     """
-    seen = belief.predicted.argmax(axis=1)
+    seen = noise.predicted.argmax(axis=1)
     disputed = (truth >= 0) & (seen != came) & ((truth == seen) | (truth == came))
     return bool(disputed.sum() >= DISPUTED and (truth == seen)[disputed].mean() < 0.5)
 
 
-def _verdict(belief: Belief) -> str:
+def _verdict(noise: NoiseEstimate) -> str:
     wrong = (
-        f"An estimated {belief.error_rate:.0%} of the labels and {belief.opinion_error:.0%} of the opinions are wrong"
+        f"An estimated {noise.error_rate:.0%} of the labels and {noise.model_error:.0%} of the predictions are wrong"
     )
-    return f"{wrong}, so {'opinions change labels' if belief.may_change else 'no label changes'}."
+    return f"{wrong}, so {'predictions change labels' if noise.may_change else 'no label changes'}."

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.special import softmax
 
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.noise_estimate import Opinion, Twins
 from autoannotate.labelling.label_errors.out_of_sample import calibrated
 
 NOT_WORSE = 0.01  # a student is heard of where it agrees with the labels at most this much less often than the probe
@@ -21,7 +20,6 @@ class StudentResult:
     """What the student thinks.
 
     probabilities : (N, K) rows sum to 1, calibrated; from students that did not see the image's label.
-    twins : (N, K) of those that did not see it, and of those that did, or could have.
     reliable : it may be listened to: as a start, that its held-out agreement with the given labels is, with 95 %
         confidence, not below the baseline's.
     held_out_accuracy, baseline_accuracy : agreement with the given labels on the same images, seen by neither in
@@ -31,17 +29,11 @@ class StudentResult:
     """
 
     probabilities: np.ndarray
-    twins: Twins
     reliable: bool
     held_out_accuracy: float | None
     baseline_accuracy: float | None
     note: str
     image_passes: int = 0
-
-    @property
-    def opinion(self) -> Opinion:
-        """What `suspects.Asked.belief` hears of it."""
-        return Opinion(self.probabilities, self.twins)
 
 
 class Trainer(Protocol):
@@ -73,7 +65,7 @@ def judge(
     *,
     image_passes: int = 0,
 ) -> StudentResult:
-    """Average the students' opinions, calibrate them, and compare them with the baseline.
+    """Average the students' predictions, calibrate them, and compare them with the baseline.
 
     logits (N, M, K) of M students; did_not_see (N, M) bool: which students did not see the image; labels (N,);
     counted (N,) >= 0: how many images each stands for in the comparison, 0 where it chose when to stop;
@@ -82,12 +74,9 @@ def judge(
     The comparison counts doubtful images too: they were picked *because* the baseline disagrees with their label,
     so without them the baseline would look better than it is.
     """
-    opinions = softmax(logits.astype(np.float64), axis=-1)
-    saw = ~did_not_see | did_not_see.all(axis=1, keepdims=True)
-    probabilities, seen = (
-        calibrated(np.einsum("nm,nmk->nk", who / who.sum(axis=1, keepdims=True), opinions), labels)
-        for who in (did_not_see, saw)
-    )
+    predicted = softmax(logits.astype(np.float64), axis=-1)
+    share = did_not_see / did_not_see.sum(axis=1, keepdims=True)
+    probabilities = calibrated(np.einsum("nm,nmk->nk", share, predicted), labels)
     student_right = probabilities.argmax(axis=1) == labels
     baseline_right = baseline.argmax(axis=1) == labels
     difference = student_right.astype(np.float64) - baseline_right
@@ -99,13 +88,12 @@ def judge(
     note = (
         f"On images it had not seen the student agrees with {held_out:.1%} of the labels, the probe with {before:.1%}."
     )
-    twins = Twins(probabilities, seen, first_only=True)
-    return StudentResult(probabilities, twins, reliable, held_out, before, note, image_passes)
+    return StudentResult(probabilities, reliable, held_out, before, note, image_passes)
 
 
 def untrained(baseline: np.ndarray, note: str) -> StudentResult:
     """The account of a student that was not trained, and why."""
-    return StudentResult(baseline.copy(), Twins(baseline, baseline, first_only=True), False, None, None, note)
+    return StudentResult(baseline.copy(), False, None, None, note)
 
 
 def mean_over_classes(values: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """Suspects: which labels to doubt, how much, why, and what they should rather be.
 
-What is believed about the true classes (`belief.py`) says how much each label is doubted and what it should be; confident
+The estimate of the true classes (`noise_estimate.py`) says how much each label is doubted and what it should be; confident
 learning (Northcutt, Jiang and Chuang 2021, arXiv 1911.00068; the cleanlab library) decides which are flagged; other
 reasons (`reasons.py`) add doubt beside it.
 """
@@ -8,8 +8,7 @@ reasons (`reasons.py`) add doubt beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +16,15 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import (
-    Belief,
-    Clusters,
-    Opinion,
-    Twins,
-    are_classes,
-    believe,
-    blind_noise,
+    SETTINGS,
+    HeldOutMixture,
+    NoiseEstimate,
+    Settings,
+    estimate_noise,
 )
 from autoannotate.labelling.label_errors.out_of_sample import out_of_sample
 from autoannotate.labelling.label_errors.reasons import REASONS, Doubt, Evidence
-from autoannotate.labelling.neighbours import Neighbours
+from autoannotate.labelling.label_errors.spectral_clustering import Named, cut_and_name
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
 MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
@@ -62,21 +59,21 @@ def find_suspects(
     track: Track = silent,
     image_names: Sequence[str] | None = None,
     student: NDArray[np.floating] | None = None,
-    belief: Belief | None = None,
+    estimate: NoiseEstimate | None = None,
     groups: NDArray[np.integer] | None = None,
 ) -> Suspects:
     """Doubt N labels.
 
     features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
-    duplicates by. student: (N, K), what a network predicts, if there is one. belief: about their true classes,
-    where it is known already. groups: (N,) ids, see `ask`. The order of the images does not matter.
+    duplicates by. student: (N, K), what a network predicts, if there is one. estimate: about their true classes,
+    where it is known already. groups: (N,) ids, see `predict_out_of_sample`. The order of the images does not matter.
 
-    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is what is believed of the label, the mean of P(label is true |
+    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is how probable the label is, the mean of P(label is true |
     the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
     w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the
     classes that can be told by looking and hardly more than the estimated number of errors; and near duplicates that
-    contradict each other. Suggested: `Belief.better`. error_rate: by belief, where it may change labels; else the confident
-    joint's, or where classes overlap the noise seen where prediction is easy, if less.
+    contradict each other. Suggested: `NoiseEstimate.corrected`. error_rate: by the estimate, if it may change labels; else the
+    confident joint's, or where classes overlap the noise seen where prediction is easy, if less.
     Raises ValueError on shapes that don't fit.
     """
     features = Features.of(features)
@@ -90,9 +87,10 @@ def find_suspects(
     names = [f"image {i + 1}" for i in range(n)] if image_names is None else list(image_names)
     if n < 2:
         return Suspects(np.zeros(n, bool), np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0)
-    if belief is None:
-        belief = ask(features, given, zero_shot, groups=groups, seed=seed, track=track).belief()
-    outside, rows = belief.predicted, np.arange(n)
+    if estimate is None:
+        predicted = predict_out_of_sample(features, given, zero_shot, groups=groups, seed=seed, track=track)
+        estimate = predicted.estimate()
+    outside, rows = estimate.predicted, np.arange(n)
     evidence = Evidence(
         labels=given,
         zero_shot=zero_shot,
@@ -104,8 +102,8 @@ def find_suspects(
     )
     doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
     flagged, error_rate = _confident_learning(given, outside)
-    if belief.may_change:
-        error_rate = float(1.0 - belief.posterior[rows, given].mean())
+    if estimate.may_change:
+        error_rate = float(1.0 - estimate.posterior[rows, given].mean())
     else:
         error_rate = min(error_rate, _noise_among_the_easy(given, outside))
         flagged &= _told(given, outside)[given]
@@ -113,8 +111,8 @@ def find_suspects(
     flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
     return Suspects(
         flagged=flagged,
-        score=_score((belief.clean[rows, given] + belief.posterior[rows, given]) / 2, doubts),
-        suggested=belief.better(given),
+        score=_score((estimate.clean[rows, given] + estimate.posterior[rows, given]) / 2, doubts),
+        suggested=estimate.corrected(given),
         reasons=tuple(_sentence(i, doubts) for i in range(n)),
         out_of_sample=outside,
         error_rate=error_rate,
@@ -122,43 +120,29 @@ def find_suspects(
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the other images say of N labels: opinions (V, N, K), the last three as in `OutOfSample`, and what else `believe`
-    asks."""
+class PredictedProbabilities:
+    """Out-of-sample probabilities of N labels, and what else `noise_estimate` weighs.
 
-    opinions: NDArray[np.float64]
+    views: (V, N, K), rows sum to one. labels: (N,). mixture, clusters: see `estimate_noise`.
+    """
+
+    views: NDArray[np.float64]
     labels: NDArray[np.int64]
-    twins: tuple[Twins, ...]
-    error: float | None
+    mixture: HeldOutMixture | None = None
+    clusters: Named | None = None
 
-    @cached_property
-    def blind(self) -> float:
-        """Blind noise as these opinions see it alone."""
-        return blind_noise(self.opinions, self.labels)
+    def beside(self, *students: NDArray[np.floating]) -> list[NDArray[np.floating]]:
+        """The probabilities of the true classes by each model, (N, K): the views, the held-out mixture, and students."""
+        return [*self.views, *([] if self.mixture is None else [self.mixture.clean]), *students]
 
-    @cached_property
-    def clusters(self) -> float | None:
-        """How often the graph errs where classes are clusters, by these opinions alone; else None."""
-        if self.error is None or not are_classes(self.error, self.opinions[-1], self.opinions, self.labels):
-            return None
-        return self.error
-
-    def beside(self, *more: Opinion) -> list[NDArray[np.float64]]:
-        """The opinions, (N, K) each, and more of them."""
-        return [*self.opinions, *(each.probabilities for each in more)]
-
-    def belief(self, *more: Opinion) -> Belief:
-        """What is believed of the images, more opinions heard."""
-        opinions = self.beside(*more)
-        graph = len(self.opinions) - 1
-        clusters = None if self.clusters is None else Clusters(tuple(range(graph, len(opinions))), self.clusters)
-        correctors = range(graph - 2, len(opinions))
-        blind = self.blind if more else 0.0
-        twins = [*self.twins, *(each.twins for each in more)]
-        return believe(opinions, self.labels, twins, clusters, correctors, blind)
+    def estimate(self, *students: NDArray[np.floating], settings: Settings = SETTINGS) -> NoiseEstimate:
+        """The noise of the labels; students: (N, K) each, out-of-sample probabilities of networks."""
+        return estimate_noise(
+            self.views, self.labels, clusters=self.clusters, mixture=self.mixture, students=students, settings=settings
+        )
 
 
-def ask(
+def predict_out_of_sample(
     features: Features | NDArray[np.floating],
     labels: NDArray[np.int64],
     zero_shot: NDArray[np.float64],
@@ -166,27 +150,31 @@ def ask(
     groups: NDArray[np.integer] | None = None,
     seed: int = 0,
     track: Track = silent,
-) -> Asked:
-    """Opinions about N labels of models that did not see them; zero-shot's, (N, K), about a class with no other image.
+) -> PredictedProbabilities:
+    """Probabilities of N labels by models that did not see them; zero-shot's, (N, K), of a class with no other image.
 
     groups: (N,) ids; images of one group (a patient, a study) are judged by models that saw none of it.
     """
     features = Features.of(features)
     # by content, so that folds don't depend on file names
     order = np.lexsort((labels, *features.values[:, :8].T))
-    back, neighbours = np.argsort(order), features.neighbours
+    back = np.argsort(order)
     graph, points = features.graph[order][:, order], features.standardised[order]
-    sorted_ = Neighbours(back[neighbours.index[order]], neighbours.similarity[order])
     found = out_of_sample(
-        points, labels[order], zero_shot.shape[1], sorted_, graph,
+        points, labels[order], zero_shot.shape[1], graph,
         groups=None if groups is None else np.asarray(groups)[order], seed=seed, track=track,
     )  # fmt: skip
     unseen = np.where(found.seen[back], 0.0, zero_shot)
-    opinions = found.opinions[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
-    opinions /= opinions.sum(axis=2, keepdims=True)
-    twin, other = found.corrected_twins[:, back]
-    twins = (Twins(*found.twins[:, back]), Twins(twin, other, corrected=True))
-    return Asked(opinions, labels, twins, found.error)
+    views = found.views[:, back] * (1.0 - unseen.sum(axis=1, keepdims=True)) + unseen
+    views /= views.sum(axis=2, keepdims=True)
+    mixture, clusters = found.mixture, cut_and_name(graph, labels[order])
+    if mixture is not None:
+        fitted = mixture.fitted
+        fitted = replace(fitted, clean=fitted.clean[back], posterior=fitted.posterior[back])
+        mixture = HeldOutMixture(fitted, mixture.clean[back], mixture.evidence[back])
+    if clusters is not None:
+        clusters = replace(clusters, labels=clusters.labels[back])
+    return PredictedProbabilities(views, labels, mixture, clusters)
 
 
 def _confident_learning(labels: NDArray[np.int64], outside: NDArray[np.float64]) -> tuple[NDArray[np.bool_], float]:

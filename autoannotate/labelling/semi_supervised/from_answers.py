@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.noise_estimate import Belief, weighed
+from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, weighed
 from autoannotate.labelling.semi_supervised.ridge import Ridge
 
 ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
@@ -78,7 +78,7 @@ def generalise(
     classes: int,
     *,
     opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
-    believed: Belief | None = None,
+    believed: NoiseEstimate | None = None,
     settings: Settings | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.

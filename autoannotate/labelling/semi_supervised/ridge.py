@@ -1,4 +1,4 @@
-"""Ridge regression that predicts each row without the row's own target, and rows that make a kernel machine of it."""
+"""Ridge regression that predicts each row without the row's own target."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Ridge:
 
         gram = (basis * weights[:, None]).T @ basis
         gram[np.diag_indices_from(gram)] += strength
-        self.root = np.linalg.cholesky(gram)
-        self.white = solve_triangular(self.root, basis.T, lower=True, check_finite=False)
+        root = np.linalg.cholesky(gram)
+        self.white = solve_triangular(root, basis.T, lower=True, check_finite=False)
         self.weights = weights[:, None]
         self.own = np.minimum(self.weights * (self.white**2).sum(axis=0)[:, None], 0.999)
         self._blocks: list[tuple[NDArray[np.intp], NDArray[np.float64]]] = []
@@ -44,28 +44,3 @@ class Ridge:
             rest = np.eye(len(rows)) * (1.0 + 1e-9) - hat
             left_out[rows] = np.linalg.solve(rest, fitted[rows] - hat @ targets[rows])
         return left_out
-
-    def taught(self, targets: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Weights, (D, K), by targets (N, K): a row's scores are its product with them."""
-        from scipy.linalg import solve_triangular
-
-        right = self.white @ (self.weights * targets)
-        return solve_triangular(self.root, right, lower=True, trans=1, check_finite=False)
-
-
-def likeness(points: NDArray[np.float64], width: float, most: int, seed: int = 0) -> NDArray[np.float64]:
-    """Rows φ, (N, D), of points (N, d), with φᵢᵀφⱼ = exp(−width · mean squared difference of i and j).
-
-    Exact for `most` points or fewer; for more by Nyström's method, with that many of them drawn as landmarks (Williams and
-    Seeger 2001).
-    """
-    from scipy.linalg import solve_triangular
-    from sklearn.metrics.pairwise import rbf_kernel
-
-    marks = points
-    if len(points) > most:
-        marks = points[np.sort(np.random.default_rng([seed, 37]).permutation(len(points))[:most])]
-    among = rbf_kernel(marks, gamma=width / points.shape[1])
-    among[np.diag_indices_from(among)] += 1e-6
-    to_marks = rbf_kernel(marks, points, gamma=width / points.shape[1])
-    return solve_triangular(np.linalg.cholesky(among), to_marks, lower=True, check_finite=False).T
