@@ -29,6 +29,22 @@ class Annotations(Run):
     >>> annotations.export("csv", "to-check.csv")                                     # doctest: +SKIP
     """
 
+    def __repr__(self) -> str:
+        """A short table: how many images, of which classes, how many suspects."""
+        from collections import Counter
+
+        images, doubted = Counter(self.table["label"]), Counter(self.table["label"][self.table["suspect"] == 1])
+        names = [name for name in self.classes if images[name]] + [n for n in images if n not in self.classes]
+        width = max([len(str(name)) for name in names] + [len("class")])
+        lines = [f"{'class':<{width}}  images  suspects"]
+        lines += [f"{name:<{width}}  {images[name]:>6,}  {doubted[name]:>8,}" for name in names[:20]]
+        lines += [f"and {len(names) - 20} more classes"] if len(names) > 20 else []
+        where = "" if self.folder is None else f" in {self.folder}"
+        lines.append(
+            f"{len(self.table):,} images{where}, {len(self.suspects):,} in the queue; see .table and .suspects"
+        )
+        return "\n".join(lines)
+
     @classmethod
     def of(cls, run: Run) -> Annotations:
         """A run with the methods of this class."""

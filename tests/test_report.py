@@ -258,3 +258,18 @@ def test_the_report_of_guesses_asks_for_answers_and_puts_no_number_on_doubt(tmp_
 
 def test_class_names_are_never_markup(tmp_path: Path) -> None:
     assert "[red]x[/red]" in summary(make_run(tmp_path, classes=["[red]x[/red]", "y"]))
+
+
+def test_a_run_that_guesses_says_so_in_every_paragraph(tmp_path: Path) -> None:
+    text = " ".join(Page(render_report(make_run(tmp_path, trust=0.0))).text.split())
+    assert "contradict" not in text
+    assert "CLIP alone gave" not in text
+    assert "images to answer first" in text
+    assert "no sign that they are right" in text
+
+
+def test_annotations_print_as_a_short_table(tmp_path: Path) -> None:
+    text = str(make_run(tmp_path))
+    assert len(text) < 400
+    assert "chest" in text
+    assert "4 images" in text

@@ -314,7 +314,8 @@ def tiles(annotations: Run) -> list[dict[str, str]]:
         else "before a person has looked",
     )
     values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", "unknown" if rate is None or guesses else percent(rate))
-    names = ("images labelled", "classes", "suspects", "labels estimated wrong")
+    asked = "images to answer first" if guesses else "suspects"
+    names = ("images labelled", "classes", asked, "labels estimated wrong")
     return [
         {"name": name, "value": value, "note": note} for name, value, note in zip(names, values, notes, strict=True)
     ]
@@ -331,7 +332,10 @@ def story(annotations: Run) -> str:
         f"{len(annotations.classes)} classes: {listed(annotations.classes)}.",
         f"CLIP (the model “{model}”) compared every image with sentences that describe the classes, and its "
         "labels were then weighed against those of images that look alike.",
-        "cleanlab and other checks looked for labels that the rest of the images contradict: the suspects.",
+        "CLIP cannot tell these classes apart, so all labels that no person gave are guesses, and so would doubts about "
+        "them be: what is asked first are typical images, whose answers say most about the others."
+        if trust(run)["level"] == "poor"
+        else "cleanlab and other checks looked for labels that the rest of the images contradict: the suspects.",
     ]
     if kind and kind != "none":
         decided = int(by.get("student", 0))
@@ -340,8 +344,10 @@ def story(annotations: Run) -> str:
             + (f"{counted(decided, 'label')} anew." if decided else "no label anew, because it was not surely better.")
         )
     changed = int((table["label"] != table["clip_label"]).sum())
+    guesses = trust(run)["level"] == "poor" and not by.get("clinician", 0)
     ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
-    parts.append(f"In all, {ended} with another class than CLIP alone would give.")
+    if not guesses:
+        parts.append(f"In all, {ended} with another class than CLIP alone would give.")
     people = int(by.get("clinician", 0))
     parts.append(
         f"Clinicians gave {counted(people, 'label')}; the others are the machine's, which learned from them."
@@ -428,10 +434,18 @@ def python_call(run: Mapping[str, Any]) -> str:
     )
 
 
+SIGNS = {
+    "agreement": "How far different wordings of the classes give the same labels",
+    "separation": "How far the images form groups along the classes",
+    "contrast": "How far the words of the classes spread the images more than unrelated words do",
+}
+"""What the signs of `autoannotate.labelling.zero_shot.reliability` say, in words."""
+
+
 def _plain_items(evidence: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Numbers and words as name and value; whatever is nested stays in run.json."""
     return [
-        (name.replace("_", " "), f"{value:.3g}" if isinstance(value, float) else str(value))
+        (SIGNS.get(name, name.replace("_", " ")), f"{value:.3g}" if isinstance(value, float) else str(value))
         for name, value in evidence.items()
         if isinstance(value, int | float | str)
     ]

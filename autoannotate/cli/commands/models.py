@@ -29,6 +29,15 @@ def models() -> None:
     console = make_console()
     console.print(table)
     console.print("--model also takes open_clip's names (ViT-B-32/openai), hf-hub:… and a checkpoint of your own.")
+    first = next((row for row in list_models() if not row.here), None)
+    if first is not None:
+        console.print(
+            "Weights that are not here are fetched when they are first used. For a machine without internet, fetch them on "
+            "one that has it:\n"
+            f"  python -c \"from autoannotate.models.encoder import load_encoder; load_encoder('{first.name}')\"\n"
+            "then copy its folder ~/.cache/huggingface/hub to the same place there, or to where HF_HOME says.",
+            soft_wrap=True,
+        )
 
 
 @app.command(epilog="Example: autoannotate prompts normal,pneumonia --modality CT")
