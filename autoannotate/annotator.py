@@ -12,7 +12,7 @@ import numpy as np
 
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
-from autoannotate.errors import InputError
+from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef, find, location, read_image
 from autoannotate.runs.run import Run, check_classes
 
@@ -86,6 +86,8 @@ class Annotator:
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = Path(prompts) if prompts else None
         self.modality, self.cache, self.fast = modality, cache, fast
+        if prior is not None and not isinstance(prior, Mapping):
+            raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
 

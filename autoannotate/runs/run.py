@@ -181,6 +181,12 @@ def check_classes(names: Sequence[str]) -> list[str]:
     >>> check_classes(["chest", " breast"])
     ['chest', 'breast']
     """
+    if isinstance(names, str):
+        raise UsageError(f"The classes are a list of names, as in [{names!r}, 'another']; {names!r} is one name.")
+    if isinstance(names, Mapping):
+        raise UsageError("The classes are a list of names; sentences for them go in a YAML file: prompts='words.yaml'.")
+    if odd := [name for name in names if not isinstance(name, str)]:
+        raise UsageError(f"A class is a name in quotes, as in '{odd[0]}'; {odd[0]!r} is none.")
     classes = [name.strip() for name in names]
     if len([name for name in classes if name]) < 2:
         raise UsageError("Labelling needs two classes or more to choose between, as in --classes chest,breast.")

@@ -11,6 +11,8 @@ import typer
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.errors import InputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
+from autoannotate.runs.class_names import class_list
+from autoannotate.runs.lock import reserved
 from autoannotate.runs.run import check_classes
 from autoannotate.runs.save import ensure_writable
 
@@ -28,7 +30,14 @@ def label(
             show_default=False,
         ),
     ],
-    classes: Annotated[str, typer.Option(metavar="A,B,…", help="What an image can be.", show_default=False)],
+    classes: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="What an image can be. A name with a comma in quotes; @FILE takes one name a line.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own words for the classes, as YAML.")
@@ -74,7 +83,7 @@ def label(
     ] = False,
 ) -> None:
     """Label a folder of images: labels, doubts and a report."""
-    names = check_classes(classes.split(","))
+    names = check_classes(class_list(classes))
     priors = parse_prior(prior, names)
     if cache and no_cache:
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
@@ -102,11 +111,12 @@ def label(
         cache=False if no_cache else cache or True,
         fast=fast,
     )
-    annotations = annotator.label(images, track=on_stderr)
-    called = _as_called(context)
-    called["arguments"] |= annotations.run["arguments"]  # as the annotator understood them
-    annotations.run.update(called)
-    annotations.save(out, overwrite)
+    with reserved(out):
+        annotations = annotator.label(images, track=on_stderr)
+        called = _as_called(context)
+        called["arguments"] |= annotations.run["arguments"]  # as the annotator understood them
+        annotations.run.update(called)
+        annotations.save(out, overwrite)
     print_summary(annotations, out)
     if said := account(images):
         typer.echo(f"\n{said}", err=True)

@@ -1,0 +1,55 @@
+"""Class names as people type them: with commas between, quoted where they hold one, as JSON, or in a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+from autoannotate.errors import UsageError
+from autoannotate.runs.delimited import decode
+
+
+def class_list(text: str) -> list[str]:
+    """The names in what was typed after --classes.
+
+    Raises
+    ------
+    UsageError
+        Where it cannot be understood, with the way out.
+
+    Examples
+    --------
+    >>> class_list('"chest, PA",breast'), class_list('["chest", "breast"]'), class_list("'chest,breast'")
+    (['chest, PA', 'breast'], ['chest', 'breast'], ['chest', 'breast'])
+    """
+    text = text.strip()
+    if text.startswith("@"):
+        return _from_file(Path(text[1:]))
+    if text.startswith(("[", "{")):
+        try:
+            names = json.loads(text)
+        except ValueError:
+            names = None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{text!r} is no JSON list of names: give them as in --classes chest,breast")
+        return names
+    if len(text) > 2 and text[0] == text[-1] == "'" and "'" not in text[1:-1]:  # cmd.exe leaves such quotes in place
+        text = text[1:-1]
+    try:
+        return next(csv.reader([text], skipinitialspace=True, strict=True), [])
+    except csv.Error:
+        raise UsageError(
+            f"A quote in {text!r} is never closed: put a name with a comma in double quotes, as in "
+            "--classes '\"chest, PA\",breast'"
+        ) from None
+
+
+def _from_file(file: Path) -> list[str]:
+    try:
+        text = decode(file.read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"{file} cannot be read ({(error.strerror or str(error)).lower()}): it should have one class a line."
+        ) from None
+    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
