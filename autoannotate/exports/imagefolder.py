@@ -24,4 +24,4 @@ def write(order: Order) -> None:
     folders = unique({label: safe(label) for label in labels})
     order.path.mkdir()
     for record, picture in pictures(order, TRAINING):
-        picture.put(order.path / folders[record["label"]], order.link)
+        picture.put(order.path / record.get("split", "") / folders[record["label"]], order.link)

@@ -20,6 +20,8 @@ class Part(StrEnum):
 
     suspects = "suspects"
     all = "all"
+    answered = "answered"
+    certified = "certified"
 
 
 @app.command(epilog="Example: autoannotate export autoannotate-run --format csv --out to-check.csv")
@@ -34,7 +36,9 @@ def export(
             help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone or huggingface.",
         ),
     ] = "csv",
-    what: Annotated[Part, typer.Option(help="The suspects, or all labels.")] = Part.suspects,
+    what: Annotated[
+        Part, typer.Option(help="The suspects, all labels, those that clinicians gave, or those that are certified.")
+    ] = Part.suspects,
     out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="The file or folder to write, - for stdout; else one in DIR/exports."),
@@ -48,21 +52,40 @@ def export(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace PATH where it is there already.")] = False,
     images: MovedImages = None,
+    min_confidence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="Leave out labels that are less sure, as in 0.9.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B[,C]", help="Parts for training: 80,20 is train and test, 70,15,15 train, val and test."
+        ),
+    ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="A column for the probability of each class.")
+    ] = False,
 ) -> None:
     """Write the suspects, or all labels, for another program."""
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
     from autoannotate.exports import find_format
+    from autoannotate.exports._selection import select, with_probabilities, with_split
 
     part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
     module = find_format(format)
-    annotations = Annotations.load(run, images)
+    annotations, left_out = select(Annotations.load(run, images), what.value, min_confidence)
+    if split is not None:
+        annotations = with_split(annotations, _shares(split))
+    if probabilities:
+        annotations = with_probabilities(annotations)
+    for said in left_out:
+        typer.echo(f"Left out: {said}.", err=True)
     if out == Path("-"):
         _to_stdout(annotations, format, part)
         return
     made = annotations.export(
         format,
-        out or run / "exports" / f"{part}{module.SUFFIX}",
+        out or run / "exports" / f"{what.value}{module.SUFFIX}",
         part,
         overwrite,
         link=link,
@@ -92,3 +115,10 @@ def _to_stdout(annotations: Annotations, format: str, what: Literal["suspects", 
             raise UsageError(f"The format {format} is a folder of files, not a stream: give a path with --out.")
         sys.stdout.buffer.write(path.read_bytes())
         sys.stdout.flush()
+
+
+def _shares(text: str) -> list[float]:
+    try:
+        return [float(share) for share in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--split takes shares, as in 70,15,15; {text!r} is not.") from None
