@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar
 
 from autoannotate.errors import UnreadableImageError
 
@@ -39,11 +39,14 @@ class Content:
         Opens the bytes for reading. May raise anything; users see an `UnreadableImageError`.
     suffix : str
         The ending of its name, with the dot.
+    header : callable or None
+        Its DICOM header, where that is known without fetching the bytes.
     """
 
     version: str
     open: Callable[[], BinaryIO] = field(compare=False, repr=False)
     suffix: str = ""
+    header: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
 
     def head(self, count: int) -> bytes:
         """The first bytes. Raises `UnreadableImageError`."""

@@ -35,6 +35,7 @@ STUDIES_A_PAGE = 100
 OF_STUDIES = ("StudyDate", "StudyTime", "StudyDescription", "ModalitiesInStudy", "PatientSex", "InstitutionName")
 IDENTIFIERS = ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber", "StudyID", "OtherPatientIDs",
                "ReferringPhysicianName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")  # fmt: skip
+_OF_ITEMS = ("00080008", "00080060", "00100020", "0020000D", "0020000E", "00200013", "00200032", "00200037")
 _NO_PIXELS = PassedOver("DICOM objects without pixels", "they are reports, plans or notes, no pictures", 1)
 
 T = TypeVar("T")
@@ -202,7 +203,8 @@ def _entry(server: Server, instance: dict[str, Any]) -> Entry | PassedOver:
         return _NO_PIXELS
     frames = int(_value(instance, "00280008") or 1)
     study, series, name = map(keyed_hash, uids)
-    content = Content(f"dicomweb\0{name}", partial(server.open, *uids), ".dcm")
+    known = {tag: instance[tag] for tag in _OF_ITEMS if tag in instance}
+    content = Content(f"dicomweb\0{name}", partial(server.open, *uids), ".dcm", partial(Dataset.from_json, known))
     return Entry(f"{study}/{series}/{name}.dcm", content, frames if frames > 1 else None)
 
 

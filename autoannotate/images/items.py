@@ -1,0 +1,283 @@
+"""Items: what gets one row and one label, be it an image, a file of frames, a series of slices, a study or a patient."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from autoannotate.errors import UsageError
+from autoannotate.images import dicom, medmnist, metaimage, nifti, nrrd
+from autoannotate.images.find import natural
+from autoannotate.images.keyed_hash import keyed_hash
+from autoannotate.images.quiet import quiet
+from autoannotate.images.ref import HEAD_BYTES, ImageRef, Reader
+from autoannotate.images.registry import reader_of, unpacked_head
+
+KINDS = ("auto", "image", "file", "series", "study", "patient")
+MOST_SLICES = 32  # of an item that are looked at
+VOLUME_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "OPT", "MRI"})
+GAP = 1.5  # times the usual step: then a slice is missing
+SAME_MM = 1e-3
+_TAGS = ("Modality", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "ImagePositionPatient",
+         "ImageOrientationPatient", "InstanceNumber", "ImageType")  # fmt: skip
+_VOLUMES = (nifti.READER, nrrd.READER, metaimage.READER)
+_FLAT = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|webp|gif|jp2|j2k|p[gnp]m|avif|heic|heif|jxl|tiff?)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What gets one label.
+
+    Attributes
+    ----------
+    path : str
+        Its name in every table.
+    kind : str
+        image, file, series, study or patient.
+    refs : tuple of ImageRef
+        Its images in order: slices by position, frames by number.
+    series, study, patient : str
+        Keyed hashes of what DICOM calls them; empty where it does not say.
+    notes : tuple of str
+        What was found about its slices: gaps, positions that occur more than once.
+    """
+
+    path: str
+    kind: str
+    refs: tuple[ImageRef, ...]
+    series: str = ""
+    study: str = ""
+    patient: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sampled(self) -> tuple[ImageRef, ...]:
+        """The images that are looked at: all of them up to `MOST_SLICES`, else that many at even steps."""
+        if len(self.refs) <= MOST_SLICES:
+            return self.refs
+        steps = np.linspace(0, len(self.refs) - 1, MOST_SLICES).round().astype(int)
+        return tuple(self.refs[step] for step in steps)
+
+    @property
+    def middle(self) -> ImageRef:
+        """Its middle image, under the name of the item: the picture that stands for it."""
+        return self.refs[0] if self.kind == "image" else replace(self.refs[len(self.refs) // 2], path=self.path)
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What DICOM says of one file, identifiers as keyed hashes."""
+
+    modality: str = ""
+    series: str = ""
+    study: str = ""
+    patient: str = ""
+    position: tuple[float, ...] = ()
+    orientation: tuple[float, ...] = ()
+    number: int | None = None
+    localiser: bool = False
+
+
+def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
+    """The items that images make up, in natural path order.
+
+    Parameters
+    ----------
+    refs : sequence of ImageRef
+        As `find` gives them.
+    kind : str
+        One of `KINDS`. auto: series for DICOM of a volume modality and for volumes in one file (NIfTI, NRRD, MetaImage), file for
+        cines and files of several pages, image for all else.
+
+    Raises
+    ------
+    UsageError
+        For another kind.
+
+    Notes
+    -----
+    Slices of a DICOM series are ordered by ImagePositionPatient along the normal of ImageOrientationPatient (PS3.3 C.7.6.2),
+    by InstanceNumber where that is missing. Localisers, and slices of another orientation, are items of their own.
+    """
+    if kind not in KINDS:
+        raise UsageError(f"{kind!r} is no kind of item: choose one of {', '.join(KINDS)}.")
+    if kind == "image":
+        return [Item(ref.path, "image", (ref,)) for ref in refs]
+    files: defaultdict[tuple[Any, ...], list[ImageRef]] = defaultdict(list)
+    for ref in refs:
+        files[(ref.file, ref.content)].append(ref)
+    alone: list[Item] = []
+    groups: defaultdict[tuple[str, Hashable], list[tuple[ImageRef, _Header]]] = defaultdict(list)
+    for parts in files.values():
+        reader = _reader(parts[0])
+        header = _header(parts[0]) if reader is dicom.READER else _Header()
+        level, key = _level(kind, reader, header, len(parts))
+        if key:
+            groups[(level, key)] += [(ref, header) for ref in parts]
+        elif level == "image":
+            alone += [Item(ref.path, "image", (ref,), header.series, header.study, header.patient) for ref in parts]
+        else:
+            alone.append(
+                Item(_without_frame(parts[0]), level, tuple(parts), header.series, header.study, header.patient)
+            )
+    owners = Counter(PurePosixPath(ref.path).parent for ref in refs)
+    for (level, _), members in groups.items():
+        alone += _grouped(level, members, owners)
+    return sorted(alone, key=lambda item: natural(ImageRef(item.path, item.refs[0].file)))
+
+
+def chosen(items: Sequence[Item]) -> str:
+    """What the items are and why, in a sentence.
+
+    >>> chosen([])
+    '0 items'
+    """
+    why = {
+        "series": "slices of one series or volume have one label",
+        "file": "frames and pages of one file have one label",
+        "study": "all images of a study have one label",
+        "patient": "all images of a patient have one label",
+    }
+    counts = Counter(item.kind for item in items)
+    if set(counts) <= {"image"}:
+        return f"{len(items):,} items" if not items else f"{len(items):,} images, each an item of its own"
+    parts = [f"{count:,} {kind} ({why[kind]})" if kind in why else f"{count:,} image" for kind, count in counts.items()]
+    return f"{len(items):,} items of {sum(len(item.refs) for item in items):,} images: {', '.join(parts)}; --item changes it"
+
+
+def _level(kind: str, reader: Reader | None, header: _Header, frames: int) -> tuple[str, str]:
+    """The kind of item that a file belongs to, and by what it is grouped with others; no key where it stands alone."""
+    if reader is medmnist.READER:  # a set of images in one file
+        return "image", ""
+    uid = {"series": header.series, "study": header.study, "patient": header.patient}.get(kind, "")
+    if uid:
+        return kind, uid
+    if kind == "auto" and frames == 1 and header.series and header.modality in VOLUME_MODALITIES:
+        return "series", header.series
+    if frames > 1:
+        return ("series" if reader in _VOLUMES and kind != "file" else "file"), ""
+    return "image", ""
+
+
+def _grouped(level: str, members: list[tuple[ImageRef, _Header]], owners: Counter[PurePosixPath]) -> list[Item]:
+    """The items of one series, study or patient: one, or one an orientation in a series."""
+    parts: defaultdict[Hashable, list[tuple[ImageRef, _Header]]] = defaultdict(list)
+    for ref, header in members:
+        parts[(header.localiser, header.orientation) if level == "series" else None].append((ref, header))
+    found = []
+    for number, part in enumerate(sorted(parts.values(), key=lambda part: (-len(part), part[0][0].path)), start=1):
+        header = part[0][1]
+        name = {"series": header.series, "study": header.study, "patient": header.patient}[level]
+        ordered = sorted(part, key=_position)
+        about = (header.series if level == "series" else "", header.study if level != "patient" else "", header.patient)
+        if len(part) == 1 and level == "series":
+            found.append(Item(part[0][0].path, "image", (part[0][0],), *about))
+            continue
+        path = _shared_name([ref for ref, _ in part], name, owners)
+        path = path if len(parts) == 1 else f"{path}/{number}"
+        notes = _about_positions([header for _, header in ordered]) if level == "series" else ()
+        if len(parts) > 1:
+            notes = (f"The series holds slices of {len(parts)} orientations, told apart.", *notes)
+        found.append(Item(path, level, tuple(ref for ref, _ in ordered), *about, notes))
+    return found
+
+
+def _shared_name(refs: list[ImageRef], name: str, owners: Counter[PurePosixPath]) -> str:
+    """The folder of the images where it holds nothing else, else the folder that they share and their hashed name."""
+    folders = {PurePosixPath(ref.path).parent for ref in refs}
+    folder = min(folders)
+    if len(folders) == 1 and owners[folder] == len(refs) and folder.name:
+        return folder.as_posix()
+    while any(folder not in (other, *other.parents) for other in folders):
+        folder = folder.parent
+    return (folder / name).as_posix()
+
+
+def _position(member: tuple[ImageRef, _Header]) -> tuple[Any, ...]:
+    ref, header = member
+    along = _along(header)
+    number = float("inf") if header.number is None else header.number
+    return header.series, *((0, along) if along is not None else (1, number)), number, *natural(ref)
+
+
+def _along(header: _Header) -> float | None:
+    """The position of a slice along the normal of its plane, in millimetres."""
+    if len(header.position) != 3 or len(header.orientation) != 6:
+        return None
+    normal = np.cross(header.orientation[:3], header.orientation[3:])
+    return round(float(np.dot(normal, header.position)), 4)
+
+
+def _about_positions(headers: list[_Header]) -> tuple[str, ...]:
+    """Gaps and positions that occur more than once, in words."""
+    places = [place for place in map(_along, headers) if place is not None]
+    if len(places) < len(headers):
+        return ("The slices are in the order of their numbers: some do not say where they lie.",)
+    steps = np.diff(places)
+    notes = []
+    if same := int((steps < SAME_MM).sum()):
+        notes.append(f"{same:,} slices lie where another one does.")
+    steps = steps[steps >= SAME_MM]
+    usual = float(np.median(steps)) if len(steps) else 0.0
+    if missing := int((np.round(steps / usual)[steps > GAP * usual] - 1).sum()) if usual else 0:
+        notes.append(f"{missing:,} slices are missing between others.")
+    return tuple(notes)
+
+
+def _without_frame(ref: ImageRef) -> str:
+    return ref.path if ref.frame is None else ref.path.rpartition("#")[0]
+
+
+def _reader(ref: ImageRef) -> Reader | None:
+    """The reader of the file; None where no item can come of it (a flat picture), or it cannot be opened."""
+    if ref.content is not None and ref.content.header is not None:
+        return dicom.READER
+    if ref.frame is None and _FLAT.search(ref.path):
+        return None
+    try:
+        with ref.as_file() as file, file.open("rb") as stream:
+            return reader_of(ref.file.name, unpacked_head(stream.read(HEAD_BYTES + 4096)))
+    except Exception:
+        return None
+
+
+def _header(ref: ImageRef) -> _Header:
+    """What the DICOM header says; nothing where it cannot be read."""
+    from pydicom import dcmread
+
+    try:
+        with quiet():
+            if ref.content is not None and ref.content.header is not None:
+                return _hashed(ref.content.header())
+            with ref.as_file() as file:
+                return _hashed(dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)))
+    except Exception:
+        return _Header()
+
+
+def _hashed(header: Any) -> _Header:
+    series, study, patient = (
+        keyed_hash(str(header.get(name))) if header.get(name) else ""
+        for name in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")
+    )
+    position = _numbers(header.get("ImagePositionPatient"))
+    orientation = tuple(round(value, 2) + 0.0 for value in _numbers(header.get("ImageOrientationPatient")))
+    number = header.get("InstanceNumber")
+    kind = [str(word).upper() for word in header.get("ImageType") or ()]
+    return _Header(
+        str(header.get("Modality") or "").upper(), series, study, patient, position, orientation,
+        int(number) if number not in (None, "") else None, "LOCALIZER" in kind,
+    )  # fmt: skip
+
+
+def _numbers(values: Iterable[Any] | None) -> tuple[float, ...]:
+    try:
+        return tuple(float(value) for value in values or ())
+    except (TypeError, ValueError):
+        return ()
