@@ -14,6 +14,7 @@ from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef, find, location, read_image
+from autoannotate.images.items import check_kind, chosen, items_of
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Annotator:
         cpu, cuda, mps, or auto for the best there is.
     cache : path or bool
         Where encoded images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere.
+    item : str
+        What gets one label: image, file, series, study, patient, or auto, see `autoannotate.images.items.items_of`.
     fast : bool
         One short training of the student, where time goes before quality.
 
@@ -81,11 +84,12 @@ class Annotator:
         device: str = "auto",
         cache: Path | str | bool = True,
         fast: bool = False,
+        item: str = "auto",
     ) -> None:
         self.classes = check_classes(classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = Path(prompts) if prompts else None
-        self.modality, self.cache, self.fast = modality, cache, fast
+        self.modality, self.cache, self.fast, self.item = modality, cache, fast, check_kind(item)
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
@@ -95,7 +99,7 @@ class Annotator:
     def from_run(cls, run: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
-        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast")
+        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item")
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         known.update(classes=list(record.classes), model=record.model.name, seed=record.seed)
         known.update(changes)
@@ -129,11 +133,13 @@ class Annotator:
         clock = Clock()
         with clock("find images"):
             found = find(images)
+            items = items_of(found.refs, self.item)
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self.encode(found.refs, track)
+            encoded = self.encode([item.middle for item in items], track)
         run = encoded.survived(lambda readable: self._labels_of(images, readable, clock, track))
+        run.run["items"] = chosen(items)
         run.run["passed_over"] = [asdict(group) for group in found.passed_over]
         return Annotations.of(run)
 
@@ -284,7 +290,7 @@ class Annotator:
         return label(task, trainer=trainer, strategy=strategy, track=track)
 
     def _run(self, images: str | Path, encoded: Encoded, clip: ZeroShot, labelled: Labelled, clock: Clock) -> Run:
-        from autoannotate.runs.build import build_run
+        from autoannotate.runs.build import build_run, with_items
 
         settings = {
             "arguments": {
@@ -295,6 +301,7 @@ class Annotator:
                 "prior": None if self.prior is None else dict(zip(self.classes, self.prior.tolist(), strict=True)),
                 "device": self.device,
                 "fast": self.fast,
+                "item": self.item,
                 "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
             },
             "seed": self.seed,
@@ -306,10 +313,25 @@ class Annotator:
                 "device": str(self.encoder.device),
             },
         }
-        return build_run(
+        run = build_run(
             encoded.refs, encoded.unreadable, self.classes, clip, self._worth(clip, labelled), labelled, settings,
             clock.seconds, self.student, encoded.notes,
         )  # fmt: skip
+        return with_items(run, encoded.refs, self._telling_slices(run, encoded))
+
+    def _telling_slices(self, run: Run, encoded: Encoded) -> dict[str, str]:
+        """The slice that speaks most for the label, by zero-shot, of each item that has several: path by path."""
+        slices = encoded.slices
+        if slices is None or not slices.refs:
+            return {}
+        rows = {ref.path: row for row, ref in enumerate(slices.refs)}
+        said = self.zero_shot(slices.embeddings).probabilities
+        label = dict(zip(run.table["path"], run.table["label"], strict=True))
+        return {
+            ref.path: max(here, key=lambda path: said[rows[path], self.classes.index(label[ref.path])])
+            for ref in encoded.refs
+            if len(ref.slices) > 1 and (here := [part.path for part in ref.slices if part.path in rows])
+        }
 
     def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
         """What the labels are worth by now, in words."""

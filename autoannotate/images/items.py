@@ -67,7 +67,7 @@ class Item:
     @property
     def middle(self) -> ImageRef:
         """Its middle image, under the name of the item: the picture that stands for it."""
-        return self.refs[0] if self.kind == "image" else replace(self.refs[len(self.refs) // 2], path=self.path)
+        return replace(self.refs[len(self.refs) // 2], path=self.path, item=self)
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
     refs : sequence of ImageRef
         As `find` gives them.
     kind : str
-        One of `KINDS`. auto: series for DICOM of a volume modality and for volumes in one file (NIfTI, NRRD, MetaImage), file for
+        One of `KINDS`. auto: series for DICOM of a volume modality and for volumes in one file (NIfTI, NRRD), file for
         cines and files of several pages, image for all else.
 
     Raises
@@ -105,9 +105,7 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
     Slices of a DICOM series are ordered by ImagePositionPatient along the normal of ImageOrientationPatient (PS3.3 C.7.6.2),
     by InstanceNumber where that is missing. Localisers, and slices of another orientation, are items of their own.
     """
-    if kind not in KINDS:
-        raise UsageError(f"{kind!r} is no kind of item: choose one of {', '.join(KINDS)}.")
-    if kind == "image":
+    if check_kind(kind) == "image":
         return [Item(ref.path, "image", (ref,)) for ref in refs]
     files: defaultdict[tuple[Any, ...], list[ImageRef]] = defaultdict(list)
     for ref in refs:
@@ -130,6 +128,13 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
     for (level, _), members in groups.items():
         alone += _grouped(level, members, owners)
     return sorted(alone, key=lambda item: natural(ImageRef(item.path, item.refs[0].file)))
+
+
+def check_kind(kind: str) -> str:
+    """The kind, where it is one of `KINDS`. Raises `UsageError` with the way out."""
+    if kind not in KINDS:
+        raise UsageError(f"{kind!r} is no kind of item: choose one of {', '.join(KINDS)}.")
+    return kind
 
 
 def chosen(items: Sequence[Item]) -> str:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from autoannotate.images.content import Content
+
+if TYPE_CHECKING:
+    from autoannotate.images.items import Item
 
 
 @dataclass(frozen=True)
@@ -28,12 +32,20 @@ class ImageRef:
         Which frame of it, from 0; None for a file that holds one image.
     content : Content or None
         The bytes of a file that is not on this machine's disks (in an archive, a bucket, a PACS); then `file` is but a name.
+    item : Item or None
+        What it stands for, where several images have one label: then `path` is the name of the item.
     """
 
     path: str
     file: Path
     frame: int | None = None
     content: Content | None = None
+    item: Item | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def slices(self) -> tuple[ImageRef, ...]:
+        """The images of its item that are looked at; itself where it is an item of its own."""
+        return (self,) if self.item is None or len(self.item.refs) == 1 else self.item.sampled
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:

@@ -39,6 +39,8 @@ class Encoded:
         The images that could not be read.
     notes : mapping of str to str
         What was assumed to show a picture, by path, for those where something was.
+    slices : Encoded or None
+        The slices and frames of the items that have several, by themselves.
     """
 
     refs: list[ImageRef]
@@ -46,6 +48,7 @@ class Encoded:
     features: np.ndarray
     unreadable: list[tuple[str, str]]
     notes: Mapping[str, str] = field(default_factory=dict)
+    slices: Encoded | None = None
 
     def readable_now(self) -> Encoded:
         """Those whose pictures can still be read. Raises `InputError` where none can."""
@@ -80,7 +83,7 @@ class Encoded:
 def encode(
     found: Sequence[ImageRef], encoder: Encoder, cache: Path | str | bool = True, track: Track = silent
 ) -> Encoded:
-    """Encode images, those that the cache does not know.
+    """Encode items, each one image or the mean of its slices; what the cache knows is not encoded again.
 
     Parameters
     ----------
@@ -91,6 +94,51 @@ def encode(
     InputError
         Where none of the images can be read.
     """
+    if all(len(ref.slices) == 1 for ref in found):
+        return _encode_images(found, encoder, cache, track)
+    return pooled(found, _encode_images([part for ref in found for part in ref.slices], encoder, cache, track))
+
+
+def pooled(items: Sequence[ImageRef], slices: Encoded) -> Encoded:
+    """Items from their slices: the mean of the embeddings, at length 1, and of the features, at their usual length.
+
+    A slice that could not be read is left out and said in a note; an item of which none could be read is unreadable.
+    """
+    rows = {ref.path: row for row, ref in enumerate(slices.refs)}
+    reasons = dict(slices.unreadable)
+    kept: list[ImageRef] = []
+    unreadable: list[tuple[str, str]] = []
+    notes: dict[str, str] = {}
+    embeddings, features = [], []
+    for item in items:
+        here = [rows[part.path] for part in item.slices if part.path in rows]
+        if not here:
+            unreadable.append((item.path, reasons[item.slices[0].path]))
+            continue
+        kept.append(item)
+        embeddings.append(_mean(slices.embeddings[here]))
+        features.append(_mean(slices.features[here]))
+        said = [*(item.item.notes if item.item else ()), *(slices.notes.get(slices.refs[row].path, "") for row in here)]
+        if lost := len(item.slices) - len(here):
+            said.append(f"{lost:,} of {len(item.slices):,} slices could not be read.")
+        if any(said):
+            notes[item.path] = " ".join(dict.fromkeys(filter(None, said)))
+    several = {part.path for ref in kept if len(ref.slices) > 1 for part in ref.slices}
+    parts = [row for row, ref in enumerate(slices.refs) if ref.path in several]
+    alone = Encoded([slices.refs[row] for row in parts], slices.embeddings[parts], slices.features[parts], [])
+    return Encoded(kept, np.stack(embeddings), np.stack(features), unreadable, notes, alone)
+
+
+def _mean(rows: np.ndarray) -> np.ndarray:
+    """The mean of some vectors, as long as they are on average; (M, D) to (D,)."""
+    if len(rows) == 1:
+        return rows[0]
+    mean = rows.mean(axis=0)
+    return mean * (np.linalg.norm(rows, axis=1).mean() / max(float(np.linalg.norm(mean)), 1e-12))
+
+
+def _encode_images(found: Sequence[ImageRef], encoder: Encoder, cache: Path | str | bool, track: Track) -> Encoded:
+    """Encode images one by one. Raises `InputError` where none of them can be read."""
     folder = Path(cache) if not isinstance(cache, bool) else default_folder() if cache else None
     kept = EncodingCache(folder, encoder.weights_hash)
     keys: dict[ImageRef, str] = {}

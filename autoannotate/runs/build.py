@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -112,3 +112,24 @@ def build_run(
     probabilities.insert(0, "path", table["path"])
     lost = pd.DataFrame(unreadable, columns=UNREADABLE)
     return Run(table, queued, lost, run, list(refs), student=said, probabilities=probabilities)
+
+
+def with_items(run: Run, refs: Sequence[ImageRef], telling: Mapping[str, str]) -> Run:
+    """The run with a column for what each row is, of which series, study and patient, where any row is more than an image.
+
+    Parameters
+    ----------
+    telling : the slice that speaks most for the label, by path, of rows that have several
+    """
+    items = [ref.item for ref in refs]
+    if not any(item and (len(item.refs) > 1 or item.study or item.patient) for item in items):
+        return run
+    table = run.table.assign(
+        item=[item.kind if item else "image" for item in items],
+        series=[item.series if item else "" for item in items],
+        study=[item.study if item else "" for item in items],
+        patient=[item.patient if item else "" for item in items],
+        slices=[str(len(item.refs)) if item else "1" for item in items],
+        telling_slice=[telling.get(ref.path, "") for ref in refs],
+    )
+    return replace(run, table=table)

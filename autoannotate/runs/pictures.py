@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef, find_images
+from autoannotate.images.items import items_of
 from autoannotate.runs.record import RunRecord
 
 
@@ -45,7 +46,10 @@ def pictures_of(
     """
     place, known = place_of(record, moved, folder), set(paths)
     try:
-        found = [ref for ref in find_images(place) if ref.path in known]
+        items = items_of(
+            find_images(place), str(record.arguments.get("item") or "image")
+        )  # runs before items had images
+        found = [item.middle for item in items if item.path in known]
     except InputError as error:
         if moved is not None:
             raise

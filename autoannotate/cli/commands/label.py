@@ -49,6 +49,14 @@ def label(
     prior: Annotated[
         str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class is, where you know it.")
     ] = None,
+    item: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What gets one label: image, file, series, study, patient; auto takes series for CT, MR, PET and volumes, "
+            "file for cines and files of pages.",
+        ),
+    ] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
     model: Annotated[
@@ -110,6 +118,7 @@ def label(
         device=device,
         cache=False if no_cache else cache or True,
         fast=fast,
+        item=item,
     )
     with reserved(out):
         annotations = annotator.label(images, track=on_stderr)
@@ -118,6 +127,8 @@ def label(
         annotations.run.update(called)
         annotations.save(out, overwrite)
     print_summary(annotations, out)
+    if "--item" in (chosen := str(annotations.run.get("items", ""))):
+        typer.echo(f"Items   {chosen}")
     if said := account(images):
         typer.echo(f"\n{said}", err=True)
 

@@ -1,0 +1,151 @@
+"""Items: a series, a volume or a file of frames has one row and one label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+from autoannotate import Annotations, Annotator
+from autoannotate.errors import UsageError
+from autoannotate.images import find_images
+from autoannotate.images.items import MOST_SLICES, items_of
+
+AXIAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]
+
+
+@pytest.fixture(autouse=True)
+def _own_key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOANNOTATE_KEY_FILE", str(tmp_path_factory.mktemp("key") / "hash.key"))
+
+
+def slice_of(
+    file: Path, place: float, *, series: str = "s", study: str = "t", modality: str = "CT", number: int | None = None,
+    orientation: list[int] = AXIAL, kind: str = "AXIAL", stated: bool = True,
+) -> None:  # fmt: skip
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = CTImageStorage
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.SeriesInstanceUID = generate_uid(entropy_srcs=[series])
+    dataset.StudyInstanceUID = generate_uid(entropy_srcs=[study])
+    dataset.PatientID, dataset.Modality, dataset.ImageType = "MARKER-4711", modality, ["ORIGINAL", "PRIMARY", kind]
+    if stated:
+        normal = np.cross(orientation[:3], orientation[3:])
+        dataset.ImagePositionPatient, dataset.ImageOrientationPatient = list(normal * place), orientation
+    if number is not None:
+        dataset.InstanceNumber = number
+    dataset.Rows = dataset.Columns = 16
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.BitsAllocated = 1, "MONOCHROME2", 8
+    dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 8, 7, 0
+    dataset.PixelData = np.random.default_rng(int(place)).integers(0, 255, (16, 16), dtype=np.uint8).tobytes()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    dataset.save_as(file, enforce_file_format=True)
+
+
+def names(item) -> list[str]:
+    return [Path(ref.path).name for ref in item.refs]
+
+
+def test_slices_are_in_order_of_position_whatever_their_names_and_numbers(tmp_path: Path) -> None:
+    for name, place in {"a": 30, "b": 10, "c": 20, "d": 0}.items():
+        slice_of(tmp_path / "ct" / f"{name}.dcm", place, number=place % 7)
+    (item,) = items_of(find_images(tmp_path))
+    assert (item.path, item.kind, names(item)) == ("ct", "series", ["d.dcm", "b.dcm", "c.dcm", "a.dcm"])
+    assert all((item.series, item.study, item.patient))
+    assert "MARKER" not in repr(item)
+    assert item.notes == ()
+
+
+def test_without_positions_the_instance_numbers_decide(tmp_path: Path) -> None:
+    for name, number in {"a": 3, "b": 1, "c": 10}.items():
+        slice_of(tmp_path / f"{name}.dcm", 0, number=number, stated=False)
+    (item,) = items_of(find_images(tmp_path))
+    assert names(item) == ["b.dcm", "a.dcm", "c.dcm"]
+    assert "order of their numbers" in item.notes[0]
+
+
+def test_gaps_and_duplicates_are_said(tmp_path: Path) -> None:
+    for number, place in enumerate([0, 5, 10, 10, 15, 30, 35]):
+        slice_of(tmp_path / f"{number}.dcm", place)
+    (item,) = items_of(find_images(tmp_path))
+    assert item.notes == ("1 slices lie where another one does.", "2 slices are missing between others.")
+
+
+def test_localisers_and_other_orientations_are_items_of_their_own(tmp_path: Path) -> None:
+    for number in range(4):
+        slice_of(tmp_path / "s" / f"axial{number}.dcm", 5 * number)
+    for number in range(3):
+        slice_of(tmp_path / "s" / f"sagittal{number}.dcm", 5 * number, orientation=SAGITTAL)
+    slice_of(tmp_path / "s" / "scout.dcm", 0, orientation=SAGITTAL, kind="LOCALIZER")
+    items = items_of(find_images(tmp_path))
+    assert sorted(len(item.refs) for item in items) == [1, 3, 4]
+    assert all(len({name[:5] for name in names(item)}) == 1 for item in items)
+    assert len({item.path for item in items}) == 3
+
+
+def test_the_level_can_be_chosen(tmp_path: Path) -> None:
+    for series in ("1", "2"):
+        for number in range(3):
+            slice_of(tmp_path / f"{series}-{number}.dcm", number, series=series)
+    slice_of(tmp_path / "xray.dcm", 0, series="3", study="u", modality="CR")
+    refs = find_images(tmp_path)
+    assert {kind: len(items_of(refs, kind)) for kind in ("auto", "image", "file", "series", "study", "patient")} == {
+        "auto": 3, "image": 7, "file": 7, "series": 3, "study": 2, "patient": 1,
+    }  # fmt: skip
+    with pytest.raises(UsageError, match="series"):
+        items_of(refs, "volume")
+
+
+def test_many_slices_are_sampled_evenly(tmp_path: Path) -> None:
+    for number in range(100):
+        slice_of(tmp_path / f"{number}.dcm", number)
+    (item,) = items_of(find_images(tmp_path))
+    places = [int(Path(ref.path).stem) for ref in item.sampled]
+    assert len(places) == MOST_SLICES
+    assert (places[0], places[-1]) == (0, 99)
+    assert set(np.diff(places)) <= {3, 4}
+
+
+def test_a_volume_and_a_file_of_pages_are_one_item(tmp_path: Path) -> None:
+    import nibabel
+
+    values = np.random.default_rng(0).random((20, 22, 40), dtype=np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "brain.nii.gz")
+    pages = [Image.fromarray(np.full((9, 9), grey, np.uint8)) for grey in (1, 2, 3)]
+    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
+    np.savez(tmp_path / "set.npz", train_images=np.zeros((2, 8, 8), np.uint8))
+    items = items_of(find_images(tmp_path))
+    assert [(item.path, item.kind, len(item.refs)) for item in items] == [
+        ("brain.nii.gz", "series", 40), ("pages.tif", "file", 3), ("set.npz#0", "image", 1), ("set.npz#1", "image", 1),
+    ]  # fmt: skip
+
+
+def test_a_run_has_one_row_an_item_and_stays_so(tmp_path: Path) -> None:
+    for series in range(6):
+        for number in range(4):
+            slice_of(tmp_path / "in" / f"{series}" / f"{number}.dcm", 10 * series + number, series=str(series))
+    broken = tmp_path / "in" / "0" / "3.dcm"
+    broken.write_bytes(broken.read_bytes()[:-100])
+    annotator = Annotator(["chest CT", "brain MRI"], student="none", cache=tmp_path / "cache")
+    run = annotator.label(tmp_path / "in")
+    assert list(run.table["path"]) == [str(series) for series in range(6)]
+    assert set(run.table["item"]) == {"series"}
+    assert set(run.table["slices"]) == {"4"}
+    for path, telling in zip(run.table["path"], run.table["telling_slice"], strict=True):
+        assert telling.startswith(f"{path}/")
+        assert telling.endswith(".dcm")
+    assert "1 of 4 slices could not be read" in run.table["note"][0]
+    run.save(tmp_path / "run")
+    again = Annotations.load(tmp_path / "run")
+    assert again.read_image("2").size == (16, 16)
+    assert list(again.table["telling_slice"]) == list(run.table["telling_slice"])
+    updated = Annotator.from_run(again).update(again)
+    assert list(updated.table["label"]) == list(run.table["label"])
+    for file in (tmp_path / "run").iterdir():
+        assert b"MARKER-4711" not in file.read_bytes()
