@@ -23,8 +23,8 @@ from autoannotate.labelling.zero_shot.reliability import kappa
 class Settings:
     """The constants of the decision; each has its row in the ablation table of `eval/correction`.
 
-    least: the share of wrong labels below which none changes. fewest: labels that an explanation must find wrong, and labels
-    that a class must have to be judged. likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
+    least: the share of wrong labels below which none changes. fewest: labels that a class must have to be judged. found: labels
+    that the mixture must find wrong: among few images it errs as often as labels are wrong. likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
     than overlap does (χ², one degree of freedom, 99 %). border: the largest share of a cluster's edges that may leave it.
     beyond_chance: standard deviations by which labels must agree with clusters. balance: how many times the size of a
     cluster may be that of its class. model_error: wrong labels that the mixture must find for each error of its own.
@@ -34,6 +34,7 @@ class Settings:
 
     least: float = 0.03
     fewest: float = 5.0
+    found: float = 25.0
     likelihood_ratio: float = 6.63
     border: float = 0.02
     beyond_chance: float = 3.0
@@ -190,7 +191,7 @@ def _fits(
     n, k = predicted.shape
     z = mixture.evidence.mean() / max(mixture.evidence.std() / np.sqrt(n), 1e-9)
     return bool(
-        wrong >= max(settings.least, settings.fewest / n, settings.model_error * error)
+        wrong >= max(settings.least, settings.found / n, settings.model_error * error)
         and wrong > rate
         and z >= settings.evidence
         and kappa(unseen, labels, k) >= settings.agreement
