@@ -24,7 +24,8 @@ class Settings:
     """The constants of the decision; each has its row in the ablation table of `eval/correction`.
 
     least: the share of wrong labels below which none changes. fewest: labels that a class must have to be judged. found: labels
-    that the mixture must find wrong: among few images it errs as often as labels are wrong. likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
+    that the mixture must find wrong: among few images it errs as often as labels are wrong.
+    likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
     than overlap does (χ², one degree of freedom, 99 %). border: the largest share of a cluster's edges that may leave it.
     beyond_chance: standard deviations by which labels must agree with clusters. balance: how many times the size of a
     cluster may be that of its class. model_error: wrong labels that the mixture must find for each error of its own.
