@@ -267,6 +267,8 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, tmp_path: Path, siz
         ):
             page.keyboard.press(key)
             page.locator(waits).first.wait_for()
+            wide = "[...document.querySelectorAll('.sheet')].filter(e => e.checkVisibility() && e.scrollWidth > innerWidth)"
+            assert page.evaluate(f"{wide}.length") == 0, key
             fine(key)
         page.keyboard.press("?")
         fine("help")

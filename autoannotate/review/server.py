@@ -11,7 +11,7 @@ from typing import Any
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.store import AnswerStore
-from autoannotate.errors import OutputError, UsageError
+from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.review.address import Address, keep_address, last_address
 from autoannotate.review.guard import Guard, is_loopback
@@ -42,6 +42,9 @@ def serve(
     from autoannotate.review.session import Desk, check_reader
 
     reader = None if reader is None else check_reader(reader)
+    if not (folder / "run.json").exists() and (runs := sorted(file.parent for file in folder.glob("*/run.json"))):
+        names = ", ".join(run.name for run in runs[:12])
+        raise InputError(f"{folder} is not a run but holds {len(runs)} ({names}): name one, as in {runs[0]}.")
     refs = pictures_of(folder, images)
     address = last_address(folder, host)
     with AnswerStore(folder) as store, bound_again(host, port, address) as listening:
