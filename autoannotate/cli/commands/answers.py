@@ -72,8 +72,10 @@ def update(
     from autoannotate.annotator import Annotator
     from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
+    from autoannotate.runs.lock import alone
 
-    after = Annotator.from_run(before, device=device).update(before, on_stderr, strategy, images)
+    with alone(run):
+        after = Annotator.from_run(before, device=device).update(before, on_stderr, strategy, images)
     print_update(run, new_round=after is not before)
     print_summary(after, run)
 
