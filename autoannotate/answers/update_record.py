@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoannotate._internal.wording import listed
+from autoannotate.answers.account import account_of
 from autoannotate.answers.calibration import reliability_diagram
-from autoannotate.answers.consensus import Consensus
+from autoannotate.answers.consensus import Consensus, consensus
 from autoannotate.answers.standing import Answered
-from autoannotate.answers.store import Answer
+from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.runs import history
 from autoannotate.runs.run import Run
@@ -41,10 +42,17 @@ def new_round(
     rounds = history.rounds(folder)
     used = {answer.id for answer in standing if answer.id is not None}
     was, learnt = set(rounds[-1].answers), history.learnt(rounds)
+    answers: list[Answer] = []
+    if AnswerStore.exists(folder):
+        with AnswerStore(folder) as store:
+            answers = store.current()
+    replaced = {answer.id for answer in answers} - used
+    became = account_of(answers, replaced, consensus(standing, new.classes), new)
     return history.Round(
         rounds[-1].number + 1, "update", datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(used)),
         tuple(sorted(used - was)), tuple(sorted((was | learnt) - used)), tuple(changes), strategy,
         history.numbers_of(previous), history.numbers_of(new), learnt=tuple(sorted(used - learnt)),
+        account=became,
     )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autoannotate._internal.wording import counted, listed, percent
+from autoannotate.answers.account import in_words
 from autoannotate.answers.consensus import latest
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.cli.console import make_console
@@ -49,6 +50,9 @@ def print_history(folder: Path, console: Console | None = None) -> None:
         )  # fmt: skip
     console.print(table)
     console.print()
+    if account := told[-1].account:
+        said = f"{counted(sum(account.values()), 'answer')} in round {told[-1].number}: {in_words(account)}"
+        console.print(said, soft_wrap=True)
     known = learnt(told)
     waiting = [one for one in latest(answers.values()).values() if one.id not in known]
     if waiting:
@@ -71,6 +75,8 @@ def print_update(folder: Path, new_round: bool, console: Console | None = None) 
         f"them beyond what was answered. History: autoannotate history {folder}\n",
         soft_wrap=True,
     )
+    if one.account:
+        console.print(f"{counted(sum(one.account.values()), 'answer')}: {in_words(one.account)}.", soft_wrap=True)
 
 
 def print_round(folder: Path, one: Round, console: Console | None = None) -> None:
