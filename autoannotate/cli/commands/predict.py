@@ -1,0 +1,48 @@
+"""`autoannotate predict`: label new images as a run labelled its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoannotate.cli.app import app, plainly
+
+
+@app.command(epilog="Example: autoannotate predict autoannotate-run next-month/ --out next-month-labels")
+@plainly()
+def predict(
+    run: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a labeller.", show_default=False)
+    ],
+    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="New images.", show_default=False)],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the labels go.")] = Path("autoannotate-predicted"),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labels that are there.")] = False,
+    run_images: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Where the run's own images are now, if they were moved.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+) -> None:
+    """Label new images in one pass, by what a run has learned.
+
+    The first call makes a labeller of the run's labels and keeps it in DIR/labeller (safetensors, JSON and a card that says
+    what it learned from and how good it is); copy that folder to take it along. New images are never learned from. Each row of
+    labels.csv says whether the image is unlike those that the labeller learned from.
+    """
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate._internal.wording import counted
+    from autoannotate.labeller.predict import labeller_of, save
+    from autoannotate.labeller.predict import predict as label_new
+
+    labeller = labeller_of(run, device=device, images=run_images, track=on_stderr)
+    found = label_new(labeller, images, device=device, track=on_stderr)
+    save(found, out, overwrite)
+    for name, count in found.table["label"].value_counts().items():
+        typer.echo(f"{count:>8,}  {name}")
+    unlike = int(found.table["unlike_training"].sum())
+    typer.echo(
+        f"{counted(len(found.table), 'image')} in {out / 'labels.csv'}; {unlike:,} unlike those it learned from."
+    )
+    if len(found.unreadable):
+        typer.echo(f"{counted(len(found.unreadable), 'file')} could not be read: {out / 'unreadable.csv'}", err=True)

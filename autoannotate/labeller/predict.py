@@ -1,0 +1,76 @@
+"""Label new images by a run or a saved labeller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from autoannotate._internal.files import plain_errors, write_files
+from autoannotate._internal.progress import Track, silent
+from autoannotate.annotator import Annotator
+from autoannotate.errors import OutputError
+from autoannotate.images import find
+from autoannotate.labeller.labeller import ABOUT, FOLDER, Labeller, digest, learn
+from autoannotate.runs import tables
+from autoannotate.runs.run import UNREADABLE, Run
+
+FILES = ("labels.csv", "probabilities.csv", "unreadable.csv")
+
+
+@dataclass(frozen=True, eq=False)
+class Predicted:
+    """Tables as `predict` writes them, and the labeller that made them."""
+
+    table: pd.DataFrame
+    probabilities: pd.DataFrame
+    unreadable: pd.DataFrame
+    labeller: Labeller
+
+
+def labeller_of(folder: Path, *, device: str = "auto", images: Path | None = None, track: Track = silent) -> Labeller:
+    """The labeller in a folder, or of the run in it: made once and kept in `labeller`, again where labels changed.
+
+    Raises
+    ------
+    InputError
+        Where there is neither, or the images of the run are gone.
+    """
+    if (folder / ABOUT).is_file():
+        return Labeller.load(folder)
+    run = Run.load(folder)
+    place = folder / FOLDER
+    if (place / ABOUT).is_file():
+        kept = Labeller.load(place)
+        if kept.about["labels"] == digest(run):
+            return kept
+    from autoannotate.review.server import pictures_of
+
+    made = learn(run, pictures_of(folder, images), Annotator.from_run(run, device=device), track)
+    made.save(place)
+    return made
+
+
+def predict(
+    labeller: Labeller, images: Path, *, device: str = "auto", cache: Path | bool = True, track: Track = silent
+) -> Predicted:
+    """Label images in one pass; nothing is learned from them."""
+    annotator = labeller.annotator(device, cache)
+    encoded = annotator.encode(find(images).refs, track)
+    table = labeller.predict(encoded.features, encoded.embeddings, annotator.encoder.logit_scale)
+    table.insert(0, "path", [ref.path for ref in encoded.refs])
+    shares = pd.DataFrame(labeller.model.predict_proba(encoded.features), columns=labeller.model.classes_.astype(str))
+    shares = shares.reindex(columns=labeller.classes, fill_value=0.0)
+    shares.insert(0, "path", table["path"])
+    return Predicted(table, shares, pd.DataFrame(encoded.unreadable, columns=list(UNREADABLE)), labeller)
+
+
+def save(predicted: Predicted, folder: Path, overwrite: bool = False) -> None:
+    """Write the tables. Raises `OutputError` where they are there already, or cannot be written."""
+    with plain_errors(folder):
+        if not overwrite and any((folder / name).exists() for name in FILES):
+            raise OutputError(f"{folder} already holds labels: choose another folder with --out, or add --overwrite.")
+        folder.mkdir(parents=True, exist_ok=True)
+    parts = (predicted.table, predicted.probabilities, predicted.unreadable)
+    write_files({folder / name: tables.to_csv(part) for name, part in zip(FILES, parts, strict=True)})

@@ -1,0 +1,168 @@
+"""Embeddings and probabilities that another model made, read from a file and checked against the images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate._internal.wording import counted, listed
+from autoannotate.errors import InputError
+
+SUMS_TO_ONE = 0.01  # a row of probabilities may miss one by this much, from rounding
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingsFile:
+    """Embeddings of N images by path.
+
+    Parameters
+    ----------
+    paths : tuple of str, optional
+        None for a .npy file, whose rows are the images in path order.
+    values : ndarray of shape (N, D)
+        float32, all finite.
+    """
+
+    paths: tuple[str, ...] | None
+    values: NDArray[np.float32]
+
+    def of(self, paths: Sequence[str]) -> NDArray[np.float32]:
+        """The rows of some images, in their order. Raises `InputError` naming those that have none."""
+        if self.paths is None:
+            if len(paths) != len(self.values):
+                raise InputError(
+                    f"The embeddings have {counted(len(self.values), 'row')} and there are {counted(len(paths), 'image')}: a "
+                    ".npy file needs a row an image in path order; an .npz with the arrays path and embedding names them."
+                )
+            return self.values
+        row = {path: i for i, path in enumerate(self.paths)}
+        if missing := [path for path in paths if path not in row]:
+            raise InputError(f"{counted(len(missing), 'image')} have no embedding: {listed(missing, 3)}.")
+        return self.values[[row[path] for path in paths]]
+
+    def unknown(self, paths: Sequence[str]) -> list[str]:
+        """Paths in the file that are no image here."""
+        return [] if self.paths is None else sorted(set(self.paths) - set(paths))
+
+
+def read_embeddings(file: Path) -> EmbeddingsFile:
+    """Read embeddings.
+
+    Parameters
+    ----------
+    file : Path
+        An .npz with the arrays `path` (N,) and `embedding` (N, D); a .npy (N, D); or a .parquet with the columns `path` and
+        `embedding` (a list a row), or `path` and a column a dimension.
+
+    Raises
+    ------
+    InputError
+        The file is none of these, a path comes twice, lengths differ, or a number is not finite; with the first rows.
+    """
+    try:
+        found = _read(file)
+    except FileNotFoundError:
+        raise InputError(f"There is no file {file}: check its name.") from None
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{file} cannot be read as embeddings ({str(error)[:120]}).") from None
+    paths, raw = found
+    try:
+        values = np.asarray(raw, dtype=np.float32)
+    except (TypeError, ValueError):
+        raise InputError(f"The embeddings in {file} are not numbers of one length each.") from None
+    if values.ndim != 2 or not values.size:
+        raise InputError(f"The embeddings in {file} have the shape {values.shape}: it must be a row an image.")
+    if paths is not None and len(paths) != len(values):
+        raise InputError(f"{file} has {len(paths):,} paths and {len(values):,} embeddings: each image needs one.")
+    if paths is not None and len(set(paths)) < len(paths):
+        seen: set[str] = set()
+        twice = [path for path in paths if path in seen or seen.add(path)]  # type: ignore[func-returns-value]
+        raise InputError(f"{file} has more than one embedding of {listed(twice, 3)}.")
+    if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
+        names = [f"row {row + 1}" if paths is None else paths[row] for row in bad[:3]]
+        raise InputError(f"{counted(len(bad), 'embedding')} in {file} hold NaN or infinity: {listed(names)}.")
+    return EmbeddingsFile(None if paths is None else tuple(paths), values)
+
+
+def _read(file: Path) -> tuple[list[str] | None, object]:
+    suffix = file.suffix.lower()
+    if suffix == ".npy":
+        return None, np.load(file, allow_pickle=False)
+    if suffix == ".npz":
+        with np.load(file, allow_pickle=False) as held:
+            for name in ("path", "embedding"):
+                if name not in held:
+                    raise KeyError(f"it has no array {name}; it has {listed(held.files)}")
+            return [str(path) for path in held["path"]], held["embedding"]
+    if suffix == ".parquet":
+        import pandas as pd
+
+        try:
+            table = pd.read_parquet(file)
+        except ImportError:
+            raise InputError("Parquet needs one more package: pip install 'autoannotate[parquet]'.") from None
+        if "path" not in table:
+            raise KeyError("it has no column path")
+        rows = table["embedding"].tolist() if "embedding" in table else table.drop(columns="path").to_numpy()
+        return [str(path) for path in table["path"]], rows
+    raise InputError(f"{file} is not an .npz, .npy or .parquet file, which embeddings are read from.")
+
+
+def check_probabilities(
+    values: NDArray[np.floating], paths: Sequence[str], classes: Sequence[str], name: str
+) -> NDArray[np.float64]:
+    """Probabilities (N, K) whose rows sum to one exactly. Raises `InputError` naming the rows that do not within 0.01.
+
+    >>> check_probabilities(np.array([[0.2, 0.8]]), ["a.png"], ["x", "y"], "p.csv").tolist()
+    [[0.2, 0.8]]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (len(paths), len(classes)):
+        raise InputError(f"{name} needs a row an image and a column a class ({listed(classes)}).")
+    bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1)
+    if bad.any():
+        raise InputError(
+            f"{name} holds numbers that are no probabilities: {listed([paths[i] for i in np.flatnonzero(bad)[:3]])}."
+        )
+    total = values.sum(axis=1)
+    if (off := np.flatnonzero(np.abs(total - 1) > SUMS_TO_ONE)).size:
+        told = [f"{paths[i]} ({total[i]:.3g})" for i in off[:3]]
+        raise InputError(f"{counted(len(off), 'row')} of {name} do not sum to one: {listed(told)}.")
+    return values / total[:, None]
+
+
+def read_probabilities(file: Path, paths: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
+    """Another model's probabilities, a CSV with `path` and a column a class, in the order of the images: (N, K).
+
+    An image without a row gets NaN: that source says nothing of it.
+
+    Raises
+    ------
+    InputError
+        A column is missing, a cell is no number, rows do not sum to one, or none is about an image.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(file, encoding="utf-8-sig", dtype={"path": str})
+    except FileNotFoundError:
+        raise InputError(f"There is no file {file}: check its name.") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file} cannot be read as a table ({str(error).splitlines()[0][:120]}).") from None
+    if lacking := [name for name in ("path", *classes) if name not in table]:
+        raise InputError(f"{file} lacks the column {lacking[0]}: it needs path and one a class ({listed(classes)}).")
+    if table["path"].duplicated().any():
+        raise InputError(f"{file} has more than one row of {table['path'][table['path'].duplicated()].iloc[0]}.")
+    numbers = table[list(classes)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    given = check_probabilities(numbers, table["path"].tolist(), classes, file.name)
+    row = {path: i for i, path in enumerate(table["path"])}
+    at = np.array([row.get(path, -1) for path in paths])
+    if (at < 0).all():
+        raise InputError(
+            f"None of the rows of {file} is about one of the images: its first is {table['path'].iloc[0]!r}."
+        )
+    return np.where(at[:, None] >= 0, given[np.maximum(at, 0)], np.nan)

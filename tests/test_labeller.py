@@ -1,0 +1,104 @@
+"""A run as a labeller: scikit-learn's rules, a saved folder, and new images."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import draw_images, make_run
+from sklearn.base import clone
+from sklearn.model_selection import cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from autoannotate.annotations import Annotations
+from autoannotate.errors import InputError
+from autoannotate.labeller.estimator import FeatureClassifier
+from autoannotate.labeller.labeller import Labeller
+from autoannotate.labeller.predict import labeller_of, predict
+
+MANY = [f"{'ab'[i % 2]}/{i}.png" for i in range(24)]
+
+
+def known_failures(estimator: FeatureClassifier) -> dict[str, str]:
+    same = "weights say how sure labels are: axes are of the images, whatever their labels"
+    return {f"check_sample_weight_equivalence_on_{kind}_data": same for kind in ("dense", "sparse")}
+
+
+@parametrize_with_checks([FeatureClassifier()], expected_failed_checks=known_failures)
+def test_it_is_a_scikit_learn_classifier(estimator: FeatureClassifier, check: object) -> None:
+    check(estimator)  # type: ignore[operator]
+
+
+def test_it_works_in_pipelines_and_cross_validation() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat(["x", "y", "z"], 40)
+    X = rng.normal(size=(120, 30)) + 2.5 * (y[:, None] == np.array(["x", "y", "z"]).repeat(10))
+    assert cross_val_score(make_pipeline(StandardScaler(), clone(FeatureClassifier(C=0.1))), X, y).mean() > 0.9
+    model = FeatureClassifier().fit(X, y)
+    far = model.novelty(-10 * np.ones((1, 30)) + rng.normal(size=30) * 20)
+    assert far > model.threshold_
+    assert (model.novelty(X) > model.threshold_).mean() < 0.05
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    make_run(tmp_path / "images", MANY).save(tmp_path / "run")
+    return tmp_path / "run"
+
+
+def test_the_runs_own_images_keep_their_labels(run: Path, tmp_path: Path) -> None:
+    found = predict(labeller_of(run), tmp_path / "images")
+    table = Annotations.load(run).table
+    ours = table.set_index("path").loc[found.table["path"], "label"]
+    assert found.table["label"].tolist() == ours.tolist()
+    assert list(found.table.columns[:8]) == list(table.columns[:8])
+    assert np.allclose(found.probabilities[["chest", "breast"]].sum(axis=1), 1)
+
+
+def test_a_saved_labeller_is_the_same_and_needs_no_run(run: Path, tmp_path: Path) -> None:
+    first = predict(labeller_of(run), tmp_path / "images")
+    (run / "labeller").rename(tmp_path / "alone")
+    assert {file.name for file in (tmp_path / "alone").iterdir()} == {
+        "labeller.json",
+        "labeller.safetensors",
+        "CARD.md",
+    }
+    again = predict(labeller_of(tmp_path / "alone"), tmp_path / "images")
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert "not accuracy" in (tmp_path / "alone" / "CARD.md").read_text()
+
+
+def test_a_broken_labeller_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    labeller_of(run)
+    (run / "labeller" / "labeller.safetensors").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="is broken"):
+        Labeller.load(run / "labeller")
+    with pytest.raises(InputError, match="no run"):
+        labeller_of(tmp_path / "images")
+
+
+def test_the_command_labels_new_images(run: Path, tmp_path: Path) -> None:
+    draw_images(tmp_path / "new", ["n/1.png", "n/2.png"], side=64)
+    command = [
+        sys.executable,
+        "-m",
+        "autoannotate",
+        "predict",
+        str(run),
+        str(tmp_path / "new"),
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "2 images in" in done.stdout
+    table = pd.read_csv(tmp_path / "o" / "labels.csv")
+    assert set(table["label"]) <= {"chest", "breast"}
+    assert {"novelty", "unlike_training"} <= set(table.columns)
+    assert subprocess.run(command, capture_output=True).returncode == 1

@@ -1,0 +1,87 @@
+"""Embeddings and probabilities that users bring: read, checked, and weighed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from autoannotate.errors import InputError
+from autoannotate.labelling.label_model import dawid_skene
+from autoannotate.models.embeddings_file import read_embeddings, read_probabilities
+
+PATHS = ["a.png", "b.png", "c.png"]
+VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
+
+
+def test_embeddings_come_back_in_the_order_of_the_images(tmp_path: Path) -> None:
+    np.savez(tmp_path / "e.npz", path=np.array(PATHS[::-1]), embedding=VALUES[::-1])
+    pd.DataFrame({"path": PATHS, "embedding": VALUES.tolist()}).to_parquet(tmp_path / "e.parquet")
+    pd.DataFrame({"path": PATHS, **{f"d{i}": VALUES[:, i] for i in range(4)}}).to_parquet(tmp_path / "wide.parquet")
+    np.save(tmp_path / "e.npy", VALUES)
+    for name in ("e.npz", "e.parquet", "wide.parquet", "e.npy"):
+        assert (read_embeddings(tmp_path / name).of(PATHS) == VALUES).all(), name
+    assert read_embeddings(tmp_path / "e.npz").unknown(PATHS[:2]) == ["c.png"]
+
+
+def test_bad_embeddings_are_one_sentence_with_the_rows(tmp_path: Path) -> None:
+    def saved(**arrays: object) -> Path:
+        file = tmp_path / f"{len(list(tmp_path.iterdir()))}.npz"
+        np.savez(file, **arrays)
+        return file
+
+    holed = VALUES.copy()
+    holed[1, 2] = np.nan
+    for file, said in (
+        (saved(path=np.array(PATHS), embedding=holed), "NaN or infinity: b.png"),
+        (saved(path=np.array(PATHS[:2]), embedding=VALUES), "2 paths and 3 embeddings"),
+        (saved(path=np.array(["a.png"] * 3), embedding=VALUES), "more than one embedding of a.png"),
+        (saved(vectors=VALUES), "no array path"),
+        (tmp_path / "none.npz", "There is no file"),
+        (saved(path=np.array(PATHS, dtype=object), embedding=VALUES), "cannot be read"),
+    ):
+        with pytest.raises(InputError, match=said):
+            read_embeddings(file)
+    with pytest.raises(InputError, match=r"1 image have no embedding: d\.png"):
+        read_embeddings(saved(path=np.array(PATHS), embedding=VALUES)).of([*PATHS, "d.png"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("path,x,y\na.png,0.2,0.9\n", r"do not sum to one: a\.png \(1\.1\)"),
+        ("path,x\na.png,1\n", "lacks the column y"),
+        ("path,x,y\na.png,high,0\n", "no probabilities"),
+        ("path,x,y\nelse.png,1,0\n", "None of the rows"),
+    ],
+)
+def test_bad_probabilities_are_one_sentence(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "p.csv").write_text(content)
+    with pytest.raises(InputError, match=said):
+        read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
+
+
+def test_a_source_that_says_nothing_of_an_image_is_unknown_there(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("path,y,x\nc.png,0.25,0.75\n")
+    found = read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
+    assert np.isnan(found[:2]).all()
+    assert found[2].tolist() == [0.75, 0.25]
+
+
+def test_reliable_sources_outweigh_unreliable_ones() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 600)
+    accuracies = np.array([0.9, 0.85, 0.5, 0.4])
+    said = np.where(rng.random((4, 600)) < accuracies[:, None], truth, rng.integers(0, 3, (4, 600)))
+    sources = np.eye(3)[said]
+    sources[1, :100] = np.nan
+    model = dawid_skene(sources)
+    majority = (np.nansum(sources, axis=0).argmax(axis=1) == truth).mean()
+    assert (model.posterior.argmax(axis=1) == truth).mean() > majority
+    assert (np.argsort(-model.accuracy) == np.arange(4)).all()
+    real = (said == truth).mean(axis=1)
+    assert np.abs(model.accuracy - real).max() < 0.06
+    known = np.where(np.arange(600) < 50, truth, -1)
+    assert (dawid_skene(sources, known).posterior[:50].argmax(axis=1) == truth[:50]).all()
