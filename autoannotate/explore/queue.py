@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from autoannotate.runs import history
+from autoannotate.runs.lock import alone
 from autoannotate.runs.run import Run
 from autoannotate.runs.save import contents
 
@@ -24,32 +25,33 @@ def put_first(folder: Path, paths: Sequence[str]) -> int:
     int
         How many images there were; those that were in the queue already move to its beginning.
     """
-    history.settle(folder)
-    run = Run.load(folder)
-    chosen = [path for path in dict.fromkeys(paths) if path in set(run.table["path"])]
-    of_label = run.table.set_index("path")
-    before = run.suspects.set_index("path", drop=False)
-    rows = [
-        before.loc[path].to_dict() | {"reason": f"{REASON}; {before.loc[path, 'reason']}".rstrip("; ")}
-        if path in before.index
-        else {
-            "path": path,
-            "label": of_label.loc[path, "label"],
-            "suggested_label": of_label.loc[path, "label"],
-            "suspect_score": of_label.loc[path, "suspect_score"],
-            "reason": REASON,
-        }
-        for path in chosen
-    ]
-    queue = pd.concat([pd.DataFrame(rows), run.suspects[~run.suspects["path"].isin(chosen)]], ignore_index=True)
-    queue["rank"] = range(1, len(queue) + 1)
-    table = run.table.copy()
-    table.loc[table["path"].isin(chosen), "suspect"] = 1
-    last = history.rounds(folder)[-1]
-    record = replace(
-        last, number=last.number + 1, what="queue", made_at=datetime.now(UTC).isoformat(timespec="seconds"), new=(),
-        taken_back=(), changes=(), restored=None,
-    )  # fmt: skip
-    about = run.run | {"round": record.number}
-    history.keep(folder, contents(replace(run, table=table, suspects=queue, run=about)), record)
-    return len(chosen)
+    with alone(folder):
+        history.settle(folder)
+        run = Run.load(folder)
+        chosen = [path for path in dict.fromkeys(paths) if path in set(run.table["path"])]
+        of_label = run.table.set_index("path")
+        before = run.suspects.set_index("path", drop=False)
+        rows = [
+            before.loc[path].to_dict() | {"reason": f"{REASON}; {before.loc[path, 'reason']}".rstrip("; ")}
+            if path in before.index
+            else {
+                "path": path,
+                "label": of_label.loc[path, "label"],
+                "suggested_label": of_label.loc[path, "label"],
+                "suspect_score": of_label.loc[path, "suspect_score"],
+                "reason": REASON,
+            }
+            for path in chosen
+        ]
+        queue = pd.concat([pd.DataFrame(rows), run.suspects[~run.suspects["path"].isin(chosen)]], ignore_index=True)
+        queue["rank"] = range(1, len(queue) + 1)
+        table = run.table.copy()
+        table.loc[table["path"].isin(chosen), "suspect"] = 1
+        last = history.rounds(folder)[-1]
+        record = replace(
+            last, number=last.number + 1, what="queue", made_at=datetime.now(UTC).isoformat(timespec="seconds"), new=(),
+            taken_back=(), changes=(), restored=None,
+        )  # fmt: skip
+        about = run.run | {"round": record.number}
+        history.keep(folder, contents(replace(run, table=table, suspects=queue, run=about)), record)
+        return len(chosen)
