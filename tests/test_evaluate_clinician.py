@@ -15,7 +15,7 @@ from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
 from autoannotate.images import ImageRef
-from autoannotate.labelling.label_errors.noise_estimate import estimate_noise
+from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, estimate_noise, weighed
 from autoannotate.labelling.semi_supervised.duplicates import spread_answers
 from autoannotate.labelling.semi_supervised.from_answers import FEWEST, basis, generalise
 
@@ -200,7 +200,9 @@ def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -
     hard = rng.random(300) < 0.1
     says = np.where(hard, 0.5, np.where(truth == 1, 0.95, 0.05))
     opinion = np.stack([1 - says, says], axis=1)
-    believed = estimate_noise([opinion], labels)
+    clean, noise, posterior, error = weighed(opinion, labels, 0.4)
+    known = np.ones(2, dtype=bool)
+    believed = NoiseEstimate(opinion, clean, posterior, noise, 0.4, error, "symmetric", True, known)
     opinions = [0.3 + 0.4 * np.eye(2)[np.where(rng.random(300) < 0.3, 1 - truth, truth)]]
     answers = np.full(300, -1)
     asked = np.flatnonzero(hard & (truth == 1))[:FEWEST]
