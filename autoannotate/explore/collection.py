@@ -227,7 +227,7 @@ def open_collection(
     next(steps)
     projection = Projection.of(encoded.features)
     points = projection.unit(encoded.features)
-    near = nearest(points, NEIGHBOURS)
+    near = nearest(points.astype(np.float64), NEIGHBOURS)
     next(steps)
     levels = grouping.cluster_levels(near, seed)
     next(steps)

@@ -116,7 +116,7 @@ def outliers(scores: NDArray[np.floating], share: float = OUTLIERS) -> NDArray[n
     return order[scores[order] > 1.5]
 
 
-def purity(rows: NDArray[np.int64], labels: Sequence[str]) -> tuple[str, float]:
+def purity(rows: NDArray[np.int64], labels: Sequence[str] | NDArray) -> tuple[str, float]:
     """The commonest label of some images, and its share."""
     names, counts = np.unique(np.asarray(labels, dtype=object)[rows].astype(str), return_counts=True)
     return str(names[counts.argmax()]), float(counts.max() / len(rows))
