@@ -13,7 +13,7 @@ import numpy as np
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, UsageError
-from autoannotate.images import ImageRef, find, location, read_image
+from autoannotate.images import ImageRef, find, find_images, location, read_image
 from autoannotate.images.items import check_kind, chosen, items_of
 from autoannotate.runs.run import Run, check_classes
 
@@ -151,6 +151,76 @@ class Annotator:
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=True)
         return self._run(images, encoded, clip, labelled, clock)
 
+    def audit(
+        self,
+        images: str | Path,
+        labels: str | Path,
+        *,
+        groups: str | None = None,
+        trusted: str | Path | None = None,
+        skip_problems: bool = False,
+        track: Track = silent,
+    ) -> Annotations:
+        """Find what is wrong with labels that exist: a run whose labels are the given ones, with its `issues`.
+
+        Parameters
+        ----------
+        labels : a table of labels, or `folders`, see `answers.given_labels.read_given_labels`
+        groups : what says which images are of one patient or lesion, see `answers.groups.read_groups`
+        trusted : a table of labels that are right: they count as answers, and are not doubted
+        skip_problems : go on with the images that have one label; the others are in `unreadable`, with the reason
+
+        Raises
+        ------
+        InputError
+            Where the labels do not fit the images or the classes.
+        """
+        from autoannotate.answers.given_labels import read_given_labels
+        from autoannotate.answers.groups import look_grouped, read_groups
+        from autoannotate.images.quality import measure
+        from autoannotate.labelling.label_errors.issues import find_issues
+        from autoannotate.runs.issues import audit_record, audited, issues_table
+
+        clock = Clock()
+        with clock("find images"):
+            found = find_images(images)
+            given = read_given_labels(labels, found, skip_problems)
+            ids = None if groups is None else read_groups(groups, found, given, skip_problems)
+            gold = None if trusted is None else read_given_labels(trusted, found, skip_problems, partial=True)
+        row_of = {ref.path: i for i, ref in enumerate(found)}
+        encoded, clip = self._seen([ref for ref in found if given.labels[row_of[ref.path]]], clock, track)
+        rows = np.array([row_of[ref.path] for ref in encoded.refs])
+        task = replace(
+            self.task(encoded, clip), given=self._class_numbers(given.labels, rows, labels), keep=True,
+            groups=None if ids is None else ids[rows],
+            answers=None if gold is None else self._class_numbers(gold.labels, rows, str(trusted)),
+        )  # fmt: skip
+        with clock("label"):
+            labelled = self._labelled(task, encoded.refs, track, train=True)
+        with clock("look at the pictures"):
+            look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
+            columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
+            known = audited(task, labelled, look, self._kinds(encoded.embeddings), columns)
+            issues = find_issues(known)
+        made = self._run(images, encoded, clip, labelled, clock)
+        votes = {who: self._class_numbers(each, rows, labels) for who, each in given.votes.items()}
+        wrong = 1.0 - labelled.corrected.probabilities[np.arange(len(rows)), known.labels]
+        contradicted = [each.row for each in issues if each.kind == "contradiction" and each.row is not None]
+        wrong[contradicted] = np.maximum(wrong[contradicted], 0.5)  # of two copies with different labels one is wrong
+        made.run["given"] = True
+        made.run["arguments"] |= {"labels": str(labels), "groups": groups}
+        made.run["audit"] = audit_record(issues, known, wrong, votes, self.seed)
+        rate, low, high = made.run["audit"]["error_rates"]["all"]
+        made.run["estimated_error_rate"] = rate
+        made.run["reliability"]["verdict"] = (
+            f"An estimated {rate:.1%} of the given labels are wrong (95% interval {low:.1%} to {high:.1%})."
+        )
+        made.run["audit"]["note"] = look_grouped(known.image_names) if ids is None else None
+        table = made.table if ids is None else made.table.assign(group=[str(each) for each in ids[rows]])
+        for path, why in {each.path: each.problem for each in given.problems if each.path in row_of}.items():
+            made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
+        return Annotations.of(replace(made, table=table, issues=issues_table(issues, known)))
+
     def update(
         self, run: Run, track: Track = silent, strategy: str | None = None, images: Path | str | None = None
     ) -> Annotations:
@@ -202,7 +272,7 @@ class Annotator:
         with clock("label"):
             task = replace(
                 self.task(encoded, clip), answers=answered.answers, excluded=answered.excluded, unsure=answered.unsure,
-                student=self._earlier(run, encoded.refs),
+                student=self._earlier(run, encoded.refs), **self._given_before(run, names, not standing),
             )  # fmt: skip
             labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
 
@@ -235,6 +305,36 @@ class Annotator:
             return run if isinstance(run, Annotations) else Annotations.of(run)
         history.keep(folder, contents(new), told)
         return new
+
+    def _class_numbers(self, labels: Sequence[str], rows: np.ndarray, source: str | Path) -> np.ndarray:
+        """Class numbers of some images, -1 where a label is empty. Raises InputError for one that is no class."""
+        number = {"": -1} | {name: k for k, name in enumerate(self.classes)}
+        if unknown := sorted({labels[row] for row in rows} - number.keys()):
+            raise InputError(
+                f"{source} has the label {unknown[0]!r}, which is none of the classes {', '.join(self.classes)}."
+            )
+        return np.array([number[labels[row]] for row in rows], dtype=np.int64)
+
+    def _kinds(self, embeddings: np.ndarray) -> tuple[np.ndarray, list[str]]:
+        """How probable each kind of image that the prompts know is, (N, M) of embeddings (N, D); and their names."""
+        from autoannotate.labelling.zero_shot import classifier
+        from autoannotate.labelling.zero_shot.prompts import modality_prompts
+
+        prompts = modality_prompts(self.prompts)
+        texts = classifier.class_embeddings([self.encoder.encode_texts(kind.texts) for kind in prompts])
+        return classifier.probabilities(embeddings, texts, self.encoder.logit_scale), [kind.name for kind in prompts]
+
+    def _given_before(self, run: Run, names: Sequence[str], keep: bool) -> dict[str, Any]:
+        """The labels and groups that an audit was given, as arguments of `Task`; nothing where the run is no audit."""
+        from autoannotate.runs import history
+
+        if not run.record.given or run.folder is None:
+            return {}
+        first = history.load_round(run.folder, 0).table.set_index("path")
+        number = {name: k for k, name in enumerate(self.classes)}
+        given = np.array([number[first["label"][name]] for name in names], dtype=np.int64)
+        groups = np.array([int(first["group"][name]) for name in names]) if "group" in first else None
+        return {"given": given, "groups": groups, "keep": keep}
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
@@ -336,6 +436,12 @@ class Annotator:
     def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
         """What the labels are worth by now, in words."""
         told, initial = clip.reliability, labelled.initial
+        if initial.source == "given":
+            wrong = labelled.corrected.queue.error_rate
+            return replace(
+                told, trust=round(1.0 - wrong, 4), meaningful=True, advice="",
+                verdict=f"An estimated {wrong:.1%} of the given labels are wrong, by what the other images make of each.",
+            )  # fmt: skip
         if told.meaningful:
             return told
         if initial.meaningful and initial.kappa is not None:

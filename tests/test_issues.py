@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from autoannotate.images.quality import measure
+from autoannotate.labelling.features import compact
 from autoannotate.labelling.label_errors.issues import (
     ISSUES,
     Audited,
@@ -19,7 +20,7 @@ from autoannotate.labelling.label_errors.issues import (
     same_pictures,
 )
 from autoannotate.labelling.label_errors.suspects import find_suspects
-from autoannotate.labelling.neighbours import compact, nearest
+from autoannotate.labelling.neighbours import nearest
 
 CLASSES = ["cyst", "tumour", "clear"]
 

@@ -50,7 +50,8 @@ def measure(images: Iterable[Image.Image]) -> Appearance:
         thumbnails.append(np.asarray(small, dtype=np.uint8).ravel())
     columns = np.array(numbers, dtype=np.float64).reshape(len(numbers), 7).T
     pictures = np.stack(thumbnails) if thumbnails else np.zeros((0, THUMBNAIL**2), dtype=np.uint8)
-    return Appearance(*columns, thumbnails=pictures)
+    bright, dim, entropy, edges, spread, width, height = columns
+    return Appearance(bright, dim, entropy, edges, spread, width, height, pictures)
 
 
 def _numbers(image: Image.Image) -> tuple[float, ...]:

@@ -47,6 +47,8 @@ class Task:
     image_names : sequence of N names, optional
     student : (N, K) array, optional
         Out-of-sample probabilities of a student that was trained before.
+    keep : bool
+        Given labels are doubted, and never changed: an audit.
     seed : int
     """
 
@@ -63,6 +65,7 @@ class Task:
     groups: NDArray[np.int64] | None = None
     image_names: Sequence[str] | None = None
     student: NDArray[np.floating] | None = None
+    keep: bool = False
     seed: int = 0
 
     def __len__(self) -> int:

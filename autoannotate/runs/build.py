@@ -103,7 +103,9 @@ def build_run(
             "said": None if said is None else student_predictions.digest(said),
         },
         # of guesses nobody knows
-        "estimated_error_rate": labelled.corrected.queue.error_rate if reliability.meaningful else None,
+        "estimated_error_rate": labelled.corrected.queue.error_rate
+        if reliability.meaningful or labelled.initial.source == "given"
+        else None,
         "timings": dict(timings),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "stamps": "".join(stamp(ref).ljust(8, "0") for ref in refs),  # 8 digits an image, to tell a replaced one

@@ -32,6 +32,8 @@ LABELS = (
 )
 SUSPECTS = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
 UNREADABLE = ("path", "reason")
+ISSUES = ("rank", "path", "label", "suggested_label", "score", "issue", "detail")
+ISSUES_FILE = "issues.csv"
 NONE_OF_THESE, NOT_USABLE = "none-of-these", "not-usable"
 """The labels of images that a clinician found to be of no class, or not worth keeping; no class may be named so."""
 
@@ -61,6 +63,8 @@ class Run:
         The probabilities behind the labels: `path` and a column a class; rows sum to one. Runs of 0.1.0 have none.
     student : bytes, optional
         What the student predicted for each image, see `autoannotate.runs.student_predictions`.
+    issues : DataFrame, optional
+        What an audit found, with the columns of issues.csv, see `autoannotate.runs.issues`.
     """
 
     table: pd.DataFrame
@@ -71,6 +75,7 @@ class Run:
     folder: Path | None = field(default=None, repr=False)
     student: bytes | None = field(default=None, repr=False)
     probabilities: pd.DataFrame | None = field(default=None, repr=False)
+    issues: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
@@ -169,6 +174,7 @@ class Run:
             folder=folder,
             student=student_predictions.load(folder, record.student.said),
             probabilities=tables.read_probabilities(folder / "probabilities.csv"),
+            issues=tables.read(folder / ISSUES_FILE, ISSUES) if (folder / ISSUES_FILE).is_file() else None,
         )
         return loaded.with_images(images)
 

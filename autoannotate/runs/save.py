@@ -13,7 +13,7 @@ from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.errors import InputError, OutputError
 from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.report import render_report
-from autoannotate.runs.run import LABELS, Run
+from autoannotate.runs.run import ISSUES_FILE, LABELS, Run
 
 FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv", "report.html", "run.json")
 """What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole. (Runs of 0.1.0 have
@@ -33,10 +33,12 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     written = contents(run)
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    predicted = {} if run.student is None else {student_predictions.FILE: run.student}
-    write_files({folder / name: content for name, content in (predicted | written).items()})
-    with plain_errors(folder):
-        for name in {student_predictions.FILE, *FILES} - (predicted | written).keys():
+    optional = {student_predictions.FILE: run.student} if run.student is not None else {}
+    if run.issues is not None:
+        optional[ISSUES_FILE] = tables.to_csv(run.issues)
+    write_files({folder / name: content for name, content in (optional | written).items()})
+    for name in {student_predictions.FILE, ISSUES_FILE, *FILES} - (optional | written).keys():
+        with plain_errors(folder):
             (folder / name).unlink(missing_ok=True)
     object.__setattr__(run, "folder", folder)
 

@@ -24,6 +24,7 @@ FUSES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 DECIMALS = 6
 NUMBERS: dict[str, type] = {
     "confidence": float,
+    "score": float,
     "suspect_score": float,
     "clip_confidence": float,
     "suspect": int,

@@ -157,7 +157,7 @@ def correct(
     elif judged.held_out_accuracy is not None:
         judged = replace(judged, note=f"{judged.note} {_verdict(noise)}", reliable=judged.reliable or noise.may_change)
 
-    final, rows = better(noise, learned), np.arange(count)
+    final, rows = labels if task.keep else better(noise, learned), np.arange(count)
     sure = noise.posterior[rows, final] if noise.may_change and meaningful else given[rows, final]
     queue = find_suspects(
         task.features, final, task.zero_shot, task.class_names, seed=task.seed, track=track, image_names=task.names,

@@ -125,8 +125,8 @@ def wrong_label(audited: Audited) -> Iterator[Issue]:
     """A label that the images contradict: as many as were flagged, and all that are rather wrong than right."""
     predicted = audited.out_of_sample.argmax(axis=1)
     suggested = np.where(audited.suggested == audited.labels, predicted, audited.suggested)
-    for i in np.flatnonzero(audited.flagged | (audited.doubt >= 0.5)):
-        better = audited.class_names[suggested[i]]
+    for i in np.flatnonzero(audited.flagged | (audited.doubt >= 0.5)).tolist():
+        better = audited.class_names[int(suggested[i])]
         told = audited.reasons[i] if len(audited.reasons) else ""
         same = suggested[i] == audited.labels[i]
         detail = told or ("hardly supported by the other images" if same else f"rather {better}, by the other images")
@@ -162,7 +162,7 @@ def _pairs(audited: Audited, same_label: bool) -> Iterator[tuple[int, int, float
     alike = audited.labels[audited.neighbours.index] == audited.labels[:, None]
     wanted = np.where(alike == same_label, sure, 0.0)
     back: dict[tuple[int, int], float] = {}
-    for i in np.flatnonzero(wanted.any(axis=1)):
+    for i in np.flatnonzero(wanted.any(axis=1)).tolist():
         best = int(wanted[i].argmax())
         back[int(i), int(audited.neighbours.index[i, best])] = float(wanted[i, best])
     for (i, j), value in list(back.items()):  # nearest is not mutual: the other of a pair has its row too

@@ -1,0 +1,271 @@
+"""Labels that exist before a run: a table, a folder a class, COCO, FiftyOne, Label Studio, CVAT or MedMNIST's own arrays."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autoannotate.answers import importers
+from autoannotate.errors import InputError
+from autoannotate.images import ImageRef
+from autoannotate.runs.delimited import PATH, Delimited, column_key, read_delimited
+from autoannotate.runs.tables import fused
+
+FOLDERS = "folders"
+LABEL = ("label", "answer", "class", "class_name", "diagnosis", "category", "target")
+ANNOTATOR = ("annotator", "reader", "rater", "labeller", "completed_by")
+SHOWN = 3  # rows that a sentence names
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the labels that does not fit: where in the file, which image, and what."""
+
+    where: str
+    path: str
+    problem: str
+
+
+@dataclass(frozen=True, eq=False)
+class GivenLabels:
+    """Labels of N images, "" where an image has none.
+
+    votes: by annotator, (N,) labels, where several gave theirs; then `labels` are the majority's. columns: what else a table
+    says of each image, by the name of its column. problems: rows that could not be used, and images without a label.
+    """
+
+    labels: list[str]
+    votes: dict[str, list[str]] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def classes(self) -> list[str]:
+        """The different labels, sorted."""
+        return sorted(
+            {label for label in self.labels if label} | {v for votes in self.votes.values() for v in votes if v}
+        )
+
+    def column(self, names: Sequence[str]) -> tuple[str, list[str]] | None:
+        """The first of these columns that the table has, by name, and its cells."""
+        known = {column_key(name): name for name in self.columns}
+        found = next((known[column_key(name)] for name in names if column_key(name) in known), None)
+        return None if found is None else (found, self.columns[found])
+
+
+def read_given_labels(
+    source: str | Path, refs: Sequence[ImageRef], skip_problems: bool = False, partial: bool = False
+) -> GivenLabels:
+    """The labels of the images `refs`, from a file or from `folders`.
+
+    Parameters
+    ----------
+    source : `folders`, where each folder is a class; else a CSV (path,label; one column an annotator as label_NAME, or one row
+        an image and annotator), COCO, FiftyOne or Label Studio JSON, CVAT XML or zip, or a MedMNIST .npz
+    skip_problems : go on with the images that have one label
+    partial : labels of some images, or of one class, will do
+
+    Raises
+    ------
+    InputError
+        Where the file is none of these; or where rows name images that are not there, images have no label, or labels
+        contradict each other, unless problems are skipped.
+    """
+    rows = list(_rows(source, refs))
+    find = ImageNames(refs, Path(source).absolute().parent)
+    said: dict[int, dict[str, str]] = defaultdict(dict)
+    cells: dict[str, list[str]] = {}
+    problems: list[Problem] = []
+    for where, name, labels, more in rows:
+        row = find(name)
+        if row is None:
+            problems.append(Problem(where, name, "no such image"))
+            continue
+        for column, text in more.items():
+            cells.setdefault(column, [""] * len(refs))[row] = text
+        for annotator, label in labels.items():
+            if label and said[row].setdefault(annotator, label) != label:
+                earlier = said[row][annotator]
+                problems.append(Problem(where, refs[row].path, f"is {label!r} here and {earlier!r} in an earlier row"))
+                said[row][annotator] = "\0"
+    annotators = sorted({annotator for votes in said.values() for annotator in votes})
+    votes = {
+        who: [said[i].get(who, "").replace("\0", "") if i in said else "" for i in range(len(refs))]
+        for who in annotators
+    }
+    together = [_majority([votes[who][i] for who in annotators]) for i in range(len(refs))]
+    contradicted = {problem.path for problem in problems}
+    problems += [
+        Problem("", ref.path, "has no label")
+        for ref, label in zip(refs, together, strict=True)
+        if not partial and not label and ref.path not in contradicted
+    ]
+    if problems and not skip_problems:
+        raise InputError(_sentence(source, problems))
+    classes = sorted({label for label in together if label})
+    if len(classes) < (1 if partial else 2):
+        has = f"has one class only ({classes[0]})" if classes else "has no label of these images"
+        raise InputError(f"{source} {has}: an audit tells classes apart, and needs two.")
+    return GivenLabels(together, votes if len(annotators) > 1 else {}, cells, tuple(problems))
+
+
+class ImageNames:
+    """Which image a table means by a name: its path in the run or from the table's folder, an absolute path, or the end of one
+    path alone. Back-slashes are read as slashes."""
+
+    def __init__(self, refs: Sequence[ImageRef], folder: Path) -> None:
+        self.folder = folder
+        self.paths = {ref.path: i for i, ref in enumerate(refs)}
+        self.files = {
+            f"{ref.file.absolute().as_posix()}{'' if ref.frame is None else f'#{ref.frame}'}": i
+            for i, ref in enumerate(refs)
+        }
+        self.folded = [ref.path.casefold() for ref in refs]
+        self.ends: dict[str, list[int]] = defaultdict(list)
+        for i, ref in enumerate(refs):
+            self.ends[ref.path.rpartition("/")[2].casefold()].append(i)
+            self.ends[ref.path.rpartition("/")[2].rpartition(".")[0].casefold()].append(i)
+
+    def __call__(self, name: str) -> int | None:
+        plain = name.strip().replace("\\", "/").removeprefix("./")
+        for table, key in (
+            (self.paths, plain), (self.files, plain), (self.files, (self.folder / plain).as_posix()),
+        ):  # fmt: skip
+            if key in table:
+                return table[key]
+        end = plain.casefold()
+        there = [i for i in self.ends.get(end.rpartition("/")[2], []) if self._agrees(i, end)]
+        return there[0] if len(there) == 1 else None
+
+    def _agrees(self, i: int, name: str) -> bool:
+        path = self.folded[i]
+        return "/" not in name or path == name or path.endswith(f"/{name}") or name.endswith(f"/{path}")
+
+
+_Row = tuple[str, str, dict[str, str], dict[str, str]]
+
+
+def _rows(source: str | Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
+    if str(source) == FOLDERS:
+        for ref in refs:
+            folder = ref.path.rpartition("/")[0].rpartition("/")[2]
+            yield "", ref.path, {"": folder}, {}
+        return
+    file = Path(source)
+    if not file.is_file():
+        raise InputError(f"There is no file {file}: --labels takes a table of labels, or the word folders.")
+    if file.suffix.lower() == ".npz":
+        yield from _medmnist(file, refs)
+        return
+    with file.open("rb") as stream:
+        head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if head.startswith(b"{"):
+        yield from _json(file)
+    elif head.startswith((b"[", b"<", b"PK")):
+        for given in importers.read(file)[1]:
+            yield given.where, given.image, {given.reader: given.word}, {}
+    else:
+        yield from _table(file, read_delimited(file))
+
+
+def _table(file: Path, table: Delimited) -> Iterator[_Row]:
+    path, label, who = (table.column(names) for names in (PATH, LABEL, ANNOTATOR))
+    by_annotator = {
+        i: name.partition("_")[2] for i, name in enumerate(table.header)
+        if column_key(name).partition("_")[0] in ("label", "annotator", "reader", "rater") and "_" in name
+    }  # fmt: skip
+    if path is None:
+        raise InputError(f"{file} lacks the column path: a table of labels has the columns path and label.")
+    if label is None and not by_annotator:
+        raise InputError(
+            f"{file} lacks the column label: it has {', '.join(table.header)}; rename the one that holds the labels."
+        )
+    for number, row in table.rows:
+        cells = [fused(cell.strip()) for cell in [*row, *[""] * (len(table.header) - len(row))]]
+        labels = {name: cells[i] for i, name in by_annotator.items()}
+        if label is not None and not (labels and not cells[label]):
+            labels = {cells[who] if who is not None else "": cells[label]}
+        more = {
+            name: cells[i]
+            for i, name in enumerate(table.header)
+            if i not in {path, label, who} and i not in by_annotator
+        }
+        yield f"row {number}", fused(row[path].strip(), "path") if len(row) > path else "", labels, more
+
+
+def _json(file: Path) -> Iterator[_Row]:
+    """COCO (images, annotations, categories), or FiftyOne's image classification datasets."""
+    try:
+        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, UnicodeError) as error:
+        raise InputError(f"{file} cannot be read as JSON ({error}).") from None
+    if "categories" in told and "images" in told:
+        names = {each["id"]: str(each["name"]) for each in told["categories"]}
+        files = {each["id"]: str(each["file_name"]) for each in told["images"]}
+        for number, each in enumerate(told.get("annotations", [])):
+            yield f"annotation {number}", files.get(each["image_id"], ""), {"": names.get(each["category_id"], "")}, {}
+    elif "labels" in told and "classes" in told:
+        classes = told["classes"]
+        for image, label in told["labels"].items():
+            yield image, image, {"": str(classes[label] if isinstance(label, int) else label)}, {}
+    elif "samples" in told:
+        for number, sample in enumerate(told["samples"]):
+            fields = [value for value in sample.values() if isinstance(value, dict) and "label" in value]
+            yield (
+                f"sample {number}",
+                str(sample.get("filepath", "")),
+                {"": str(fields[0]["label"]) if fields else ""},
+                {},
+            )
+    else:
+        raise InputError(
+            f"{file} is no COCO and no FiftyOne file: it needs images and categories, or labels and classes."
+        )
+
+
+def _medmnist(file: Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
+    from medmnist import INFO
+
+    with np.load(file, allow_pickle=False) as arrays:
+        parts = [part for part in ("train", "val", "test") if f"{part}_labels" in arrays]
+        labels = [np.asarray(arrays[f"{part}_labels"]) for part in parts]
+    if not labels:
+        raise InputError(f"{file} has no arrays of labels (train_labels, val_labels, test_labels).")
+    flag = next((name for name in INFO if file.name.startswith(name)), "")
+    names = INFO[flag]["label"] if flag else {}
+    at = 0
+    for part, values in zip(parts, labels, strict=True):
+        for value in values.reshape(len(values), -1):
+            if len(value) > 1:
+                raise InputError(f"{file} has several findings an image: audit takes one label an image.")
+            label = str(names.get(str(int(value[0])), int(value[0])))
+            yield f"{part} {at}", f"{file.name}#{at}", {"": label}, {"split": part}
+            at += 1
+
+
+def _majority(votes: Sequence[str]) -> str:
+    """The label that most annotators gave; of equals the first in the alphabet."""
+    counts = Counter(vote for vote in votes if vote)
+    return min(counts, key=lambda label: (-counts[label], label)) if counts else ""
+
+
+def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
+    kinds: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        kinds["is two things" if problem.problem.startswith("is ") else problem.problem].append(problem)
+    parts = []
+    for kind, found in kinds.items():
+        some = ", ".join(f"{each.path} ({each.where})" if each.where else each.path for each in found[:SHOWN])
+        more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
+        words = {
+            "no such image": "names images that are not there", "has no label": "gives no label to",
+            "is two things": "gives two labels to",
+        }[kind]  # fmt: skip
+        parts.append(f"{words}: {some}{more}")
+    return f"{source} {'; it '.join(parts)}. Mend it, or go on with the rest with --skip-problems."

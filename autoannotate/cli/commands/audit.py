@@ -1,0 +1,87 @@
+"""`autoannotate audit`: what is wrong with labels that exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoannotate.cli.app import MACHINERY, RUN, app, plainly
+from autoannotate.cli.commands.label import _as_called
+from autoannotate.models.student_checkpoint import check_student
+from autoannotate.runs.run import check_classes
+from autoannotate.runs.save import ensure_writable
+
+
+@app.command(epilog="Example: autoannotate audit scans/ --labels labels.csv --groups patient --out scans-audit")
+@plainly("Stopped. What was encoded is kept: run the same command to go on.")
+def audit(
+    context: typer.Context,
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="A folder, or whatever `label` takes.", show_default=False)
+    ],
+    labels: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="CSV (path,label; an annotator a column label_NAME), COCO, FiftyOne or Label Studio JSON, CVAT XML, MedMNIST "
+            "npz, or the word folders: a folder a class.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run, issues.csv and the report go.")] = RUN,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="Which images are of one patient: a column of the labels, a CSV, folder, or dicom:patient, study, series.",
+        ),
+    ] = None,
+    trusted: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Labels that are right, in a table as --labels takes.")
+    ] = None,
+    skip_problems: Annotated[
+        bool, typer.Option("--skip-problems", help="Go on without rows and images that do not fit.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
+    fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
+    model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
+    student: Annotated[
+        str, typer.Option(metavar="NAME", help="embedded, resnet18 or none.", rich_help_panel=MACHINERY)
+    ] = "embedded",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed finds the same.", rich_help_panel=MACHINERY)] = 0,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY)
+    ] = "auto",
+) -> None:
+    """Find what is wrong with labels that exist: wrong ones, contradictions, copies, leaks, bad pictures."""
+    ensure_writable(out, overwrite)
+
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate.annotator import Annotator
+    from autoannotate.answers.given_labels import read_given_labels
+    from autoannotate.cli.print_run import print_summary
+    from autoannotate.images import find_images
+
+    classes = check_classes(read_given_labels(labels, find_images(images), skip_problems).classes)
+    annotator = Annotator(classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast)
+    annotations = annotator.audit(
+        images, labels, groups=groups, trusted=trusted, skip_problems=skip_problems, track=on_stderr
+    )
+    called = _as_called(context)
+    called["arguments"] |= annotations.run["arguments"]
+    annotations.run.update(called)
+    annotations.save(out, overwrite)
+    print_summary(annotations, out)
+    told = annotations.run["audit"]
+    share, low, high = told["error_rates"]["all"]
+    typer.echo(f"\nWrong labels   an estimated {share:.1%} (95% interval {low:.1%} to {high:.1%})")
+    for who, found in told["annotators"].items():
+        confuses = f"; confuses {found['confuses']}" if found["confuses"] else ""
+        typer.echo(f"{who}   quality {found['quality']:.2f}, {found['labels']} labels{confuses}")
+    for kind, count in sorted(told["issues"].items(), key=lambda each: -each[1]):
+        typer.echo(f"{kind:<15}{count:,}")
+    if told["note"]:
+        typer.echo(told["note"])
+    typer.echo(f"Issues  {out / 'issues.csv'}")

@@ -1,0 +1,118 @@
+"""issues.csv: what an audit found, one row an image and issue, worst first; and what run.json says of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoannotate.labelling.label_errors.error_rates import error_rate, joint_by_label
+from autoannotate.labelling.label_errors.issues import Audited, Issue, quality_scores
+from autoannotate.runs.delimited import column_key
+from autoannotate.runs.run import ISSUES
+
+if TYPE_CHECKING:
+    from autoannotate.images.quality import Appearance
+    from autoannotate.labelling.pipeline import Labelled
+    from autoannotate.labelling.task import Task
+
+SPLIT = ("split", "fold", "subset", "partition")
+SITES = ("site", "scanner", "device", "hospital", "center", "centre", "manufacturer", "institution")
+
+
+def audited(
+    task: Task,
+    labelled: Labelled,
+    look: Appearance,
+    kinds: tuple[NDArray[np.float64], Sequence[str]],
+    columns: Mapping[str, Sequence[str]],
+) -> Audited:
+    """What is known of the labels of a task when they have been doubted. columns: (N,) cells each, of the labels' table."""
+    assert task.given is not None
+    corrected = labelled.corrected
+    queue, wrong = corrected.queue, task.answered & (task.truth != task.given)
+    cells = {column_key(name): np.array(values) for name, values in columns.items()}
+    split = next((cells[name] for name in SPLIT if name in cells), None)
+    evidence = queue.out_of_sample
+    return Audited(
+        task.given, task.class_names, task.names, np.where(task.answered, wrong, corrected.doubt), queue.flagged | wrong,
+        np.where(task.answered, task.truth, queue.suggested), evidence, task.features.neighbours, queue.reasons,
+        look.thumbnails,
+        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height), kinds,
+        joint_by_label(task.given, evidence), task.groups, split, {name: cells[name] for name in SITES if name in cells},
+    )  # fmt: skip
+
+
+def issues_table(issues: Sequence[Issue], audited: Audited) -> pd.DataFrame:
+    """The issues with the columns of issues.csv; the path is empty where an issue is of a class or of the whole set."""
+    name = [*audited.class_names, ""]  # -1 is none
+    return pd.DataFrame(
+        {
+            "rank": np.arange(1, len(issues) + 1),
+            "path": ["" if each.row is None else audited.image_names[each.row] for each in issues],
+            "label": [name[-1 if each.label is None else each.label] for each in issues],
+            "suggested_label": [name[-1 if each.suggested is None else each.suggested] for each in issues],
+            "score": np.array([each.score for each in issues], dtype=float),
+            "issue": [each.kind for each in issues],
+            "detail": [each.detail for each in issues],
+        },
+        columns=list(ISSUES),
+    )
+
+
+def audit_record(
+    issues: Sequence[Issue],
+    audited: Audited,
+    wrong: NDArray[np.floating],
+    votes: Mapping[str, NDArray[np.integer]],
+    seed: int,
+) -> dict[str, Any]:
+    """What run.json keeps of an audit: counts by kind, shares of wrong labels with intervals, who confuses what.
+
+    wrong: (N,), the probability that each label is wrong. votes: by annotator, (N,) class numbers, -1 where there is none.
+    """
+    names = list(audited.class_names)
+    rates = {"all": error_rate(wrong, seed)}
+    rates |= {name: error_rate(wrong[audited.labels == k], seed) for k, name in enumerate(names)}
+    return {
+        "issues": dict(Counter(each.kind for each in issues)),
+        "error_rates": {name: [round(value, 4) for value in rate] for name, rate in rates.items()},
+        "joint": np.round(joint_by_label(audited.labels, audited.out_of_sample), 4).tolist(),
+        "annotators": _annotators(votes, audited.out_of_sample, names),
+    }
+
+
+def _annotators(
+    votes: Mapping[str, NDArray[np.integer]], out_of_sample: NDArray[np.floating], names: Sequence[str]
+) -> dict[str, Any]:
+    """The quality of each annotator (CROWDLAB, Goh et al. 2022, arXiv 2210.06812; cleanlab's) and what each confuses most."""
+    if len(votes) < 2:
+        return {}
+    from cleanlab.multiannotator import get_label_quality_multiannotator
+
+    table = pd.DataFrame({who: np.where(each < 0, np.nan, each.astype(float)) for who, each in votes.items()})
+    table = table.loc[:, table.notna().any()]
+    rows = table.notna().any(axis=1).to_numpy()
+    among = out_of_sample[rows] + 1e-9
+    found = get_label_quality_multiannotator(
+        table[rows].reset_index(drop=True), among / among.sum(axis=1, keepdims=True), verbose=False
+    )
+    stats, consensus = found["annotator_stats"], found["label_quality"]["consensus_label"].to_numpy(dtype=int)
+    told: dict[str, Any] = {}
+    for who in table.columns:
+        mine = table[who][rows].to_numpy()
+        pairs = Counter((int(c), int(v)) for c, v in zip(consensus, mine, strict=True) if v == v and c != v)
+        most = pairs.most_common(1)
+        told[str(who)] = {
+            "quality": round(float(stats.loc[who, "annotator_quality"]), 4),
+            "agreement_with_consensus": round(float(stats.loc[who, "agreement_with_consensus"]), 4),
+            "labels": int((mine == mine).sum()),
+            "confuses": None
+            if not most
+            else f"{names[most[0][0][0]]} with {names[most[0][0][1]]} ({most[0][1]} times)",
+        }
+    return told

@@ -1,0 +1,144 @@
+"""`audit`: labels that exist in every form, bad input in a sentence, and a run like any other with issues.csv."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autoannotate.answers.given_labels import read_given_labels
+from autoannotate.answers.groups import look_grouped, read_groups
+from autoannotate.errors import InputError, UsageError
+from autoannotate.images import find_images
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    folder = tmp_path / "scans"
+    rng = np.random.default_rng(0)
+    for n in range(6):
+        file = folder / ("cyst" if n < 3 else "clear") / f"{n}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 255, (16, 16), dtype=np.uint8)).save(file)
+    return folder
+
+
+PATHS = ["clear/3.png", "clear/4.png", "clear/5.png", "cyst/0.png", "cyst/1.png", "cyst/2.png"]
+LABELS = ["clear"] * 3 + ["cyst"] * 3
+
+
+def write(file: Path, lines: list[str], encoding: str = "utf-8") -> Path:
+    file.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return file
+
+
+def read(source: object, scans: Path, **more: bool) -> list[str]:
+    return read_given_labels(source, find_images(scans), **more).labels  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("named", ["relative", "absolute", "back-slashes", "bare", "from the table's folder"])
+def test_a_table_names_images_as_people_do(scans: Path, tmp_path: Path, named: str) -> None:
+    name = {
+        "relative": lambda path: path,
+        "absolute": lambda path: str(scans / path),
+        "back-slashes": lambda path: path.replace("/", "\\"),
+        "bare": lambda path: path.rpartition("/")[2],
+        "from the table's folder": lambda path: f"scans/{path}",
+    }[named]
+    rows = [f"{name(path)};{label}" for path, label in zip(PATHS, LABELS, strict=True)]
+    assert read(write(tmp_path / "l.csv", ["Image;Label", *rows], "utf-16"), scans) == LABELS
+
+
+def test_folders_coco_and_fiftyone_are_read(scans: Path, tmp_path: Path) -> None:
+    assert read("folders", scans) == LABELS
+    coco = {
+        "images": [{"id": n, "file_name": path} for n, path in enumerate(PATHS)],
+        "categories": [{"id": 1, "name": "cyst"}, {"id": 2, "name": "clear"}],
+        "annotations": [
+            {"id": n, "image_id": n, "category_id": 1 if label == "cyst" else 2} for n, label in enumerate(LABELS)
+        ],
+    }
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    assert read(tmp_path / "coco.json", scans) == LABELS
+    fiftyone = {
+        "classes": ["cyst", "clear"],
+        "labels": {p: int(c == "clear") for p, c in zip(PATHS, LABELS, strict=True)},
+    }
+    (tmp_path / "labels.json").write_text(json.dumps(fiftyone))
+    assert read(tmp_path / "labels.json", scans) == LABELS
+
+
+def test_medmnist_has_its_own_labels(tmp_path: Path) -> None:
+    arrays = {f"{part}_images": np.zeros((2, 28, 28), dtype=np.uint8) for part in ("train", "val", "test")}
+    arrays |= {f"{part}_labels": np.array([[0], [1]], dtype=np.uint8) for part in ("train", "val", "test")}
+    np.savez(tmp_path / "breastmnist.npz", **arrays)
+    given = read_given_labels(tmp_path / "breastmnist.npz", find_images(tmp_path / "breastmnist.npz"))
+    assert given.labels == ["malignant", "normal, benign"] * 3
+    assert given.columns["split"] == ["train", "train", "val", "val", "test", "test"]
+
+
+@pytest.mark.parametrize("form", ["wide", "long"])
+def test_several_annotators_are_kept_apart_and_the_majority_counts(scans: Path, tmp_path: Path, form: str) -> None:
+    votes = {path: [label, label, "cyst"] for path, label in zip(PATHS, LABELS, strict=True)}
+    if form == "wide":
+        lines = ["path,label_A,label_B,label_C", *(f"{path},{','.join(three)}" for path, three in votes.items())]
+    else:
+        lines = ["path,annotator,label"]
+        lines += [
+            f"{path},{who},{vote}" for path, three in votes.items() for who, vote in zip("ABC", three, strict=True)
+        ]
+    given = read_given_labels(write(tmp_path / "l.csv", lines), find_images(scans))
+    assert given.labels == LABELS
+    assert (
+        given.votes == {"A": LABELS, "B": LABELS, "C": ["cyst"] * 6} or given.votes["c" if "c" in given.votes else "C"]
+    )
+
+
+BAD = {
+    "a label of no image": (["gone.png,cyst"], "names images that are not there: gone.png (row 8)"),
+    "two labels": (["cyst/0.png,clear"], "gives two labels to: cyst/0.png (row 8)"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_rows_that_do_not_fit_are_named_and_can_be_skipped(scans: Path, tmp_path: Path, case: str) -> None:
+    more, told = BAD[case]
+    rows = [f"{path},{label}" for path, label in zip(PATHS, LABELS, strict=True)]
+    file = write(tmp_path / "l.csv", ["path,label", *rows, *more])
+    with pytest.raises(InputError) as failed:
+        read(file, scans)
+    assert told in str(failed.value)
+    assert "--skip-problems" in str(failed.value)
+    assert len(read_given_labels(file, find_images(scans), skip_problems=True).problems) == 1
+
+
+def test_images_without_a_label_and_one_class_are_errors(scans: Path, tmp_path: Path) -> None:
+    rows = [f"{path},{label}" for path, label in zip(PATHS[1:], LABELS[1:], strict=True)]
+    file = write(tmp_path / "l.csv", ["path,label", *rows])
+    with pytest.raises(InputError, match=r"gives no label to: clear/3\.png"):
+        read(file, scans)
+    assert read(file, scans, skip_problems=True) == ["", *LABELS[1:]]
+    with pytest.raises(InputError, match=r"one class only \(cyst\)"):
+        read(write(tmp_path / "one.csv", ["path,label", *(f"{path},cyst" for path in PATHS)]), scans)
+
+
+def test_groups_come_from_a_column_a_table_or_folders(scans: Path, tmp_path: Path) -> None:
+    rows = [f"{path},{label},P{n // 2}" for n, (path, label) in enumerate(zip(PATHS, LABELS, strict=True))]
+    refs = find_images(scans)
+    given = read_given_labels(write(tmp_path / "l.csv", ["path,label,patient", *rows]), refs)
+    assert read_groups("patient", refs, given).tolist() == [0, 0, 1, 1, 2, 2]
+    assert read_groups("folder", refs).tolist() == [0, 0, 0, 1, 1, 1]
+    table = write(tmp_path / "g.csv", ["path,case", *(f"{path},{n % 2}" for n, path in enumerate(PATHS[:5]))])
+    with pytest.raises(InputError, match=r"gives no group to cyst/2\.png"):
+        read_groups(str(table), refs)
+    assert read_groups(str(table), refs, skip_problems=True).tolist() == [0, 1, 0, 1, 0, 7]
+    with pytest.raises(UsageError, match="no column"):
+        read_groups("patients", refs, given)
+
+
+def test_paths_that_look_like_patients_are_said_to() -> None:
+    assert "patient000" in str(look_grouped([f"patient{n // 2:03}/{n}.png" for n in range(20)]))
+    assert look_grouped([f"cyst/{n}.png" for n in range(20)]) is None
