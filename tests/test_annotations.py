@@ -57,6 +57,14 @@ def test_probabilities_come_back_and_a_run_of_an_earlier_version_has_none(run: A
     assert Annotations.load(tmp_path / "out").probabilities is None
 
 
+def test_the_probability_of_a_label_is_its_confidence(run: Annotations) -> None:
+    assert run.probabilities is not None
+    rows = run.probabilities.set_index("path")
+    for path, label, confidence in zip(run.table["path"], run.table["label"], run.table["confidence"], strict=True):
+        assert rows.loc[path, label] == pytest.approx(confidence, abs=1e-6)
+    np.testing.assert_allclose(rows.sum(axis=1), 1.0, atol=1e-5)
+
+
 def test_a_run_of_a_newer_format_is_refused_with_a_way_out(run: Annotations, tmp_path: Path) -> None:
     run.save(tmp_path / "out")
     file = tmp_path / "out" / "run.json"

@@ -81,8 +81,8 @@ class Run:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
             object.__setattr__(self, name, _tidy(getattr(self, name), columns, name))
         if self.probabilities is not None:
-            tidy = self.probabilities.astype({"path": "object"}).round(tables.DECIMALS)
-            object.__setattr__(self, "probabilities", tidy)
+            agreeing = _agreeing(self.probabilities.astype({"path": "object"}), self.table)
+            object.__setattr__(self, "probabilities", agreeing.round(tables.DECIMALS))
         if len(twice := self.table["path"][self.table["path"].duplicated()]):
             raise InputError(f"{twice.iloc[0]} has two labels: an image must have one row.")
         if unknown := set(self.suspects["path"]) - set(self.table["path"]):
@@ -211,6 +211,31 @@ def check_classes(names: Sequence[str]) -> list[str]:
                 "begin it with a letter or a digit, as in `positive` for `+`."
             )
     return classes
+
+
+def _agreeing(probabilities: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """The probabilities with the confidence of each label as its probability, and the rest shared as before; rows sum to one.
+
+    Of an image that is of no class nothing changes.
+    """
+    if list(probabilities["path"]) != list(table["path"]):
+        return probabilities
+    names = [name for name in probabilities.columns if name != "path"]
+    values = probabilities[names].to_numpy(dtype="float64", copy=True)
+    column = {name: k for k, name in enumerate(names)}
+    for i, (label, confidence) in enumerate(zip(table["label"], table["confidence"], strict=True)):
+        k = column.get(label)
+        if k is None or abs(values[i, k] - confidence) < 1e-6:
+            continue
+        rest = values[i].sum() - values[i, k]
+        share = (1.0 - confidence) / rest if rest > 0 else 0.0
+        values[i] *= share
+        if rest <= 0:
+            values[i] = (1.0 - confidence) / max(len(names) - 1, 1)
+        values[i, k] = confidence
+    agreeing = probabilities.copy()
+    agreeing[names] = values
+    return agreeing
 
 
 def _tidy(table: pd.DataFrame, columns: tuple[str, ...], what: str) -> pd.DataFrame:
