@@ -112,7 +112,7 @@ def read_metadata(file: Path, paths: Sequence[str], group: str | None = None) ->
         )
     if unknown:
         notes.append(f"{counted(len(unknown), 'row')} of {file.name} name no image here: {listed(unknown, 3)}.")
-    if without := [paths[i] for i in np.flatnonzero(rows < 0)]:
+    if without := [paths[i] for i in np.flatnonzero(rows < 0).tolist()]:
         notes.append(f"{counted(len(without), 'image')} have no row in {file.name}: {listed(without, 3)}.")
     chosen = known[group.casefold()] if group else next((known[name] for name in GROUPS if name in known), None)
     groups = np.arange(len(paths)) if chosen is None else _groups(table[chosen].tolist(), rows)
@@ -161,7 +161,7 @@ def _years(series: pd.Series) -> NDArray[np.float64] | None:
     for form in ("%Y-%m-%d", "%Y%m%d", "%Y-%m-%d %H:%M:%S", "%d.%m.%Y"):
         found = pd.to_datetime(series, format=form, errors="coerce")
         if found.notna().sum() >= NUMERIC * series.notna().sum():
-            return (found.dt.year + found.dt.day_of_year / 366).to_numpy(np.float64)
+            return np.asarray(found.dt.year + found.dt.day_of_year / 366, dtype=np.float64)
     return None
 
 

@@ -32,7 +32,7 @@ def put_first(folder: Path, paths: Sequence[str]) -> int:
         of_label = run.table.set_index("path")
         before = run.suspects.set_index("path", drop=False)
         rows = [
-            before.loc[path].to_dict() | {"reason": f"{REASON}; {before.loc[path, 'reason']}".rstrip("; ")}
+            before.loc[path].to_dict() | {"reason": f"{REASON}; {before['reason'].loc[path]!s}".rstrip("; ")}
             if path in before.index
             else {
                 "path": path,

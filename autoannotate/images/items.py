@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -16,11 +16,10 @@ from autoannotate.images import dicom, medmnist, metaimage, nifti, nrrd
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import keyed_hash
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import HEAD_BYTES, ImageRef, Reader
+from autoannotate.images.ref import HEAD_BYTES, ImageRef, Item, Reader
 from autoannotate.images.registry import reader_of, unpacked_head
 
 KINDS = ("auto", "image", "file", "series", "study", "patient")
-MOST_SLICES = 32  # of an item that are looked at
 VOLUME_MODALITIES = frozenset({"CT", "MR", "PT", "NM", "OPT", "MRI"})
 GAP = 1.5  # times the usual step: then a slice is missing
 SAME_MM = 1e-3
@@ -28,46 +27,6 @@ _TAGS = ("Modality", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "Imag
          "ImageOrientationPatient", "InstanceNumber", "ImageType")  # fmt: skip
 _VOLUMES = (nifti.READER, nrrd.READER, metaimage.READER)
 _FLAT = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|webp|gif|jp2|j2k|p[gnp]m|avif|heic|heif|jxl|tiff?)$", re.IGNORECASE)
-
-
-@dataclass(frozen=True)
-class Item:
-    """What gets one label.
-
-    Attributes
-    ----------
-    path : str
-        Its name in every table.
-    kind : str
-        image, file, series, study or patient.
-    refs : tuple of ImageRef
-        Its images in order: slices by position, frames by number.
-    series, study, patient : str
-        Keyed hashes of what DICOM calls them; empty where it does not say.
-    notes : tuple of str
-        What was found about its slices: gaps, positions that occur more than once.
-    """
-
-    path: str
-    kind: str
-    refs: tuple[ImageRef, ...]
-    series: str = ""
-    study: str = ""
-    patient: str = ""
-    notes: tuple[str, ...] = ()
-
-    @property
-    def sampled(self) -> tuple[ImageRef, ...]:
-        """The images that are looked at: all of them up to `MOST_SLICES`, else that many at even steps."""
-        if len(self.refs) <= MOST_SLICES:
-            return self.refs
-        steps = np.linspace(0, len(self.refs) - 1, MOST_SLICES).round().astype(int)
-        return tuple(self.refs[step] for step in steps)
-
-    @property
-    def middle(self) -> ImageRef:
-        """Its middle image, under the name of the item: the picture that stands for it."""
-        return replace(self.refs[len(self.refs) // 2], path=self.path, item=self)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from autoannotate.images.content import Content
 
-if TYPE_CHECKING:
-    from autoannotate.images.items import Item
+MOST_SLICES = 32  # of an item that are looked at
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,46 @@ class ImageRef:
         else:
             with self.content.as_file() as file:
                 yield file
+
+
+@dataclass(frozen=True)
+class Item:
+    """What gets one label.
+
+    Attributes
+    ----------
+    path : str
+        Its name in every table.
+    kind : str
+        image, file, series, study or patient.
+    refs : tuple of ImageRef
+        Its images in order: slices by position, frames by number.
+    series, study, patient : str
+        Keyed hashes of what DICOM calls them; empty where it does not say.
+    notes : tuple of str
+        What was found about its slices: gaps, positions that occur more than once.
+    """
+
+    path: str
+    kind: str
+    refs: tuple[ImageRef, ...]
+    series: str = ""
+    study: str = ""
+    patient: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def sampled(self) -> tuple[ImageRef, ...]:
+        """The images that are looked at: all of them up to `MOST_SLICES`, else that many at even steps."""
+        if len(self.refs) <= MOST_SLICES:
+            return self.refs
+        steps = np.linspace(0, len(self.refs) - 1, MOST_SLICES).round().astype(int)
+        return tuple(self.refs[step] for step in steps)
+
+    @property
+    def middle(self) -> ImageRef:
+        """Its middle image, under the name of the item: the picture that stands for it."""
+        return replace(self.refs[len(self.refs) // 2], path=self.path, item=self)
 
 
 @dataclass(frozen=True)
