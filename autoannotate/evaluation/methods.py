@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.errors import InputError, UsageError
-from autoannotate.evaluation.baselines import cleanlab, knn, labelprop, selftrain, transclip, zlap
+from autoannotate.evaluation.baselines import baseline, baselines, cleanlab
 from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
 
@@ -130,12 +130,7 @@ def _sure_of(
 METHODS: dict[str, Callable[[Problem], Solution]] = {
     "given": given,
     "clip": clip,
-    "cleanlab": cleanlab.solve,
-    "selftrain": selftrain.solve,
-    "knn": knn.solve,
-    "labelprop": labelprop.solve,
-    "transclip": transclip.solve,
-    "zlap": zlap.solve,
+    **{name: baseline(name).solve for name in baselines()},
     "cnn": cnn,
     "ours": ours,
 }

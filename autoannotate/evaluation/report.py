@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.evaluation import plots
+from autoannotate.evaluation.baselines import baselines, described
 from autoannotate.evaluation.methods import METHODS
 from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
 from autoannotate.evaluation.protocols import find_protocol, protocols
@@ -40,12 +41,7 @@ NAMES = {
 METHODS_IN_WORDS = {
     "given": "the labels as they came",
     "clip": "CLIP alone",
-    "cleanlab": "cleanlab alone: what it flags is relabelled",
-    "selftrain": "plain self-training",
-    "knn": "vote of the nearest neighbours",
-    "labelprop": "label propagation over the neighbour graph",
-    "transclip": "transductive EM (TransCLIP, arXiv 2406.01837)",
-    "zlap": "label propagation of ZLaP (arXiv 2404.04072)",
+    **{name: described(name) for name in baselines()},
     "cnn": "the student network alone, trained on the cleaned set",
     "ours": "autoannotate, the whole pipeline",
 }

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from autoannotate.errors import InputError
-from autoannotate.images import ImageRef, find_images
-from autoannotate.images.items import items_of
 from autoannotate.runs.record import RunRecord
+
+if TYPE_CHECKING:
+    from autoannotate.images import ImageRef
 
 
 def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | None = None) -> str:
@@ -44,12 +46,13 @@ def pictures_of(
     InputError
         Where there is nothing, or nothing of the run.
     """
+    from autoannotate.images import find_images
+    from autoannotate.images.items import items_of
+
     place, known = place_of(record, moved, folder), set(paths)
+    kind = str(record.arguments.get("item") or "image")  # runs before items had images
     try:
-        items = items_of(
-            find_images(place), str(record.arguments.get("item") or "image")
-        )  # runs before items had images
-        found = [item.middle for item in items if item.path in known]
+        found = [item.middle for item in items_of(find_images(place), kind) if item.path in known]
     except InputError as error:
         if moved is not None:
             raise

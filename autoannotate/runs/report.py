@@ -15,14 +15,13 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from autoannotate import images
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images import PassedOver
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from autoannotate.images import PassedOver
     from autoannotate.runs.run import Run
 
 WORST = 35
@@ -135,13 +134,17 @@ def view(annotations: Run) -> dict[str, Any]:
 
 def passed_over(run: Mapping[str, Any]) -> list[PassedOver]:
     """What was passed over among the images, by kind, as run.json has it."""
+    from autoannotate.images import PassedOver
+
     return [PassedOver(**group) for group in run.get("passed_over") or ()]
 
 
 def mostly_passed_over(annotations: Run) -> str | None:
     """A sentence where half of the files, or more, are of a kind that is not read."""
     paths = [*annotations.table["path"], *annotations.unreadable["path"]]
-    return images.mostly_passed_over(passed_over(annotations.run), len({path.partition("#")[0] for path in paths}))
+    from autoannotate.images import mostly_passed_over
+
+    return mostly_passed_over(passed_over(annotations.run), len({path.partition("#")[0] for path in paths}))
 
 
 def noted(annotations: Run) -> Counter[str]:

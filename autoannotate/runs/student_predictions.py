@@ -11,16 +11,20 @@ import io
 import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
-from autoannotate.images import ImageRef, stamp
+    from autoannotate.images import ImageRef
 
 FILE = "student.npz"
 
 
 def pack(probabilities: np.ndarray) -> bytes:
     """The content of the file: the probabilities, (N, K), the same bytes for the same."""
+    import numpy as np
+
     held = io.BytesIO()
     np.savez_compressed(held, said=probabilities.astype(np.float16))
     return held.getvalue()
@@ -51,6 +55,10 @@ def about(
     ----------
     paths, stamps : of the images that the student saw, in order, see `runs.picture_stamps`
     """
+    import numpy as np
+
+    from autoannotate.images import stamp
+
     try:
         with np.load(io.BytesIO(content)) as held:
             parts = held["said"].astype(np.float64)

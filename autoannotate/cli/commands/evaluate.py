@@ -58,7 +58,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="KIND:RATE",
-            help="symmetric, class or instance and a rate; or `given`, the column given of labels.csv.",
+            help="A kind of noise (symmetric, class, instance) and a rate; or `given`, the column given of labels.csv.",
             rich_help_panel=SETTINGS,
         ),
     ] = "symmetric:0.2",

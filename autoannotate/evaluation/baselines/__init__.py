@@ -1,5 +1,33 @@
-"""The methods that ours is measured against, written from their papers; one file each with `solve(problem)`.
+"""The methods that ours is measured against, written from their papers; one file each.
 
 All see the same features as ours and take the settings of their papers, or better ones where those do worse here (said in
-the file). Adding one is adding a file and its entry in `evaluation.methods`.
+the file). Adding one is adding a file with `solve(problem)`; the first sentence of its docstring is what reports call it.
 """
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+
+SHARED = "shared"  # what several of them use
+
+
+def baselines() -> tuple[str, ...]:
+    """The names of the baselines.
+
+    >>> "cleanlab" in baselines() and "transclip" in baselines()
+    True
+    """
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != SHARED))
+
+
+def baseline(name: str) -> ModuleType:
+    """The module of a baseline."""
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+def described(name: str) -> str:
+    """What a baseline is, from the first sentence of its docstring."""
+    first = (baseline(name).__doc__ or name).strip().split("\n")[0].rstrip(".")
+    return first

@@ -18,6 +18,7 @@ import numpy as np
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
+from autoannotate.evaluation.baselines import baselines
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.study import Outcome
 from autoannotate.evaluation.task import Problem
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "given"
-DEFAULT = ("given", "clip", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "ours")
+DEFAULT = ("given", "clip", *baselines(), "ours")
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1")
 OPTIONS = frozenset({"count", "noise", "pixels", "model", "student", "fast"})
 CURVE = None

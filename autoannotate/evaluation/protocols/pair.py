@@ -20,6 +20,7 @@ import numpy as np
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
+from autoannotate.evaluation.baselines import baselines
 from autoannotate.evaluation.study import SPLIT, Outcome
 from autoannotate.evaluation.task import Problem
 from autoannotate.labelling.zero_shot.prompts import class_prompts
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
 
 BASELINE = "clip"
-DEFAULT = ("clip", "cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap", "cnn", "ours")
+DEFAULT = ("clip", *baselines(), "cnn", "ours")
 HEADLINE = ("accuracy", "macro_f1")
 OPTIONS = frozenset({"count", "prompts", "test", "pixels", "model", "student", "fast"})
 CURVE = None
