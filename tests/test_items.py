@@ -13,7 +13,8 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 from autoannotate import Annotations, Annotator
 from autoannotate.errors import UsageError
 from autoannotate.images import find_images
-from autoannotate.images.items import MOST_SLICES, items_of
+from autoannotate.images.items import items_of
+from autoannotate.images.ref import MOST_SLICES
 
 AXIAL, SAGITTAL = [1, 0, 0, 0, 1, 0], [0, 1, 0, 0, 0, -1]
 
