@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from made_labels import thrown
 
 from autoannotate.labelling.features import compact
-from autoannotate.labelling.label_errors.spectral_clustering import cut_and_name
 from autoannotate.labelling.neighbours import graph_of, nearest
+from autoannotate.labelling.spectral_clustering import cut_and_name
 
 
 def clouds(k: int, size: int, apart: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

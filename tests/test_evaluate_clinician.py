@@ -15,9 +15,9 @@ from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
 from autoannotate.images import ImageRef
+from autoannotate.labelling.duplicates import spread_answers
+from autoannotate.labelling.label_errors.from_answers import FEWEST, basis, generalise
 from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, estimate_noise, weighed
-from autoannotate.labelling.semi_supervised.duplicates import spread_answers
-from autoannotate.labelling.semi_supervised.from_answers import FEWEST, basis, generalise
 
 
 def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int = 0, **options: object) -> Study:

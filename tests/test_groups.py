@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from autoannotate.labelling.label_errors.out_of_sample import folds
 from autoannotate.labelling.label_errors.suspects import find_suspects, predict_out_of_sample
-from autoannotate.labelling.semi_supervised.ridge import Ridge
+from autoannotate.labelling.ridge import Ridge
 
 
 @given(st.integers(2, 80), st.integers(2, 30), st.integers(1, 4), st.integers(0, 99))

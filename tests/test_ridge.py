@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from autoannotate.labelling.semi_supervised.ridge import Ridge
+from autoannotate.labelling.ridge import Ridge
 
 
 def test_leaving_one_out_in_closed_form_is_leaving_one_out() -> None:

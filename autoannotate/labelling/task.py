@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.duplicates import Spread, spread_answers
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.semi_supervised.duplicates import Spread, spread_answers
 
 UNANSWERED = -1
 SMOOTHING = 0.1  # of labels that come from elsewhere, spread over all classes

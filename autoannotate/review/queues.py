@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from autoannotate.answers.store import Answer
 from autoannotate.errors import InputError
 from autoannotate.review.agreement import disputed
-from autoannotate.review.reading_plan import order_of
+from autoannotate.review.reading_plan import ReadingPlan, order_of
 from autoannotate.review.rows import Row
-
-if TYPE_CHECKING:
-    from autoannotate.review.session import Desk
+from autoannotate.review.similar_images import LookAlikes
 
 ORDERS: dict[str, Callable[[Row], Any]] = {
     "doubtful": lambda row: -row.score,
@@ -25,6 +23,24 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
     "random": lambda row: order_of(row.path),
 }
 MOST_IN_GRID = 400
+
+
+class Reading(Protocol):
+    """What a queue is made of: a run and its answers, see `session.Desk`."""
+
+    rows: list[Row]
+    by_path: dict[str, Row]
+    suspects: list[str]
+    plan: ReadingPlan | None
+    lookalikes: LookAlikes
+
+    def row(self, number: int) -> Row: ...
+
+    def sample(self) -> list[str]: ...
+
+    def standing(self) -> list[Answer]: ...
+
+    def mine(self, reader: str) -> dict[str, Answer]: ...
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class Filters:
 class Others:
     """How many other readers answered each image, and whether the plan wants this reader's answer too."""
 
-    def __init__(self, desk: Desk, reader: str) -> None:
+    def __init__(self, desk: Reading, reader: str) -> None:
         self._plan = desk.plan
         self.read = Counter(answer.path for answer in desk.standing() if answer.reader != reader)
 
@@ -80,7 +96,7 @@ class Others:
         return self._plan is not None and 0 < self.read[row.path] < self._plan.readers(row.path)
 
 
-def queue(desk: Desk, reader: str, which: str) -> list[dict[str, Any]]:
+def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
     """The images that the reader is asked about, in their order, near-identical ones as one.
 
     which: suspects, those that wait for a second reading and the run's queue; rest, the other labels of the machine, the
@@ -112,7 +128,7 @@ def queue(desk: Desk, reader: str, which: str) -> list[dict[str, Any]]:
     raise InputError(f"There is no queue {which!r}.")
 
 
-def grid(desk: Desk, reader: str, filters: Filters) -> dict[str, Any]:
+def grid(desk: Reading, reader: str, filters: Filters) -> dict[str, Any]:
     """The images that pass the filters, in their order; how many there are in all; and how many of each class are open."""
     mine, others = desk.mine(reader), Others(desk, reader)
     if filters.show == "mine":
@@ -133,7 +149,7 @@ def grid(desk: Desk, reader: str, filters: Filters) -> dict[str, Any]:
 
 
 def items(
-    desk: Desk,
+    desk: Reading,
     paths: Sequence[str],
     mine: Mapping[str, Answer],
     among: Sequence[str] | None = None,
@@ -165,7 +181,7 @@ def items(
     return listed
 
 
-def item(desk: Desk, row: Row, answer: Answer | None, members: Sequence[str] = ()) -> dict[str, Any]:
+def item(desk: Reading, row: Row, answer: Answer | None, members: Sequence[str] = ()) -> dict[str, Any]:
     """An image as the page gets it. known: the ids of the reader's answers about it and its members, by path."""
     return {
         "id": row.id,

@@ -26,7 +26,7 @@ MADE_BY = (
     "labelling/neighbours.py",
     "labelling/label_errors/noisy_mixture.py",
     "labelling/label_errors/out_of_sample.py",
-    "labelling/label_errors/spectral_clustering.py",
+    "labelling/spectral_clustering.py",
     "evaluation/noise_injection.py",
 )
 """Modules on which the evidence depends: when one of them changes, it is computed anew."""

@@ -320,8 +320,8 @@ class Updated:
         self.since = 0
 
     def __call__(self, answers: NDArray[np.int64]) -> Update:
+        from autoannotate.labelling.duplicates import Spread
         from autoannotate.labelling.pipeline import label, ranking
-        from autoannotate.labelling.semi_supervised.duplicates import Spread
 
         asked = int((answers >= 0).sum())
         answers = answers.copy()

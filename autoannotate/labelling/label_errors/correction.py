@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
+from autoannotate.labelling.label_errors.from_answers import FEWEST, Generalised, Settings, basis, generalise
 from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate
 from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained
 from autoannotate.labelling.label_errors.suspects import (
@@ -22,7 +23,6 @@ from autoannotate.labelling.label_errors.suspects import (
     find_suspects,
     predict_out_of_sample,
 )
-from autoannotate.labelling.semi_supervised.from_answers import FEWEST, Generalised, Settings, basis, generalise
 from autoannotate.labelling.task import Task
 
 ANSWER_WEIGHT = 3.0  # a clinician's answer counts for this many labels when the student learns

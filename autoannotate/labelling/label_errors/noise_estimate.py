@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.calibration import sharpness
 from autoannotate.labelling.label_errors.noisy_mixture import Mixture
-from autoannotate.labelling.label_errors.spectral_clustering import Named
+from autoannotate.labelling.spectral_clustering import Named
 from autoannotate.labelling.zero_shot.reliability import kappa
 
 
@@ -288,21 +289,6 @@ def _as_sure_as(probabilities: NDArray[np.float64], accuracy: float) -> NDArray[
     from scipy.special import softmax
 
     return softmax(sharpness(probabilities, accuracy) * np.log(np.clip(probabilities, 1e-6, 1.0)), axis=1)
-
-
-def sharpness(probabilities: NDArray[np.float64], accuracy: float) -> float:
-    """The exponent of that power, from e⁻³ to e³."""
-    from scipy.special import softmax
-
-    logs = np.log(np.clip(probabilities, 1e-6, 1.0))
-    low, high = -3.0, 3.0
-    for _ in range(30):
-        middle = (low + high) / 2
-        if softmax(np.exp(middle) * logs, axis=1).max(axis=1).mean() < accuracy:
-            low = middle
-        else:
-            high = middle
-    return float(np.exp(low))
 
 
 def noise_matrix(

@@ -24,7 +24,7 @@ from autoannotate.labelling.label_errors.noise_estimate import (
 )
 from autoannotate.labelling.label_errors.out_of_sample import out_of_sample
 from autoannotate.labelling.label_errors.reasons import REASONS, Doubt, Evidence
-from autoannotate.labelling.label_errors.spectral_clustering import Named, cut_and_name
+from autoannotate.labelling.spectral_clustering import Named, cut_and_name
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
 MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.calibration import sharpness
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.noise_estimate import sharpness
 from autoannotate.labelling.neighbours import propagate
 
 FEWEST = 3  # answers of a class, below which nothing is learned of it

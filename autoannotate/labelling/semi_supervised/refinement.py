@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.spectral_clustering import SHORE, cut_and_name, falls_into_more
 from autoannotate.labelling.neighbours import conductance, propagate
+from autoannotate.labelling.spectral_clustering import SHORE, cut_and_name, falls_into_more
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, weighed
-from autoannotate.labelling.semi_supervised.ridge import Ridge
+from autoannotate.labelling.ridge import Ridge
 
 ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
 WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01)
