@@ -183,7 +183,7 @@ def test_opinions_are_weighed_by_how_well_they_foretell_the_answers() -> None:
     asked = rng.permutation(240)[:30]
     answers[asked] = truth[asked]
     alone = generalise(basis(features), labels, answers, 3)
-    learned = generalise(basis(features), labels, answers, 3, opinions=opinions)
+    learned = generalise(basis(features), labels, answers, 3, predictions=opinions)
     assert alone is not None
     assert learned is not None
     found = learned.posterior.argmax(1)
@@ -208,8 +208,8 @@ def test_a_few_answers_about_the_hardest_images_do_not_undo_what_is_believed() -
     asked = np.flatnonzero(hard & (truth == 1))[:FEWEST]
     answers[asked] = 1
     assert len(asked) == FEWEST
-    without = generalise(basis(features), labels, answers, 2, opinions=opinions)
-    learned = generalise(basis(features), labels, answers, 2, opinions=opinions, believed=believed)
+    without = generalise(basis(features), labels, answers, 2, predictions=opinions)
+    learned = generalise(basis(features), labels, answers, 2, predictions=opinions, estimate=believed)
     assert without is not None
     assert learned is not None
     assert (without.posterior.argmax(1) == truth)[~hard].mean() < 0.7
@@ -230,7 +230,7 @@ def test_labels_are_trusted_no_more_than_they_were_believed_before() -> None:
     answers = np.full(600, -1)
     asked = rng.permutation(np.flatnonzero(doubtful))[:30]
     answers[asked] = truth[asked]
-    learned = generalise(basis(features), labels, answers, 2, opinions=[opinion], believed=believed)
+    learned = generalise(basis(features), labels, answers, 2, predictions=[opinion], estimate=believed)
     assert learned is not None
     others = answers < 0
     before = (believed.corrected(labels) == truth)[others].mean()

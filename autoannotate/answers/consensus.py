@@ -78,7 +78,7 @@ def consensus(
     """What readers say together.
 
     answers: of any number of readers; undone ones are passed over, and the latest of a reader on an image counts.
-    classes: the K names. probabilities: by path, (K,) what the machine believes, an opinion that cleanlab weighs beside
+    classes: the K names. probabilities: by path, (K,) the machine's probabilities, which cleanlab weighs beside
     the readers where several answered; without it they are weighed by each other alone.
     """
     said = latest(answers)

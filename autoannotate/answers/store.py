@@ -1,7 +1,7 @@
 """What clinicians answered about the images of a run: one append-only file that survives crashes.
 
 `answers.sqlite` in the folder of the run, an SQLite database in WAL mode that flushes every commit to the disk. One
-stroke (one answer, a grid, a group of near-identical images) is one transaction: all of it is kept, or none. Nothing is
+batch (one answer, a grid, a group of near-identical images) is one transaction: all of it is kept, or none. Nothing is
 ever deleted: an undone answer stays, with the time at which it was taken back. Several processes may use it at once.
 
 >>> import tempfile
@@ -39,7 +39,7 @@ class Answer:
 
     path: as in labels.csv. label: a class, with the verdict `label` only. source: where the answer was given: review,
     label-studio, cvat, csv, … round: of the run, at that time. fingerprint: `images.fingerprint` of the picture that was
-    seen, where that is known. seconds: from seeing to answering. batch: the stroke; all of a batch is undone at once.
+    seen, where that is known. seconds: from seeing to answering. batch: all of a batch is undone at once.
     answered_at, undone_at: UTC, ISO 8601. id: grows with time; the store gives it, and batch and time where they are empty.
     """
 
@@ -120,7 +120,7 @@ class AnswerStore:
             ]
 
     def undo(self, reader: str, source: str | None = None) -> list[Answer]:
-        """Take back the reader's last stroke that still stands (of one source, where given); [] where there is none."""
+        """Take back the reader's last batch that still stands (of one source, where given); [] where there is none."""
         with self._transaction():
             mine = "reader = ? AND undone_at IS NULL" + (" AND source = ?" if source else "")
             known = (reader, source) if source else (reader,)

@@ -93,13 +93,13 @@ def ours(problem: Problem) -> Solution:
         ),
         trainer=trainer(problem),
     )  # fmt: skip
-    belief = _sure_of(found.labels, found.confidence, found.probabilities)
-    wrong = 1.0 - found.probabilities[np.arange(len(belief)), problem.given]
+    made = _sure_of(found.labels, found.confidence, found.probabilities)
+    wrong = 1.0 - found.probabilities[np.arange(len(made)), problem.given]
     moved = (
         found.initial.probabilities.argmax(axis=1) != problem.given
     )  # by refinement, before the correction that doubts
     doubt = np.where(moved, wrong, found.corrected.doubt)
-    return Solution(found.labels, belief, doubt, found.corrected.student.note)
+    return Solution(found.labels, made, doubt, found.corrected.student.note)
 
 
 def trainer(problem: Problem) -> Trainer | None:
@@ -118,13 +118,13 @@ def _sure_of(
     labels: NDArray[np.integer], confidence: NDArray[np.floating], probabilities: NDArray[np.floating]
 ) -> NDArray[np.float64]:
     """`probabilities`, (N, K), with the confidence that the run reports, (N,), for its labels, (N,); rows sum to one."""
-    belief = np.array(probabilities, dtype=np.float64)
+    made = np.array(probabilities, dtype=np.float64)
     rows = np.arange(len(labels))
-    belief[rows, labels] = 0.0
-    rest = belief.sum(axis=1, keepdims=True)
-    belief *= (1.0 - confidence)[:, None] / np.maximum(rest, 1e-12)
-    belief[rows, labels] = confidence
-    return belief
+    made[rows, labels] = 0.0
+    rest = made.sum(axis=1, keepdims=True)
+    made *= (1.0 - confidence)[:, None] / np.maximum(rest, 1e-12)
+    made[rows, labels] = confidence
+    return made
 
 
 METHODS: dict[str, Callable[[Problem], Solution]] = {

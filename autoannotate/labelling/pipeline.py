@@ -151,9 +151,9 @@ def _sources(
         of_rows[:] = "answers"
     else:
         of_rows[(corrected.labels == start) & (start != first)] = "refinement"
-    heard = corrected.student.held_out_accuracy is not None or inside.student is not None
+    student = corrected.student.held_out_accuracy is not None or inside.student is not None
     changed = corrected.changed & (corrected.labels != first)
-    of_rows[changed] = "answers" if corrected.from_answers else "student" if heard else "correction"
+    of_rows[changed] = "answers" if corrected.from_answers else "student" if student else "correction"
     source[rows] = of_rows
     source[task.spread.duplicate_of >= 0] = "duplicate"
     if task.answers is not None:

@@ -100,7 +100,7 @@ def train_student(
     baseline : (N, K) out-of-sample probabilities of what the student has to beat (the cross-validated probe).
     kind : a name in `models.student_network.BACKBONES`; encoder : the loaded embedded encoder, loaded if not given.
     groups : (N,) ids; images of one group (near duplicates, one patient) stay on one side of the split, so a
-        student never judges an image whose twin it was taught.
+        student never judges an image whose near duplicate it was trained on.
     passes : the budget, in image passes of training over both students; sets the number of epochs (1 to 12), and
         takes about 10 ms a pass on two cores.
     max_training_images : the cleaned set is sampled down to this many, or to what `passes` allows, balanced over classes;

@@ -44,7 +44,7 @@ class Stroke(BaseModel):
 
 
 class Who(BaseModel):
-    """Whose last stroke is taken back."""
+    """Whose last batch is taken back."""
 
     reader: str
 

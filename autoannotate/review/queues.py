@@ -160,9 +160,9 @@ def items(
     among: which images a group may bring; those of the same queue if None. groups: whether near-identical ones go together.
     """
     allowed = set(paths if among is None else among)
-    strokes: dict[str, list[str]] = {}
+    batches: dict[str, list[str]] = {}
     for each in mine.values():
-        strokes.setdefault(each.batch, []).append(each.path)
+        batches.setdefault(each.batch, []).append(each.path)
     listed, covered = [], set()
     for path in paths:
         if path in covered:
@@ -173,8 +173,8 @@ def items(
         if answer is None:
             members = [p for p in same if p not in mine and p not in covered]
         else:
-            stroke = set(strokes[answer.batch])
-            members = [p for p in same if p in stroke and p not in covered]
+            batch = set(batches[answer.batch])
+            members = [p for p in same if p in batch and p not in covered]
         covered.update([path, *members])
         known = {p: mine[p].id for p in (path, *members) if p in mine}
         listed.append(item(desk, desk.by_path[path], answer, members) | {"known": known})

@@ -66,7 +66,7 @@ class Desk:
         self._see_replaced()
 
     def _see_replaced(self) -> None:
-        """Find the answers about pictures that are no longer there; not at every stroke, since it looks at each file."""
+        """Find the answers about pictures that are no longer there; not at every answer, since it looks at each file."""
         given = [answer for answer in self.store.everything() if answer.undone_at is None]
         self._replaced = about_replaced(given, self.folder, self.refs)
 
@@ -192,7 +192,7 @@ class Desk:
     # What a reader says
 
     def answer(self, reader: str, batch: str, given: Sequence[Mapping[str, Any]]) -> list[Answer]:
-        """Keep one stroke: all of its answers, or none.
+        """Keep one batch: all of its answers, or none.
 
         given: path, verdict, label, note, seconds, the fingerprint of the picture that was shown, and `previous`, the id of the
         reader's answer that this one replaces. Raises `ChangedError` where a file is no longer that picture, `AnsweredError`
@@ -200,7 +200,7 @@ class Desk:
         """
         reader = check_reader(reader)
         if not 0 < len(given) <= MOST_AT_ONCE or not batch or len(batch) > 64:
-            raise InputError(f"One stroke answers 1 to {MOST_AT_ONCE} images.")
+            raise InputError(f"One batch answers 1 to {MOST_AT_ONCE} images.")
         answers, changed = [], []
         for one in given:
             path, verdict, label = one["path"], one["verdict"], one.get("label")
@@ -235,7 +235,7 @@ class Desk:
             return self.store.add(answers)
 
     def undo(self, reader: str) -> dict[str, Any]:
-        """Take the reader's last stroke back: which images it was about, and what stands for them now."""
+        """Take the reader's last batch back: which images it was about, and what stands for them now."""
         undone = self.store.undo(check_reader(reader), source="review")
         mine = self.mine(reader)
         return {

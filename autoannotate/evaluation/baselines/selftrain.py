@@ -2,7 +2,7 @@
 
 Yarowsky 1995; Lee 2013 ("Pseudo-Label"). There is no unlabelled image here but wrong labels, so a sure prediction takes the
 place of the given label, and the label stays elsewhere, as in the progressive correction of Zhang et al. 2021 (arXiv
-2103.07756). Predictions are cross-validated, since a probe is always sure of what it was taught.
+2103.07756). Predictions are cross-validated, since a probe is always sure of what it was trained on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What several rivals share: the linear probe, unit rows, and how a belief answers a problem."""
+"""What several rivals share: the linear probe, unit rows, and how probabilities answer a problem."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Noisy labels, corrected: how many end right.
 
 Noise of a known rate in true labels, or a second reader's labels in their place, and each method's correction.
-The words and the encoder's zero-shot opinion take no part, so that correction is measured apart from them.
+The words and the encoder's zero-shot labels take no part, so that correction is measured apart from them.
 
 `accuracy`, `balanced accuracy` (the mean over classes of the share that is right) and `macro F1` are of the labels as they end;
 `fixed` is the share of wrong labels that end right, `broken` the share of right labels that end wrong; the calibration error

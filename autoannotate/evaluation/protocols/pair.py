@@ -101,7 +101,7 @@ def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
 
 
 def zero_shot(study: Study, embeddings: np.ndarray) -> ZeroShot:
-    """CLIP's opinion: with the product's sentences or the user's, as in a run; or with bare class names."""
+    """CLIP's labels: with the product's sentences or the user's, as in a run; or with bare class names."""
     if study.options.prompts != "bare":
         return study.annotator.zero_shot(embeddings)
     return bare_zero_shot(study, embeddings)

@@ -110,13 +110,13 @@ def correct(
         if space is None:
             return noise, None
         learned = generalise(
-            space, came, truth, k, opinions=evidence.beside(*students), believed=noise, settings=settings
+            space, came, truth, k, predictions=evidence.beside(*students), estimate=noise, settings=settings
         )
         assert learned is not None  # there are enough answers
         rate = float(1.0 - learned.posterior[np.arange(count), came].mean())
         noise = replace(
-            noise, predicted=learned.belief, clean=learned.belief, posterior=learned.posterior, noise_matrix=learned.noise,
-            error_rate=rate, explanation="answers", may_change=True, known=np.ones(k, dtype=bool),
+            noise, predicted=learned.predicted, clean=learned.predicted, posterior=learned.posterior,
+            noise_matrix=learned.noise, error_rate=rate, explanation="answers", may_change=True, known=np.ones(k, dtype=bool),
         )  # fmt: skip
         return noise, learned
 

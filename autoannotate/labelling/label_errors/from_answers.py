@@ -2,8 +2,9 @@
 
 Answers are few and right, the other labels many and partly wrong, and how wrong is not known, least of all where a weak
 model erred in a whole region. So both are learned from together, by a regression in which an answer weighs `ANSWER` and any
-other label a weight that is *chosen by the answers*: the one at which each answer is best foretold by everything but itself.
-By the same test it is weighed against other opinions that did not see the labels they judge. Array in, array out.
+other label a weight that is *chosen by the answers*: the one at which each answer is predicted best by everything but
+itself.
+By the same test it is weighed against other predictions that did not see the labels they judge. Array in, array out.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
 WEIGHTS = (1.0, 0.3, 0.1, 0.03, 0.01)
 STRENGTHS = (1.0, 4.0, 16.0)  # of the ridge
 SHARPNESS = (2.0, 4.0, 8.0, 16.0)  # what the regression's scores are multiplied with before a softmax
-HEARSAY = 1.0 / ANSWER  # what foretelling another label counts when weights are chosen, beside foretelling an answer
+LABEL_WORTH = 1.0 / ANSWER  # what predicting another label counts when weights are chosen, beside predicting an answer
 FEWEST = 8  # answers, below which nothing is learned
 LANDMARKS = 300
 USUAL = 0.8  # the share of right labels that the noise matrix leans towards
-BELIEVED = 1.0  # weight that the stack leans towards for what is believed without the answers, and …
-BESIDE = 0.3  # … for all other opinions together
+BELIEVED = 1.0  # weight that the stack leans towards for what is estimate without the answers, and …
+BESIDE = 0.3  # … for all other predictions together
 LEAN = 3.0  # how strongly: the logarithms of weights have a standard deviation of 1/√LEAN around these
-ROUNDS = 3  # of weighing opinions by the noise, and finding the noise by their weights
+ROUNDS = 3  # of weighing predictions by the noise, and finding the noise by their weights
 
 
 @dataclass(frozen=True)
@@ -42,11 +43,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Generalised:
-    """belief: (N, K), what all the other images say of each image's true class; rows sum to one. posterior: (N, K), the same
-    with its own label heard through the noise; its own answer, where it has one. noise: (K, K), T[true, given].
+    """predicted: (N, K), what all the other images say of each image's true class; rows sum to one. posterior: (N, K), the same
+    with its own label weighed through the noise; its own answer, where it has one. noise: (K, K), T[true, given].
     settings: of the regression, chosen by the answers."""
 
-    belief: NDArray[np.float64]
+    predicted: NDArray[np.float64]
     posterior: NDArray[np.float64]
     noise: NDArray[np.float64]
     settings: Settings
@@ -77,17 +78,17 @@ def generalise(
     answers: NDArray[np.integer],
     classes: int,
     *,
-    opinions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
-    believed: NoiseEstimate | None = None,
+    predictions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
+    estimate: NoiseEstimate | None = None,
     settings: Settings | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
     basis: (N, D), see `basis`. labels: (N,), those given before anyone answered. answers: (N,) class numbers, -1 where there is
-    none. opinions: (N, K) each, of models that did not see the label or answer of the image they judge, heard beside the
-    regression's. believed: what goes for the others until answers say otherwise: without it, eight answers about the hardest
+    none. predictions: (N, K) each, of models that did not see the label or answer of the image they judge, weighed beside the
+    regression's. estimate: what goes for the others until answers say otherwise: without it, eight answers about the hardest
     images may undo what was corrected before; nor are labels trusted more than it trusts them, since what the hardest images
-    teach of the opinions is doubt. settings: of an earlier call with fewer answers, where choosing them anew would take too
+    teach of the predictions is doubt. settings: of an earlier call with fewer answers, where choosing them anew would take too
     long.
     """
     answered = np.asarray(answers) >= 0
@@ -96,72 +97,74 @@ def generalise(
         return None
     truth = np.asarray(answers)[rows]
     one_hot = np.eye(classes)
-    found: list[tuple[_Heard, Settings]] = []
+    found: list[tuple[_Fit, Settings]] = []
     for each in [settings] if settings else [Settings(s, w) for s in STRENGTHS for w in WEIGHTS]:
         fit = Ridge(basis, np.where(answered, ANSWER, each.weight), each.strength)
         target = one_hot[labels]
         for _ in range(2):
             target[rows] = one_hot[truth]
             scores = fit.left_out(target - 1.0 / classes)
-            heard = max((_heard(scores * s, labels, rows, truth) for s in SHARPNESS), key=lambda h: h.likelihood)
-            target = heard.posterior.copy()
-        found.append((heard, each))
-    heard, chosen = max(found, key=lambda each: each[0].foretold)
-    if len(opinions):
-        beside = [*opinions, heard.belief]
-        if believed is None:
+            fitted = max((_fitted(scores * s, labels, rows, truth) for s in SHARPNESS), key=lambda h: h.likelihood)
+            target = fitted.posterior.copy()
+        found.append((fitted, each))
+    fitted, chosen = max(found, key=lambda each: each[0].cross_validated)
+    if len(predictions):
+        beside = [*predictions, fitted.predicted]
+        if estimate is None:
             usual = np.full(len(beside), 1.5 / len(beside))
         else:
             usual = np.r_[np.full(len(beside), BESIDE / len(beside)), BELIEVED]
-            beside.append(believed.clean)
-        heard = _stacked(beside, np.log(usual), labels, rows, truth)
-    belief, noise, posterior = heard.belief, heard.noise, heard.posterior.copy()
-    if believed is not None:
+            beside.append(estimate.clean)
+        fitted = _stacked(beside, np.log(usual), labels, rows, truth)
+    predicted, noise, posterior = fitted.predicted, fitted.noise, fitted.posterior.copy()
+    if estimate is not None:
         rate = float(1.0 - posterior[~answered, labels[~answered]].mean()) if not answered.all() else 0.0
-        belief, noise, posterior, _ = weighed(belief, labels.astype(np.int64), max(rate, believed.error_rate), answers)
+        predicted, noise, posterior, _ = weighed(
+            predicted, labels.astype(np.int64), max(rate, estimate.error_rate), answers
+        )
     posterior[rows] = one_hot[truth]
-    return Generalised(belief, posterior, noise, chosen)
+    return Generalised(predicted, posterior, noise, chosen)
 
 
 @dataclass(frozen=True)
-class _Heard:
-    """likelihood: of labels and answers, its logarithm. foretold: the logarithm of what each answer was given by all else,
-    bounded, since one surprise should not decide; and that of other labels, of which ANSWER count for one answer: answers are
-    not drawn at random, and without this a few of one class would make it everyone's."""
+class _Fit:
+    """likelihood: of labels and answers, its logarithm. cross_validated: the logarithm of what each answer was given by all
+    else, bounded, since one surprise should not decide; and that of other labels, of which ANSWER count for one answer:
+    answers are not drawn at random, and without this a few of one class would make it everyone's."""
 
-    belief: NDArray[np.float64]
+    predicted: NDArray[np.float64]
     posterior: NDArray[np.float64]
     noise: NDArray[np.float64]
     likelihood: float
-    foretold: float
+    cross_validated: float
 
 
 def _stacked(
-    opinions: Sequence[NDArray[np.floating]],
+    predictions: Sequence[NDArray[np.floating]],
     usual: NDArray[np.float64],
     labels: NDArray[np.integer],
     rows: NDArray[np.integer],
     truth: NDArray[np.integer],
-) -> _Heard:
-    """The opinions' logarithmic pool, softmax(Σ_v w_v log p_v), by how well it foretells answers, and other labels through
-    the noise, at `HEARSAY` each: stacking (Wolpert 1992) with few right labels and many doubtful ones.
+) -> _Fit:
+    """The predictions' logarithmic pool, softmax(Σ_v w_v log p_v), by how well it predicts answers, and other labels through
+    the noise, at `LABEL_WORTH` each: stacking (Wolpert 1992) with few right labels and many doubtful ones.
 
     A normal prior on log w, around `usual`, keeps the fit in one place where answers say little.
     """
     from scipy.optimize import minimize
     from scipy.special import softmax
 
-    logs = np.log(np.clip(np.stack(opinions), 1e-4, 1.0))
+    logs = np.log(np.clip(np.stack(predictions), 1e-4, 1.0))
     right = np.eye(logs.shape[2])[truth]
-    share = np.full(len(labels), HEARSAY)
+    share = np.full(len(labels), LABEL_WORTH)
     share[rows] = 1.0
 
     def loss(x: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        belief = softmax(np.tensordot(np.exp(x), logs, 1), axis=1)
-        joint = belief * noise[:, labels].T
-        joint[rows] = belief[rows] * right
+        predicted = softmax(np.tensordot(np.exp(x), logs, 1), axis=1)
+        joint = predicted * noise[:, labels].T
+        joint[rows] = predicted[rows] * right
         chance = np.maximum(joint.sum(axis=1), 1e-12)
-        slope = share[:, None] * (belief - joint / chance[:, None])
+        slope = share[:, None] * (predicted - joint / chance[:, None])
         lean = x - usual
         gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x) + LEAN * lean
         return float(-(share * np.log(chance)).sum() + 0.5 * LEAN * (lean**2).sum()), gradient
@@ -170,27 +173,27 @@ def _stacked(
     for _ in range(ROUNDS):
         bounds = [(-6.0, 3.0)] * len(logs)
         x = minimize(loss, x, args=(noise,), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x
-        heard = _heard(np.tensordot(np.exp(x), logs, 1), labels, rows, truth)
-        noise = heard.noise
-    return heard
+        fitted = _fitted(np.tensordot(np.exp(x), logs, 1), labels, rows, truth)
+        noise = fitted.noise
+    return fitted
 
 
-def _heard(
+def _fitted(
     logits: NDArray[np.float64], labels: NDArray[np.integer], rows: NDArray[np.integer], truth: NDArray[np.integer]
-) -> _Heard:
-    """Each image's own label heard through the noise T[true, given], which EM finds (Dawid and Skene 1979) and answers teach.
+) -> _Fit:
+    """Each image's own label weighed through the noise T[true, given], which EM finds (Dawid and Skene 1979) and answers teach.
 
     logits: (N, K), out-of-sample. rows: (A,) answered. truth: (A,) their answers.
     """
     from scipy.special import softmax
 
     k = logits.shape[1]
-    belief = softmax(logits, axis=1)
+    predicted = softmax(logits, axis=1)
     usual = _usual_noise(k)
     given, right = np.eye(k)[labels], np.eye(k)[truth]
     noise = usual
     for _ in range(6):
-        joint = belief * noise[:, labels].T
+        joint = predicted * noise[:, labels].T
         posterior = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)
         known = posterior.copy()
         known[rows] = right
@@ -199,9 +202,9 @@ def _heard(
     likelihood = joint.sum(axis=1)
     likelihood[rows] = joint[rows, truth]
     logs = np.log(np.maximum(likelihood, 1e-9))
-    others = np.delete(logs, rows).sum() * HEARSAY
-    foretold = float(np.log(posterior[rows, truth] + 1e-3).sum() + others)
-    return _Heard(belief, posterior, noise, float(logs.sum()), foretold)
+    others = np.delete(logs, rows).sum() * LABEL_WORTH
+    cross_validated = float(np.log(posterior[rows, truth] + 1e-3).sum() + others)
+    return _Fit(predicted, posterior, noise, float(logs.sum()), cross_validated)
 
 
 def _usual_noise(k: int) -> NDArray[np.float64]:

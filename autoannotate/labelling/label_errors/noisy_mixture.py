@@ -67,8 +67,8 @@ def fit_mixture(
         directions = np.linalg.solve(spread, means.T)
         shares = np.log((size + 1.0) / (size.sum() + classes)) + absent
         scores = points @ directions - 0.5 * np.einsum("kd,dk->k", means, directions) + shares
-        heard = np.where(seen[:, None], np.log(noise[:, labels].T), 0.0)
-        before, member = member, softmax(scores + heard, axis=1)
+        of_labels = np.where(seen[:, None], np.log(noise[:, labels].T), 0.0)
+        before, member = member, softmax(scores + of_labels, axis=1)
         noise = member.T @ given + PRIOR * usual
         noise /= noise.sum(axis=1, keepdims=True)
         if np.abs(member - before).max() < 1e-3:

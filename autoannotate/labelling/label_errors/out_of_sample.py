@@ -97,26 +97,28 @@ def held_out_mixture(
 ) -> HeldOutMixture | None:
     """The mixture of all labels, and of those of each fold's other images; dealt: rows to learn from, and held-out rows."""
     n = len(labels)
-    heard = (np.bincount(labels, minlength=classes) >= FEWEST)[labels]
+    common = (np.bincount(labels, minlength=classes) >= FEWEST)[labels]
     few = points[:, : min(AXES, n // IMAGES_AN_AXIS)]
-    if few.shape[1] < 1 or len(np.unique(labels[heard])) < 2:
+    if few.shape[1] < 1 or len(np.unique(labels[common])) < 2:
         return None
     clean, evidence = np.zeros((n, classes)), np.zeros(n)
     for rest, fold in dealt:
-        seen = heard.copy()
+        seen = common.copy()
         seen[fold] = False
-        taught = rest[heard[rest]]
-        if len(np.unique(labels[taught])) < 2:
+        learned_from = rest[common[rest]]
+        if len(np.unique(labels[learned_from])) < 2:
             return None
         mixture = fit_mixture(few, labels, classes, seen, shrink=MIXTURE_SHRINK)
         clean[fold] = mixture.clean[fold]
         told = np.zeros((len(fold), classes))
-        told[:, np.unique(labels[taught])] = discriminant(few[taught], labels[taught], few[fold], MIXTURE_SHRINK)
+        told[:, np.unique(labels[learned_from])] = discriminant(
+            few[learned_from], labels[learned_from], few[fold], MIXTURE_SHRINK
+        )
         rows = np.arange(len(fold))
         under_noise = (mixture.clean[fold] @ mixture.noise_matrix)[rows, labels[fold]]
         under_overlap = told[rows, labels[fold]]
         evidence[fold] = np.log(np.maximum(under_noise, 1e-6)) - np.log(np.maximum(under_overlap, 1e-6))
-    return HeldOutMixture(fit_mixture(few, labels, classes, heard, shrink=MIXTURE_SHRINK), clean, evidence)
+    return HeldOutMixture(fit_mixture(few, labels, classes, common, shrink=MIXTURE_SHRINK), clean, evidence)
 
 
 def folds(

@@ -45,7 +45,7 @@ class Doubt:
 
 @dataclass(frozen=True)
 class Reason:
-    """A named reason and its weight: the share of the remaining belief in the label that it takes when it fires in full."""
+    """A named reason and its weight: the share of the remaining confidence in the label that it takes when it fires in full."""
 
     name: str
     weight: float
@@ -150,8 +150,8 @@ def clip_disagrees(evidence: Evidence) -> Doubt:
     Counted for what zero-shot is worth here: its agreement with the other images beyond chance (Cohen's kappa).
     """
     strength, best = _prefers_another(evidence.zero_shot, evidence.labels)
-    opinions = evidence.zero_shot.argmax(axis=1), evidence.out_of_sample.argmax(axis=1)
-    worth = max(kappa(*opinions, len(evidence.class_names)), 0.0)
+    both = evidence.zero_shot.argmax(axis=1), evidence.out_of_sample.argmax(axis=1)
+    worth = max(kappa(*both, len(evidence.class_names)), 0.0)
     chance = evidence.zero_shot.max(axis=1)
     return Doubt(strength * worth, lambda i: f"CLIP says {evidence.class_names[best[i]]} ({_percent(chance[i])})")
 

@@ -1,4 +1,4 @@
-"""What a student predicts, and whether it may be heard: cross-fitted class probabilities beside a baseline's."""
+"""What a student predicts, and whether it may be used: cross-fitted class probabilities beside a baseline's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import softmax
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.out_of_sample import calibrated
 
-NOT_WORSE = 0.01  # a student is heard of where it agrees with the labels at most this much less often than the probe
+NOT_WORSE = 0.01  # a student is used where it agrees with the labels at most this much less often than the probe
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def choose(
 
     features: (N, F). answered: (N,) bool, settled. unsure: (N,) bool, a reader could not tell: at the end, for another
     one, and near duplicates wait for it. groups: (N,) near duplicates, of which one is asked. strategy: a name in
-    `strategies.STRATEGIES`. view: (N, K), an opinion heard beside those of the correction.
+    `strategies.STRATEGIES`. view: (N, K), probabilities beside those of the correction.
 
     As many as labels are estimated to be wrong, in the strategy's order, then the suspects that are not among them. Where
     the labels are guesses, so are all doubts about them: then the queue has the representatives, `EACH_CLASS` times the
@@ -78,6 +78,6 @@ def _why(i: int, corrected: Corrected, pool: Pool, class_names: Sequence[str], s
         return why
     if strategy == "representative":
         return "typical of images that nobody has looked at yet"
-    belief = pool.belief[i]
-    first, second = np.argsort(-belief, kind="stable")[:2]
-    return f"less sure than most: {class_names[first]} {belief[first]:.0%}, {class_names[second]} {belief[second]:.0%}"
+    mean = pool.mean[i]
+    first, second = np.argsort(-mean, kind="stable")[:2]
+    return f"less sure than most: {class_names[first]} {mean[first]:.0%}, {class_names[second]} {mean[second]:.0%}"

@@ -29,7 +29,7 @@ class Pool:
     """What is known about N images with K classes when the next question is chosen.
 
     points: (N, d) unit rows, `Features.compact`. neighbours: of the points. labels: (N,) class numbers as
-    they are now. views: (V, N, K) out-of-sample opinions about the true class, each with rows that sum to one. doubt: (N,)
+    they are now. views: (V, N, K) out-of-sample probabilities of the true class, each with rows that sum to one. doubt: (N,)
     in [0, 1], the suspects' score. answered: (N,) bool, nothing to ask any more. groups: (N,) images that are nearly the
     same picture share a number.
     """
@@ -44,7 +44,7 @@ class Pool:
     seed: int = 0
 
     @property
-    def belief(self) -> NDArray[np.float64]:
+    def mean(self) -> NDArray[np.float64]:
         """(N, K): the mean of the views."""
         return self.views.mean(axis=0)
 
@@ -77,7 +77,7 @@ def pool_of(
 ) -> Pool:
     """The pool after a correction.
 
-    features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given. view: (N, K), one more opinion.
+    features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given. view: (N, K), more probabilities.
     """
     features = Features.of(features)
     views = [corrected.probabilities]
@@ -115,7 +115,7 @@ def doubtful(pool: Pool, size: int) -> NDArray[np.int64]:
 
 @strategy
 def informative(pool: Pool, size: int) -> NDArray[np.int64]:
-    """The images whose answer would teach the student most: those between two classes, or over which the views quarrel.
+    """The images whose answer would teach the most: those between two classes, or on which the views disagree.
 
     1 − (p₁ − p₂), margin sampling (Scheffer, Decomain and Wrobel 2001), plus the mutual information between class and
     view, H(mean p) − mean H(p), over log K (BALD, Houlsby et al. 2011, arXiv 1112.5745, eq. 2).
@@ -166,9 +166,9 @@ def mixture(pool: Pool, size: int) -> NDArray[np.int64]:
 
 
 def _uncertainty(pool: Pool) -> NDArray[np.float64]:
-    belief = pool.belief
-    first, second = np.sort(belief, axis=1)[:, :-3:-1].T if belief.shape[1] > 1 else (belief[:, 0], 0.0 * belief[:, 0])
-    disagreement = (_entropy(belief) - _entropy(pool.views).mean(axis=0)) / np.log(max(belief.shape[1], 2))
+    mean = pool.mean
+    first, second = np.sort(mean, axis=1)[:, :-3:-1].T if mean.shape[1] > 1 else (mean[:, 0], 0.0 * mean[:, 0])
+    disagreement = (_entropy(mean) - _entropy(pool.views).mean(axis=0)) / np.log(max(mean.shape[1], 2))
     return 1.0 - (first - second) + disagreement
 
 

@@ -59,7 +59,7 @@ def learn(
     points, graph = features.standardised, features.graph
     k = zero_shot.shape[1]
 
-    def opinions(known: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+    def predictions(known: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
         """(V, A, K) log probabilities of the images asked about, from the labels of those known."""
         from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
         from sklearn.linear_model import LogisticRegression
@@ -81,10 +81,10 @@ def learn(
     shuffled = rng.permutation(answered)
     dealt = shuffled[np.argsort(answers[shuffled], kind="stable")]
     folds = [np.sort(dealt[fold::FOLDS]) for fold in range(FOLDS)]
-    held_out = np.concatenate([opinions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
+    held_out = np.concatenate([predictions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
     truth = answers[np.concatenate(folds)]
     weights = _weights(held_out, truth)
-    everything = np.tensordot(weights, opinions(answered, np.arange(len(points))), axes=1)
+    everything = np.tensordot(weights, predictions(answered, np.arange(len(points))), axes=1)
     rest = answers < 0 if (answers < 0).any() else answers >= 0
     many = len(truth)
     # Laplace's rule of succession: ten right of ten are no proof that all are
@@ -99,7 +99,7 @@ def learn(
 
 
 def _weights(logs: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[np.float64]:
-    """(V,) weights >= 0 of a log-linear pool of opinions (V, A, K) under which the truth (A,) is likeliest, held near 1/V."""
+    """(V,) weights >= 0 of a log-linear pool of predictions (V, A, K) under which the truth (A,) is likeliest, near 1/V."""
     from scipy.optimize import minimize
     from scipy.special import log_softmax
 
