@@ -544,8 +544,8 @@ def test_what_a_screen_reader_needs_is_there(page: Any, run: Path, serve: Callab
     open_page(page, serve(run, "--reader", "Ana"))
     assert page.locator("html").get_attribute("lang") == "en"
     nameless = page.evaluate(
-        "[...document.querySelectorAll('button, input, select')].filter(e => !(e.ariaLabel || e.textContent.trim() ||"
-        " e.labels?.length || e.title)).map(e => e.outerHTML)"
+        "[...document.querySelectorAll('button, input, select')].filter(e => e.checkVisibility() && !(e.ariaLabel ||"
+        " e.textContent.trim() || e.labels?.length || e.title)).map(e => e.outerHTML)"
     )
     assert nameless == []
     assert page.locator("[aria-live=polite]").count() >= 1
