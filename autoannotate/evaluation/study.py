@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from autoannotate.annotator import Annotator
 
-SAMPLE, SPLIT, NOISE, MODEL = range(4)
+SAMPLE, SPLIT, MODEL = 0, 1, 3
 """Salts: `np.random.default_rng([seed, salt])` draws each of these apart from the others, so that none explains another."""
 
 
