@@ -364,14 +364,11 @@ class Annotator:
 
     def trainer(self, refs: Sequence[ImageRef], track: Track = silent) -> Trainer | None:
         """What trains the student on these images; None where none was asked for."""
-        from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
+        from autoannotate.models.student_training import StudentTrainer
 
-        if self.student == "none":
-            return None
-        return StudentTrainer(
-            lambda i: read_image(refs[i]), self.student, self.encoder, device=self.device, track=track,
-            passes=FAST_PASSES if self.fast else PASSES, rounds=1 if self.fast else 2,
-        )  # fmt: skip
+        return StudentTrainer.of(
+            lambda i: read_image(refs[i]), self.student, self.encoder, fast=self.fast, device=self.device, track=track
+        )
 
     def _seen(self, found: Sequence[ImageRef], clock: Clock, track: Track) -> tuple[Encoded, ZeroShot]:
         with clock("load the encoder"):

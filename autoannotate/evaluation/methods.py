@@ -104,14 +104,9 @@ def ours(problem: Problem) -> Solution:
 
 def trainer(problem: Problem) -> Trainer | None:
     """What trains the student of a problem; None where none is asked for."""
-    from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
+    from autoannotate.models.student_training import StudentTrainer
 
-    if problem.student == "none":
-        return None
-    return StudentTrainer(
-        problem.images, problem.student, problem.encoder, passes=FAST_PASSES if problem.fast else PASSES,
-        rounds=1 if problem.fast else 2,
-    )  # fmt: skip
+    return StudentTrainer.of(problem.images, problem.student, problem.encoder, fast=problem.fast)
 
 
 def _sure_of(

@@ -51,6 +51,23 @@ class StudentTrainer:
     track: Track = silent
     rows: np.ndarray | None = None
 
+    @classmethod
+    def of(
+        cls,
+        images: Callable[[int], Image.Image] | Sequence[Image.Image],
+        kind: str,
+        encoder: Any = None,
+        *,
+        fast: bool = False,
+        device: str = "auto",
+        track: Track = silent,
+    ) -> StudentTrainer | None:
+        """The trainer with the usual budget, or a short one where time goes before quality; None for the kind `none`."""
+        if kind == "none":
+            return None
+        budget = FAST_PASSES if fast else PASSES
+        return cls(images, kind, encoder, passes=budget, rounds=1 if fast else 2, device=device, track=track)
+
     def take(self, rows: np.ndarray) -> StudentTrainer:
         """The trainer for some of the images."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])

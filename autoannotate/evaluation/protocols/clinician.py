@@ -180,15 +180,12 @@ def make_setup(study: Study, seed: int) -> Setup:
 def trained(study: Study, setup: Setup) -> NDArray[np.float64] | None:
     """What the student of the run that comes before the first answer predicts; None where none could be trained."""
     from autoannotate.labelling.pipeline import label
-    from autoannotate.models.student_training import FAST_PASSES, PASSES, StudentTrainer
+    from autoannotate.models.student_training import StudentTrainer
 
-    if study.options.student == "none":
+    options = study.options
+    trainer = StudentTrainer.of(setup.images, options.student, study.annotator.encoder, fast=options.fast)
+    if trainer is None:
         return None
-    fast = study.options.fast
-    trainer = StudentTrainer(
-        setup.images, study.options.student, study.annotator.encoder, passes=FAST_PASSES if fast else PASSES,
-        rounds=1 if fast else 2,
-    )  # fmt: skip
     student = label(task_of(setup), trainer=trainer).corrected.student
     return None if student.held_out_accuracy is None else student.probabilities
 
