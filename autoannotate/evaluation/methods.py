@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.baselines import baseline, baselines, cleanlab
@@ -81,6 +80,7 @@ def cnn(problem: Problem) -> Solution:
 def ours(problem: Problem) -> Solution:
     """The product: zero-shot labels are refined as in a run of `autoannotate label`, and labels from elsewhere are not; then
     both are corrected. `train` makes no difference: a run labels all images that it is given, and has no truth of any."""
+    from autoannotate.labelling.calibration import with_confidence
     from autoannotate.labelling.features import Features
     from autoannotate.labelling.pipeline import label
     from autoannotate.labelling.task import Task
@@ -93,7 +93,7 @@ def ours(problem: Problem) -> Solution:
         ),
         trainer=trainer(problem),
     )  # fmt: skip
-    made = _sure_of(found.labels, found.confidence, found.probabilities)
+    made = with_confidence(found.probabilities, found.labels, found.confidence)
     wrong = 1.0 - found.probabilities[np.arange(len(made)), problem.given]
     moved = (
         found.initial.probabilities.argmax(axis=1) != problem.given
@@ -107,19 +107,6 @@ def trainer(problem: Problem) -> Trainer | None:
     from autoannotate.models.student_training import StudentTrainer
 
     return StudentTrainer.of(problem.images, problem.student, problem.encoder, fast=problem.fast)
-
-
-def _sure_of(
-    labels: NDArray[np.integer], confidence: NDArray[np.floating], probabilities: NDArray[np.floating]
-) -> NDArray[np.float64]:
-    """`probabilities`, (N, K), with the confidence that the run reports, (N,), for its labels, (N,); rows sum to one."""
-    made = np.array(probabilities, dtype=np.float64)
-    rows = np.arange(len(labels))
-    made[rows, labels] = 0.0
-    rest = made.sum(axis=1, keepdims=True)
-    made *= (1.0 - confidence)[:, None] / np.maximum(rest, 1e-12)
-    made[rows, labels] = confidence
-    return made
 
 
 METHODS: dict[str, Callable[[Problem], Solution]] = {

@@ -13,7 +13,6 @@ import numpy as np
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import volume
-from autoannotate.images.ref import Grey, Picture, Reader
 
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
@@ -120,22 +119,10 @@ def _data(file: Path, fields: dict[str, str], start: int, size: int) -> bytes:
     return data
 
 
-_volume = volume.remembered(_load)
-
-
-def _read(file: Path, frame: int | None) -> Picture:
-    return volume.picture(_volume(file), frame)
-
-
-def _read_grey(file: Path, frame: int | None) -> Grey | None:
-    return volume.grey(_volume(file), frame)
-
-
-READER = Reader(
+READER = volume.reader(
     formats="MetaImage",
     suffixes=frozenset({".mha", ".mhd"}),
     recognises=_recognises,
     frames=_frames,
-    read=_read,
-    read_grey=_read_grey,
+    load=_load,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import volume
-from autoannotate.images.ref import Grey, PassOver, Picture, Reader
+from autoannotate.images.ref import PassOver
 
 _MAGIC = (b"n+1\0", b"ni1\0")
 _MAGIC_2 = (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")
@@ -79,22 +79,10 @@ def _load(file: Path) -> volume.Volume:
     return volume.volume_of(values, image.affine, notes)
 
 
-_volume = volume.remembered(_load)
-
-
-def _read(file: Path, frame: int | None) -> Picture:
-    return volume.picture(_volume(file), frame)
-
-
-def _read_grey(file: Path, frame: int | None) -> Grey | None:
-    return volume.grey(_volume(file), frame)
-
-
-READER = Reader(
+READER = volume.reader(
     formats="NIfTI and Analyze",
     suffixes=frozenset({".nii", ".nii.gz"}),
     recognises=_recognises,
     frames=_frames,
-    read=_read,
-    read_grey=_read_grey,
+    load=_load,
 )

@@ -9,7 +9,7 @@ import numpy as np
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import volume
-from autoannotate.images.ref import Grey, PassOver, Picture, Reader
+from autoannotate.images.ref import PassOver
 
 _COLOURS = ("RGB-color", "3-color", "RGBA-color", "4-color")
 _TO_RAS = {
@@ -89,22 +89,10 @@ def _load(file: Path) -> volume.Volume:
     return volume.volume_of(values, _affine(header), notes)
 
 
-_volume = volume.remembered(_load)
-
-
-def _read(file: Path, frame: int | None) -> Picture:
-    return volume.picture(_volume(file), frame)
-
-
-def _read_grey(file: Path, frame: int | None) -> Grey | None:
-    return volume.grey(_volume(file), frame)
-
-
-READER = Reader(
+READER = volume.reader(
     formats="NRRD",
     suffixes=frozenset({".nrrd", ".nhdr"}),
     recognises=lambda head: head.startswith(b"NRRD000"),
     frames=_frames,
-    read=_read,
-    read_grey=_read_grey,
+    load=_load,
 )

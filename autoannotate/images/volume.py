@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import stretch, stretched_from, with_square_pixels
 
 MAX_BYTES = 2 * 2**30
@@ -132,7 +132,27 @@ def check_size(shape: tuple[int, ...], itemsize: int) -> None:
         raise UnreadableImageError(TOO_LARGE)
 
 
-def remembered(load: Callable[[Path], Volume]) -> Callable[[Path], Volume]:
+def reader(
+    *,
+    formats: str,
+    suffixes: frozenset[str],
+    recognises: Callable[[bytes], bool],
+    frames: Callable[[Path], int | None],
+    load: Callable[[Path], Volume],
+) -> Reader:
+    """The reader of a format of volumes, whose frames are its slices; see `Reader`."""
+    volume_in = _remembered(load)
+    return Reader(
+        formats=formats,
+        suffixes=suffixes,
+        recognises=recognises,
+        frames=frames,
+        read=lambda file, frame: picture(volume_in(file), frame),
+        read_grey=lambda file, frame: grey(volume_in(file), frame),
+    )
+
+
+def _remembered(load: Callable[[Path], Volume]) -> Callable[[Path], Volume]:
     """The loader of a format, which keeps the last volume: its slices are read one after the other."""
 
     @lru_cache(maxsize=1)

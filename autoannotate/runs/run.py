@@ -220,21 +220,16 @@ def _agreeing(probabilities: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """
     if list(probabilities["path"]) != list(table["path"]):
         return probabilities
+    from autoannotate.labelling.calibration import with_confidence
+
     names = [name for name in probabilities.columns if name != "path"]
-    values = probabilities[names].to_numpy(dtype="float64", copy=True)
     column = {name: k for k, name in enumerate(names)}
-    for i, (label, confidence) in enumerate(zip(table["label"], table["confidence"], strict=True)):
-        k = column.get(label)
-        if k is None or abs(values[i, k] - confidence) < 1e-6:
-            continue
-        rest = values[i].sum() - values[i, k]
-        share = (1.0 - confidence) / rest if rest > 0 else 0.0
-        values[i] *= share
-        if rest <= 0:
-            values[i] = (1.0 - confidence) / max(len(names) - 1, 1)
-        values[i, k] = confidence
+    known = table["label"].isin(names).to_numpy()
+    labels = table.loc[known, "label"].map(column).to_numpy(dtype="int64")
     agreeing = probabilities.copy()
-    agreeing[names] = values
+    agreeing.loc[known, names] = with_confidence(
+        probabilities.loc[known, names].to_numpy(dtype="float64"), labels, table.loc[known, "confidence"].to_numpy()
+    )
     return agreeing
 
 
