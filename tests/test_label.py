@@ -68,7 +68,8 @@ def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None
         {*FILES} <= {path.name for path in out.iterdir() if path.name[0] != "."} <= {*FILES, student_predictions.FILE}
     )
     labels, suspects = pd.read_csv(out / "labels.csv"), pd.read_csv(out / "suspects.csv")
-    assert tuple(labels.columns) == (*LABELS, "note")
+    of_items = ("item", "series", "study", "patient", "slices", "telling_slice")  # since DICOM is among the images
+    assert tuple(labels.columns) == (*LABELS, "note", *of_items)
     assert tuple(suspects.columns) == SUSPECTS
     assert len(labels) == len(list(scans.rglob("*.png"))) + 1 == 82
     assert set(labels["label"]) <= set(CLASSES)

@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import numpy as np
 import pytest
 from made_runs import make_run
 from PIL import Image
+from review_browser import PATIENCE, chromium, eventually, keep_features, said, shown
 
 from autoannotate.annotations import Annotations
 from autoannotate.answers.store import Answer, AnswerStore
@@ -29,13 +29,7 @@ from autoannotate.runs.save import contents
 pytestmark = pytest.mark.slow
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
 
-PATIENCE = 30_000  # milliseconds; machines under load are slow
 CLASSES = ("chest", "breast", "brain")
-
-
-def chromium() -> str | None:
-    known = (os.environ.get("AUTOANNOTATE_CHROMIUM"), "chromium", "chromium-browser", "google-chrome")
-    return next((found for name in known if name and (found := shutil.which(name))), None)
 
 
 @pytest.fixture(scope="module")
@@ -116,39 +110,11 @@ def queue_of(folder: Path, n: int = 6, suspects: int | None = None, draw: bool =
     return folder / "run"
 
 
-def keep_features(folder: Path, run: Path, features: np.ndarray) -> None:
-    """Put features into the cache of the run, as labelling does."""
-    from autoannotate.images import find_images, fingerprint
-    from autoannotate.models.embedding_cache import EncodingCache
-
-    cache = EncodingCache(folder / "cache", Annotations.load(run).run["model"]["weights_sha256"])
-    keys = [fingerprint(ref) for ref in find_images(folder / "images")]
-    cache.put(keys, features, features)
-    cache.close()
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     made = queue_of(tmp_path)
-    keep_features(tmp_path, made, np.random.default_rng(0).normal(size=(6, 32)))
+    keep_features(tmp_path, np.random.default_rng(0).normal(size=(6, 32)))
     return made
-
-
-def shown(page: Any, number: int, of: int = 6) -> None:
-    """Wait until the image is there to be answered."""
-    page.wait_for_selector(f"#layer > [alt^='Image {number} of {of}']")
-
-
-def said(run: Path, reader: str = "Ana") -> dict[str, str]:
-    with AnswerStore(run) as store:
-        return {a.path: a.label or a.verdict for a in store.current(reader)}
-
-
-def eventually(what: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE / 1000
-    while not what():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.05)
 
 
 def open_page(page: Any, server: Server, number: int = 1, of: int = 6) -> None:
@@ -410,7 +376,7 @@ def test_forty_are_confirmed_in_one_stroke_and_undone_in_one(
     page: Any, tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
     run = queue_of(tmp_path, 150, suspects=3)
-    keep_features(tmp_path, run, np.random.default_rng(0).normal(size=(150, 32)))
+    keep_features(tmp_path, np.random.default_rng(0).normal(size=(150, 32)))
     open_page(page, serve(run, "--reader", "Ana"), of=3)
     page.keyboard.press("g")
     page.wait_for_selector(".tile >> nth=39")
@@ -446,7 +412,7 @@ def test_nearly_identical_images_are_answered_once_unless_asked_for_one_by_one(
     features = np.random.default_rng(0).normal(size=(40, 64))
     features[[2, 20]] = features[0] + 1e-4
     features[4] = features[3] + 1e-4
-    keep_features(tmp_path, run, features)
+    keep_features(tmp_path, features)
     open_page(page, serve(run, "--reader", "Ana"), of=4)  # 0 with 2 (and 20, no suspect), 1, 3 with 4, 5
     page.get_by_text("Nearly identical: one answer for all 3").wait_for()
     page.keyboard.press("1")
@@ -528,7 +494,7 @@ def test_the_next_picture_is_there_within_100_ms_on_a_queue_of_2000(
     page: Any, tmp_path: Path, serve: Callable[..., Server]
 ) -> None:
     run = queue_of(tmp_path, 2000)
-    keep_features(tmp_path, run, np.random.default_rng(0).normal(size=(2000, 64)))
+    keep_features(tmp_path, np.random.default_rng(0).normal(size=(2000, 64)))
     open_page(page, serve(run, "--reader", "Ana"), of=2000)
     page.wait_for_timeout(1500)
     took = []
@@ -623,7 +589,7 @@ def test_a_tablet_and_a_finger_will_do(browser: Any, run: Path, serve: Callable[
     page.get_by_role("button", name="Confirm 0 as brain, then name 1").tap()
     shown(page, 1, of=1)
     page.get_by_role("button", name="Not usable").tap()
-    page.get_by_text("Nothing that the machine calls brain is left").wait_for()
+    page.locator("p", has_text="Nothing that the machine calls brain is left").wait_for()  # the live region says it too
     assert list(said(run).values()) == ["breast"] * 5 + ["discard"]
     context.close()
 

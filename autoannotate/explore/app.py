@@ -12,19 +12,19 @@ from typing import Any
 
 import numpy as np
 from fastapi import FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.errors import AutoannotateError, InputError, OutputError, UnreadableImageError
+from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.explore.collection import Collection
 from autoannotate.explore.findings import Findings
 from autoannotate.explore.groups import purity
 from autoannotate.explore.queue import put_first
 from autoannotate.images import fingerprint, read_image
 from autoannotate.review import pictures
+from autoannotate.review.plain_errors import answer_plainly
 from autoannotate.review.session import check_reader
 from autoannotate.runs import tables
 
@@ -65,16 +65,7 @@ def build_app(
     encoding = threading.Lock()  # one query at a time in the encoder
     paths, columns = collection.paths, collection.columns
 
-    @app.exception_handler(AutoannotateError)
-    async def plain(request: Request, error: AutoannotateError) -> JSONResponse:
-        """What is wrong, as one sentence."""
-        return JSONResponse(
-            {"detail": str(error)}, next((s for kind, s in STATUS.items() if isinstance(error, kind)), 400)
-        )
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": "The page asked for something that makes no sense: reload it."}, 422)
+    answer_plainly(app, STATUS)
 
     @app.get("/")
     def page() -> Response:

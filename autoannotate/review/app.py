@@ -5,9 +5,8 @@ from __future__ import annotations
 from importlib import resources
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi import Depends, FastAPI, Query
+from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
@@ -17,6 +16,7 @@ from autoannotate.review import pictures
 from autoannotate.review.app_run import add_run
 from autoannotate.review.jobs import Job
 from autoannotate.review.picture_files import ChangedError
+from autoannotate.review.plain_errors import answer_plainly
 from autoannotate.review.queues import Filters, as_seen
 from autoannotate.review.session import AnsweredError, Desk, check_reader
 
@@ -49,6 +49,14 @@ class Who(BaseModel):
     reader: str
 
 
+def _details(error: AutoannotateError) -> dict[str, Any]:
+    """Which pictures changed, and what stands in the place of an answer."""
+    told: dict[str, Any] = {"changed": getattr(error, "paths", [])}
+    if isinstance(error, AnsweredError):
+        told["standing"] = [{"path": a.path, "at": a.answered_at, **(as_seen(a) or {})} for a in error.standing]
+    return told
+
+
 def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI:
     """The page and its data.
 
@@ -58,18 +66,7 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
     static = resources.files("autoannotate.review") / "static"
     kept = pictures.Kept()
 
-    @app.exception_handler(AutoannotateError)
-    async def plain(request: Request, error: AutoannotateError) -> JSONResponse:
-        """What is wrong, as one sentence."""
-        status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 400)
-        said = {"detail": str(error), "changed": getattr(error, "paths", [])}
-        if isinstance(error, AnsweredError):
-            said["standing"] = [{"path": a.path, "at": a.answered_at, **(as_seen(a) or {})} for a in error.standing]
-        return JSONResponse(said, status)
-
-    @app.exception_handler(RequestValidationError)
-    async def malformed(request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse({"detail": "The page asked for something that makes no sense: reload it."}, 422)
+    answer_plainly(app, STATUS, _details)
 
     @app.get("/")
     def page() -> Response:
