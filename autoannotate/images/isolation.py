@@ -110,7 +110,7 @@ class _Worker:
             timer.cancel()
 
     def _out_of_time(self) -> bool:
-        return self.process.returncode == -getattr(signal, "SIGXCPU", math.inf)
+        return self.process.returncode == -getattr(signal, "SIGPROF", math.inf)
 
     @property
     def alive(self) -> bool:

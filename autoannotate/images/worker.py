@@ -22,6 +22,9 @@ from autoannotate.images.ref import PassOver
 def serve() -> None:
     """Answer requests until stdin ends. What libraries print goes nowhere."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if sys.platform != "win32":  # what the program that started this one ignores or holds back must end this one
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGPROF})
     requests = os.fdopen(os.dup(0), "rb")
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_RDWR)
@@ -45,12 +48,8 @@ def _limit(memory: int, seconds: float) -> None:
         return
     import resource
 
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    for kind, limit in (
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1),
-    ):
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    for kind, limit in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, memory)):
         most = resource.getrlimit(kind)[1]
         try:
             resource.setrlimit(kind, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
