@@ -22,11 +22,23 @@ def of_labels(
     given: NDArray[np.integer] | None = None,
     probabilities: NDArray[np.floating] | None = None,
 ) -> dict[str, float]:
-    """All of `OF_LABELS` for N labels, (N,), against the truth, (N,).
+    """All of `OF_LABELS`.
 
-    given: (N,), the labels before they were corrected, for `fixed` and `broken`. probabilities: (N, K), for `ece`, which
-    is about the labels as they are, be they the argmax or not. Raises ValueError on lengths that differ or are 0.
+    Parameters
+    ----------
+    truth, labels : (N,) int arrays
+    given : (N,) int array, optional
+        The labels before they were corrected, for `fixed` and `broken`.
+    probabilities : (N, K) array, optional
+        For `ece`, which is about the labels as they are, be they the argmax or not.
 
+    Raises
+    ------
+    ValueError
+        On lengths that differ or are 0.
+
+    Examples
+    --------
     >>> measured = of_labels(np.array([0, 0, 1, 1]), np.array([0, 0, 1, 0]), given=np.array([1, 0, 1, 1]))
     >>> measured["accuracy"], measured["fixed"], round(measured["broken"], 3)
     (0.75, 1.0, 0.333)
@@ -45,10 +57,21 @@ def of_labels(
 
 
 def of_doubt(wrong: NDArray[np.bool_], doubt: NDArray[np.floating] | None) -> dict[str, float]:
-    """All of `OF_DOUBT`: how well doubt, (N,), higher is more doubtful, ranks the wrong labels, (N,) bool, first.
+    """All of `OF_DOUBT`: how well doubt ranks the wrong labels first.
 
-    NaN throughout without doubts (a method that ranks nothing) and where no label is wrong.
+    Parameters
+    ----------
+    wrong : (N,) bool array
+    doubt : (N,) array or None
+        Higher is more doubtful.
 
+    Returns
+    -------
+    dict
+        NaN throughout without doubts (a method that ranks nothing) and where no label is wrong.
+
+    Examples
+    --------
     >>> of_doubt(np.array([True, False, True, False]), np.array([0.9, 0.8, 0.7, 0.1]))["recall_at_errors"]
     0.5
     """
@@ -78,8 +101,17 @@ def macro_f1(truth: NDArray[np.integer], labels: NDArray[np.integer]) -> float:
 def expected_calibration_error(right: NDArray[np.bool_], confidence: NDArray[np.floating], bins: int = BINS) -> float:
     """The mean distance between confidence and accuracy over bins of confidence of equal width, weighted by their size.
 
-    Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3. right: (N,) bool. confidence: (N,) in
-    [0, 1], of the label that `right` is about. A bin holds its upper edge, not its lower one.
+    Parameters
+    ----------
+    right : (N,) bool array
+    confidence : (N,) array in [0, 1]
+        Of the label that `right` is about.
+    bins : int
+        A bin holds its upper edge, not its lower one.
+
+    References
+    ----------
+    Naeini, Cooper and Hauskrecht 2015; Guo et al. 2017, arXiv 1706.04599, eq. 3.
     """
     right, confidence = _same_length(right, confidence)
     bin_of = np.clip(np.ceil(np.asarray(confidence, dtype=np.float64) * bins).astype(int) - 1, 0, bins - 1)
@@ -106,10 +138,17 @@ def average_precision(wrong: NDArray[np.bool_], doubt: NDArray[np.floating]) -> 
 
 
 def recall_at(wrong: NDArray[np.bool_], doubt: NDArray[np.floating], budget: int) -> float:
-    """The share of the wrong labels, (N,) bool, among the `budget` most doubtful; NaN where nothing is wrong.
+    """The share of the wrong labels that are among the most doubtful; NaN where nothing is wrong.
 
     Images of equal doubt are reviewed in a random order, and this is the mean over those orders: who doubts all alike
     finds no more than chance.
+
+    Parameters
+    ----------
+    wrong : (N,) bool array
+    doubt : (N,) array
+    budget : int
+        How many images are looked at.
     """
     wrong, doubt = _same_length(wrong, doubt)
     if not wrong.any():

@@ -34,8 +34,19 @@ class Summary:
 class Paired:
     """One method less another over n common runs.
 
-    difference: the mean, with its 95 % bootstrap interval. wins, ties, losses: runs in which the first was better, equal,
-    worse. p: two-sided Wilcoxon signed-rank, None with no run. note: what so few runs cannot show, or "".
+    Attributes
+    ----------
+    n : int
+    difference : float
+        The mean.
+    ci95 : (float, float) or None
+        Its 95 % bootstrap interval.
+    wins, ties, losses : int
+        Runs in which the first was better, equal, worse.
+    p : float or None
+        Of the two-sided Wilcoxon signed-rank test, None with no run.
+    note : str
+        What so few runs cannot show, or "".
     """
 
     n: int
@@ -62,10 +73,28 @@ def summarise(values: NDArray[np.floating], seed: int = 0) -> Summary | None:
 def paired(
     first: NDArray[np.floating], second: NDArray[np.floating], seed: int = 0, less_is_better: bool = False
 ) -> Paired | None:
-    """Compare two methods by their numbers in the same runs, both (n,), run by run; runs where either is NaN are left out.
+    """Compare two methods by their numbers in the same runs, run by run.
 
-    less_is_better: whether the lower of two numbers wins. None where no run is left. Raises ValueError on lengths that differ.
+    Parameters
+    ----------
+    first, second : (n,) arrays
+        Runs where either is NaN are left out.
+    seed : of the bootstrap
+    less_is_better : bool
+        Whether the lower of two numbers wins.
 
+    Returns
+    -------
+    Paired or None
+        None where no run is left.
+
+    Raises
+    ------
+    ValueError
+        On lengths that differ.
+
+    Examples
+    --------
     >>> compared = paired(np.array([0.9, 0.8, 0.95]), np.array([0.7, 0.8, 0.9]))
     >>> round(compared.difference, 4), compared.wins, compared.ties, compared.note[:6]
     (0.0833, 2, 1, '3 runs')
@@ -92,9 +121,20 @@ def paired(
 
 
 def bootstrap_interval(values: NDArray[np.floating], seed: int = 0, level: float = 0.95) -> tuple[float, float] | None:
-    """The percentile bootstrap interval of the mean of values (n,), by `scipy.stats.bootstrap`; None for fewer than two.
+    """The percentile bootstrap interval of a mean, by `scipy.stats.bootstrap`; None for fewer than two values.
 
-    Efron and Tibshirani 1993, chapter 13. With a handful of runs it is too narrow: see `Paired.note`.
+    With a handful of runs it is too narrow: see `Paired.note`.
+
+    Parameters
+    ----------
+    values : (n,) array
+    seed : of the resampling
+    level : float
+        The confidence.
+
+    References
+    ----------
+    Efron and Tibshirani 1993, chapter 13.
     """
     from scipy.stats import bootstrap
 

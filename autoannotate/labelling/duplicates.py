@@ -10,8 +10,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Spread:
-    """truth: (N,) class numbers, -1 where nothing is known. duplicate_of: (N,) the row of the answered image whose answer was
-    taken over, -1 where none was."""
+    """Answers with those that near duplicates took over.
+
+    Attributes
+    ----------
+    truth : (N,) int array
+        Class numbers, -1 where nothing is known.
+    duplicate_of : (N,) int array
+        The row of the answered image whose answer was taken over, -1 where none was.
+    """
 
     truth: NDArray[np.int64]
     duplicate_of: NDArray[np.int64]

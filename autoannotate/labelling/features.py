@@ -75,9 +75,19 @@ class Features:
 
 
 def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.float64]:
-    """Features centred, on their first principal axes (`principal_axes`) and unit length: (N, d), d at most `dimensions`.
+    """Features centred, on their first principal axes and of unit length.
 
     Centring takes away what all images share, which otherwise drowns cosines; the axes make the search cheap.
+
+    Parameters
+    ----------
+    features : (N, F) array
+    dimensions : int
+        The most axes.
+
+    Returns
+    -------
+    (N, d) array of unit rows
     """
     centred = np.asarray(features, dtype=np.float64)
     centred = centred - centred.mean(axis=0)
@@ -86,10 +96,19 @@ def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.
 
 
 def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
-    """The leading principal axes, (F, d) orthonormal columns, of centred data (N, F), exactly, by the smaller Gram matrix.
+    """The leading principal axes, exactly, by the smaller Gram matrix.
 
-    d is `dimensions`, or fewer where the data vary in fewer directions: the others would be rounding noise. The largest
-    component of an axis is positive, so that the axes are the same on every machine.
+    Parameters
+    ----------
+    centred : (N, F) array
+        Data of zero mean.
+    dimensions : int
+        The most axes; there are fewer where the data vary in fewer directions: the others would be rounding noise.
+
+    Returns
+    -------
+    (F, d) array of orthonormal columns
+        The largest component of an axis is positive, so that the axes are the same on every machine.
     """
     from scipy.linalg import eigh
 
@@ -108,7 +127,19 @@ def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.
 
 
 def standardised(features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> NDArray[np.float64]:
-    """Features (N, F) with every column standardised, on their first principal axes, of unit mean square: (N, d)."""
+    """Features with every column standardised, on their first principal axes.
+
+    Parameters
+    ----------
+    features : (N, F) array
+    dimensions : int
+        The most axes.
+
+    Returns
+    -------
+    (N, d) array
+        Of unit mean square.
+    """
     points = np.asarray(features, dtype=np.float64)
     points = points - points.mean(axis=0)
     points = points / np.maximum(points.std(axis=0), 1e-6 + 1e-3 * points.std())

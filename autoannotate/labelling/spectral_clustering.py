@@ -23,9 +23,18 @@ SHORE = 0.02  # clusters that hardly touch are islands: at most this share of th
 class Named:
     """N images cut into one cluster a class.
 
-    labels: (N,), the class of each image's cluster. border: the largest share of a cluster's edges that leaves it. agreement:
-    how far beyond chance the labels that named the clusters agree with them, in standard deviations; kappa: the same as
-    Cohen's kappa. sizes: (2, C), images in each cluster and labels of its class.
+    Attributes
+    ----------
+    labels : (N,) int array
+        The class of each image's cluster.
+    border : float
+        The largest share of a cluster's edges that leaves it.
+    agreement : float
+        How far beyond chance the labels that named the clusters agree with them, in standard deviations.
+    kappa : float
+        The same as Cohen's kappa.
+    sizes : (2, C) int array
+        Images in each cluster, and labels of its class.
     """
 
     labels: NDArray[np.int64]
@@ -36,11 +45,25 @@ class Named:
 
 
 def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
-    """The normalised cut of the graph, (N, N), into as many parts as there are labels, (N,), named so that most agree.
+    """The normalised cut of the graph into as many parts as there are classes in the labels, named so that most labels agree.
 
-    The cut does not see the labels: k-means on leading eigenvectors (Ng, Jordan and Weiss 2001). Small islands, such as a
-    handful of blank images, are no part: they keep their labels and count for nothing. None where there are too few images, or
-    images without any neighbour.
+    The cut does not see the labels. Small islands, such as a handful of blank images, are no part: they keep their labels and
+    count for nothing.
+
+    Parameters
+    ----------
+    graph : (N, N) sparse array
+        Symmetric, see `neighbours.graph_of`.
+    labels : (N,) int array
+
+    Returns
+    -------
+    Named or None
+        None where there are too few images, or images without any neighbour.
+
+    References
+    ----------
+    k-means on leading eigenvectors: Ng, Jordan and Weiss 2001, "On Spectral Clustering".
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -65,8 +88,14 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
 
 
 def falls_into_more(graph: csr_array, k: int) -> bool:
-    """Whether the graph, (N, N), small islands aside, falls into more than k islands. A cut into k has then put some of them
-    together, whatever they are."""
+    """Whether the graph, small islands aside, falls into more than k islands: a cut into k has then put some of them together.
+
+    Parameters
+    ----------
+    graph : (N, N) sparse array
+    k : int
+        The number of classes.
+    """
     from scipy.sparse.csgraph import connected_components
 
     inside = _mainland(graph, k)
@@ -92,9 +121,21 @@ def _cut(graph: csr_array, parts: int) -> NDArray[np.int64]:
 
 
 def leading_eigenvectors(graph: csr_array, count: int) -> NDArray[np.float64]:
-    """Each image on the leading eigenvectors of D^-½ W D^-½, as a unit row: (N, count), fewer than N.
+    """Each image on the leading eigenvectors of D^-½ W D^-½. Images of one island of the graph fall on one point.
 
-    Images of one island of the graph fall on one point (Ng, Jordan and Weiss 2001, "On Spectral Clustering").
+    Parameters
+    ----------
+    graph : (N, N) sparse array, W
+    count : int
+        Eigenvectors, fewer than N.
+
+    Returns
+    -------
+    (N, count) array of unit rows
+
+    References
+    ----------
+    Ng, Jordan and Weiss 2001, "On Spectral Clustering".
     """
     import warnings
 

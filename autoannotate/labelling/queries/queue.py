@@ -17,7 +17,14 @@ EACH_CLASS = 20  # images to ask for of each class where labels are guesses
 
 @dataclass(frozen=True)
 class Queue:
-    """rows: (Q,) of the images to ask about, the first one first. reasons: Q sentences."""
+    """What to ask about.
+
+    Attributes
+    ----------
+    rows : (Q,) int array
+        The images, the first one first.
+    reasons : tuple of Q str
+    """
 
     rows: NDArray[np.int64]
     reasons: tuple[str, ...]
@@ -45,13 +52,28 @@ def choose(
 ) -> Queue:
     """Choose what to ask.
 
-    features: (N, F). answered: (N,) bool, settled. unsure: (N,) bool, a reader could not tell: at the end, for another
-    one, and near duplicates wait for it. groups: (N,) near duplicates, of which one is asked. strategy: a name in
-    `strategies.STRATEGIES`. view: (N, K), probabilities beside those of the correction.
-
     As many as labels are estimated to be wrong, in the strategy's order, then the suspects that are not among them. Where
     the labels are guesses, so are all doubts about them: then the queue has the representatives, `EACH_CLASS` times the
     number of classes, less those answered, whatever is suspected.
+
+    Parameters
+    ----------
+    features : Features or (N, F) array
+    corrected : Corrected
+    class_names : sequence of K names
+    answered : (N,) bool array, optional
+        Settled.
+    unsure : (N,) bool array, optional
+        A reader could not tell: at the end, for another one, and near duplicates wait for it.
+    groups : (N,) int array, optional
+        Near duplicates share a number, and one of them is asked.
+    meaningful : bool
+        False where the labels are guesses.
+    strategy : str, optional
+        A name in `strategies.STRATEGIES`.
+    view : (N, K) array, optional
+        Probabilities beside those of the correction.
+    seed : of the strategy
     """
     count = len(corrected.labels)
     answered = np.zeros(count, dtype=bool) if answered is None else answered

@@ -28,10 +28,22 @@ CLUSTERS = 500  # the most that `representative` makes at once, as in the paper
 class Pool:
     """What is known about N images with K classes when the next question is chosen.
 
-    points: (N, d) unit rows, `Features.compact`. neighbours: of the points. labels: (N,) class numbers as
-    they are now. views: (V, N, K) out-of-sample probabilities of the true class, each with rows that sum to one. doubt: (N,)
-    in [0, 1], the suspects' score. answered: (N,) bool, nothing to ask any more. groups: (N,) images that are nearly the
-    same picture share a number.
+    Attributes
+    ----------
+    points : (N, d) array of unit rows
+        `Features.compact`.
+    neighbours : Neighbours
+        Of the points.
+    labels : (N,) int array
+        Class numbers as they are now.
+    views : (V, N, K) array
+        Out-of-sample probabilities of the true class; rows sum to one.
+    doubt : (N,) array in [0, 1]
+        The suspects' score.
+    answered : (N,) bool array
+        Nothing to ask any more.
+    groups : (N,) int array
+        Images that are nearly the same picture share a number.
     """
 
     points: NDArray[np.float64]

@@ -25,10 +25,16 @@ TOLD = 0.4  # labels are no longer guesses when agreement beyond chance is surel
 
 @dataclass(frozen=True)
 class FewShot:
-    """probabilities: (N, K), rows sum to one. kappa: the agreement beyond chance with a clinician that they let expect of the
-    images that nobody answered.
+    """Labels learned from answers.
 
-    told: with 95 % confidence it is above `TOLD`: the classes can be told by now, and the labels mean something.
+    Attributes
+    ----------
+    probabilities : (N, K) array
+        Rows sum to one.
+    kappa : float
+        The agreement beyond chance with a clinician that they let expect of the images that nobody answered.
+    told : bool
+        With 95 % confidence kappa is above `TOLD`: the classes can be told by now, and the labels mean something.
     """
 
     probabilities: NDArray[np.float64]
@@ -37,7 +43,14 @@ class FewShot:
 
 
 def enough(answers: NDArray[np.integer], n_classes: int) -> bool:
-    """Whether a class each has the fewest answers that can be learned from. answers: (N,), -1 where there is none."""
+    """Whether each class has the fewest answers that can be learned from.
+
+    Parameters
+    ----------
+    answers : (N,) int array
+        Class numbers, -1 where there is none.
+    n_classes : int
+    """
     return bool(np.bincount(answers[answers >= 0], minlength=n_classes).min() >= FEWEST)
 
 
@@ -50,7 +63,18 @@ def learn(
 ) -> FewShot:
     """Class probabilities from the answered images.
 
-    features: (N, F). zero_shot: (N, K). answers: (N,) in 0 … K-1, -1 where there is none; each class has `FEWEST` or more.
+    Parameters
+    ----------
+    features : Features or (N, F) array
+    zero_shot : (N, K) array
+        Class probabilities.
+    answers : (N,) int array
+        Class numbers, -1 where there is none; each class has `FEWEST` or more.
+    seed : of the folds
+
+    References
+    ----------
+    The pool: stacking, Wolpert 1992. The prior of its calibration: Laplace's rule of succession.
     """
     from scipy.special import softmax
 

@@ -14,9 +14,20 @@ from autoannotate.labelling.task import SMOOTHING, Task
 
 @dataclass(frozen=True)
 class InitialLabels:
-    """probabilities: (N, K), what the labels are taken from. meaningful: whether they are more than guesses. source: what they
-    are: zero-shot, given, refinement or answers. kappa: where they were learned from answers to images whose zero-shot labels
-    are guesses, the agreement beyond chance with a clinician that is expected of the others; else None."""
+    """What labels start from.
+
+    Attributes
+    ----------
+    probabilities : (N, K) array
+        What the labels are taken from.
+    meaningful : bool
+        Whether they are more than guesses.
+    source : str
+        What they are: given, refinement or answers.
+    kappa : float or None
+        Where they were learned from answers to images whose zero-shot labels are guesses, the agreement beyond chance with a
+        clinician that is expected of the others.
+    """
 
     probabilities: NDArray[np.float64]
     meaningful: bool

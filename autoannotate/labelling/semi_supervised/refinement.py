@@ -41,12 +41,28 @@ def refine(
     trust: float = 1.0,
     prior: NDArray[np.floating] | None = None,
 ) -> NDArray[np.float64]:
-    """Refined class probabilities, (N, K), of N images.
+    """Refine zero-shot probabilities by the structure of the images.
 
-    features: (N, F). probabilities: (N, K), zero-shot. trust: how much zero-shot is worth, up to 1; 0 where it is close to
-    guesses, which only name clusters that they surely agree with, and stay as they are where there are none. prior: (K,)
-    known shares of the classes; without it they follow the clusters, balanced or not.
-    Raises ValueError on shapes that don't fit and on trust outside [0, 1].
+    Parameters
+    ----------
+    features : Features or (N, F) array
+    probabilities : (N, K) array
+        Zero-shot.
+    trust : float
+        How much zero-shot is worth, up to 1; 0 where it is close to guesses, which only name clusters that they surely agree
+        with, and stay as they are where there are none.
+    prior : (K,) array, optional
+        Known shares of the classes; without it they follow the clusters, balanced or not.
+
+    Returns
+    -------
+    (N, K) array
+        Rows sum to one.
+
+    Raises
+    ------
+    ValueError
+        On shapes that don't fit, and on trust outside [0, 1].
     """
     features = Features.of(features)
     given = _checked(features, probabilities, trust)
@@ -62,11 +78,25 @@ def refine(
 
 
 def match_prior(probabilities: NDArray[np.floating], prior: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Shift each class by a constant so that the shares of the *predicted* classes meet `prior`, (K,).
+    """Shift each class by a constant so that the shares of the *predicted* classes meet the prior.
 
     A zero-shot threshold in the wrong place looks like a wrong class; this moves the threshold and keeps the ranking.
-    Iterative proportional fitting (Sinkhorn) on sharpened probabilities, the balancing of SeLa (Asano et al. 2020,
-    arXiv 1911.05371, eq. 5) with shares that need not be equal.
+
+    Parameters
+    ----------
+    probabilities : (N, K) array
+    prior : (K,) array
+        Shares; they need not sum to one.
+
+    Returns
+    -------
+    (N, K) array
+        Rows sum to one.
+
+    References
+    ----------
+    Iterative proportional fitting (Sinkhorn) on sharpened probabilities: the balancing of SeLa (Asano et al. 2020, arXiv
+    1911.05371, eq. 5) with shares that need not be equal.
     """
     from scipy.special import softmax
 

@@ -14,10 +14,24 @@ from scipy.special import softmax
 
 
 def class_embeddings(text_embeddings: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
-    """One unit row a class, (K, D), from the (P_k, D) embeddings of each class's prompts.
+    """The embedding of each class: the mean of its prompts' embeddings, of unit length.
 
-    Every prompt counts the same, whatever the length of its vector. Raises ValueError where a class has no prompt.
+    Parameters
+    ----------
+    text_embeddings : sequence of K arrays (P_k, D)
+        The prompts of each class. Every prompt counts the same, whatever the length of its vector.
 
+    Returns
+    -------
+    (K, D) array of unit rows
+
+    Raises
+    ------
+    ValueError
+        Where a class has no prompt.
+
+    Examples
+    --------
     >>> class_embeddings([np.array([[3.0, 0.0]]), np.array([[0.0, 1.0], [0.0, 2.0]])]).tolist()
     [[1.0, 0.0], [0.0, 1.0]]
     """
@@ -27,11 +41,24 @@ def class_embeddings(text_embeddings: Sequence[NDArray[np.floating]]) -> NDArray
 
 
 def distribution_normalised(image_embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Unit embeddings of N unlabelled images, (N, D), less half their mean.
+    """Unit embeddings less half their mean: test-time distribution normalisation.
 
-    Test-time distribution normalisation (Zhou et al. 2023, arXiv 2302.11084, eq. 7): the mean stands in for the negative
-    pairs that contrastive training had and testing has not. It moves thresholds between classes that training put in the
-    wrong place, and keeps the order of the images along every direction. (The same shift of the texts cancels out.)
+    The mean stands in for the negative pairs that contrastive training had and testing has not. It moves thresholds between
+    classes that training put in the wrong place, and keeps the order of the images along every direction. (The same shift of
+    the texts cancels out.)
+
+    Parameters
+    ----------
+    image_embeddings : (N, D) array
+        Of unlabelled images.
+
+    Returns
+    -------
+    (N, D) array
+
+    References
+    ----------
+    Zhou et al. 2023, arXiv 2302.11084, eq. 7.
     """
     images = _unit(np.asarray(image_embeddings))
     return images - images.mean(axis=0) / 2
@@ -40,9 +67,23 @@ def distribution_normalised(image_embeddings: NDArray[np.floating]) -> NDArray[n
 def probabilities(
     image_embeddings: NDArray[np.floating], class_embeddings: NDArray[np.floating], logit_scale: float
 ) -> NDArray[np.float64]:
-    """Class probabilities, (N, K): softmax of `logit_scale` × similarity of (N, D) images and (K, D) unit classes.
+    """Class probabilities: the softmax of `logit_scale` times the cosines of images and classes.
 
-    `logit_scale` is the model's learnt inverse temperature, already exponentiated (CLIP ends near 100).
+    Parameters
+    ----------
+    image_embeddings : (N, D) array of unit rows
+    class_embeddings : (K, D) array
+    logit_scale : float
+        The model's learnt inverse temperature, already exponentiated (CLIP ends near 100).
+
+    Returns
+    -------
+    (N, K) array
+        Rows sum to one.
+
+    References
+    ----------
+    Radford et al. 2021, arXiv 2103.00020, section 3.1.
     """
     similarities = np.asarray(image_embeddings) @ _unit(np.asarray(class_embeddings)).T
     return softmax(logit_scale * similarities.astype(np.float64), axis=1)

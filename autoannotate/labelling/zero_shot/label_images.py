@@ -29,7 +29,18 @@ EncodeTexts = Callable[[Sequence[str]], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class ZeroShot:
-    """What CLIP says: kinds of image, the sentences asked, probabilities (N, K), and how much they are worth."""
+    """What CLIP says of N images.
+
+    Attributes
+    ----------
+    kinds : str or list of str
+        The kind of image that was stated, or those that were found, the commonest first.
+    prompts : list of K `ClassPrompts`
+        The sentences for each class.
+    probabilities : (N, K) array
+    reliability : Reliability
+        How much the probabilities are worth.
+    """
 
     kinds: str | list[str]
     prompts: list[ClassPrompts]
@@ -75,7 +86,22 @@ def kinds_of(
     prompts: Path | None = None,
     seed: int = 0,
 ) -> list[str]:
-    """What kinds of image these are, the commonest first, by zero-shot over all kinds that the prompts know."""
+    """What kinds of image these are, by zero-shot over all kinds that the prompts know.
+
+    Parameters
+    ----------
+    embeddings : (N, D) array of unit rows
+        Of which `IMAGES_FOR_KIND` are looked at.
+    encode_texts : the model's text tower
+    logit_scale : the model's, see `classifier.probabilities`
+    prompts : a YAML file of the user's own words
+    seed : of the choice of images
+
+    Returns
+    -------
+    list of str
+        Kinds that at least `SHARE_OF_A_KIND` of the images are of, the commonest first.
+    """
     kinds = modality_prompts(prompts)
     texts = [encode_texts(kind.texts) for kind in kinds]
     some = np.random.default_rng(seed).permutation(len(embeddings))[:IMAGES_FOR_KIND]

@@ -1,7 +1,7 @@
 """Class names to sentences: the sense that a call gives a word, and the texts for CLIP to compare.
 
 Prompt ensembling follows Radford et al. 2021 (CLIP, section 3.1.4): several sentences a class, averaged later
-in embedding space (see `zeroshot.class_embeddings`). The classes of a call share parallel templates, so that
+in embedding space (see `classifier.class_embeddings`). The classes of a call share parallel templates, so that
 what the templates say cancels out and the terms decide.
 """
 
@@ -34,18 +34,31 @@ def class_prompts(
 ) -> list[ClassPrompts]:
     """The sentences for each class, in the order of `classes`.
 
-    A word with several senses (`normal`, `benign`) takes the one that fits `modality`, or else the other
-    classes. `modality` as a text is a person's word ("chest X-ray", "CT"), and every class follows it. As a
-    sequence it names the kinds found among the images, the commonest first (names from `modality_prompts`):
-    classes that fit one of them follow, the others keep the sense that the classes suggest. `file` is a user's
-    own prompts file.
+    A word with several senses (`normal`, `benign`) takes the one that fits `modality`, or else the other classes.
 
+    Parameters
+    ----------
+    classes : sequence of str
+        Names, one a class.
+    file : Path, optional
+        A user's own prompts file.
+    modality : str or sequence of str, optional
+        As a text a person's word ("chest X-ray", "CT"): every class follows it. As a sequence the kinds found among the
+        images, the commonest first (names from `modality_prompts`): classes that fit one of them follow, the others keep the
+        sense that the classes suggest.
+
+    Raises
+    ------
+    UsageError
+        For fewer than two classes, an empty name, two names of one class or an unknown modality.
+    InputError
+        For a prompts file that cannot be used.
+
+    Examples
+    --------
     >>> pneumonia, normal = class_prompts(["pneumonia", "normal"])
     >>> normal.sense, normal.texts[0]
     ('normal (chest X-ray)', 'chest X-ray showing clear lungs')
-
-    Raises UsageError for fewer than two classes, an empty name, two names of one class or an unknown
-    modality, and InputError for a prompts file that cannot be used.
     """
     library = load_library(file)
     names = _checked(classes)

@@ -47,7 +47,7 @@ LOOK_AT_ALL = "Look at each of them: it takes a few minutes."
 
 @dataclass(frozen=True)
 class Signs:
-    """The three signs, each at most 1 and about 0 for noise."""
+    """The three signs, each at most 1 and about 0 for noise; what they are says this module's docstring."""
 
     agreement: float
     separation: float
@@ -56,7 +56,18 @@ class Signs:
 
 @dataclass(frozen=True)
 class Reliability:
-    """How far zero-shot labels can be trusted: `trust` in [0, 1], in words, what to do about it, and the signs."""
+    """How far zero-shot labels can be trusted.
+
+    Attributes
+    ----------
+    trust : float
+        In [0, 1].
+    meaningful : bool
+        False where the labels are close to guesses.
+    verdict, advice : str
+        The same in words, and what to do about it.
+    evidence : Signs
+    """
 
     trust: float
     meaningful: bool
@@ -74,9 +85,17 @@ def estimate_reliability(
 ) -> Reliability:
     """Whether the zero-shot labels of N images mean anything.
 
-    embeddings: (N, D); texts: the sentences of each class, K arrays (P_k, D); random_texts: (M, D), sentences about
-    things that are none of the classes; all unit rows. Trust is agreement times separation, as far as real classes
-    separate; contrast is told beside them, and was high for classes at chance too.
+    Trust is agreement times separation, as far as real classes separate; contrast is told beside them, and was high for
+    classes at chance too.
+
+    Parameters
+    ----------
+    embeddings : (N, D) array of unit rows
+    texts : sequence of K arrays (P_k, D) of unit rows
+        The sentences of each class.
+    random_texts : (M, D) array of unit rows
+        Sentences about things that are none of the classes.
+    seed : of the draws of the Gaussian reference
     """
     found = signs(embeddings, texts, random_texts, seed=seed)
     trust = float(np.clip(found.separation / SEPARATE, 0, 1) * np.clip(found.agreement, 0, 1))
@@ -95,7 +114,7 @@ def signs(
     *,
     seed: int = 0,
 ) -> Signs:
-    """Of N images (N, D), the sentences of each class (P_k, D), and sentences about other things (M, D), all unit rows."""
+    """The three signs; for the parameters see `estimate_reliability`."""
     classes = class_embeddings(texts)
     scores = (embeddings @ classes.T).astype(np.float64)
     return Signs(
