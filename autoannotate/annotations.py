@@ -85,9 +85,10 @@ class Annotations(Run):
 
         link: how pictures travel, where the format carries them: copy, hard, sym or embed; None is its default.
         keep_metadata: whether picture files keep their EXIF and texts, which may name the patient.
-        Returns what was made, `path` first. Raises `UsageError` for an unknown format, `InputError` where a picture is
-        gone, and `OutputError` where something is in the way: an exported queue may hold answers by now, so it is
-        replaced only with `overwrite`.
+        Returns what was made, `path` first. Images whose picture cannot be read any more are left out, and a table beside
+        `path` names them. Raises `UsageError` for an unknown format, `InputError` where no picture can be read, and
+        `OutputError` where something is in the way: an exported queue may hold answers by now, so it is replaced only with
+        `overwrite`.
         """
         from autoannotate import exports
 

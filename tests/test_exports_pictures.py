@@ -21,6 +21,7 @@ from pydicom.data import get_testdata_file
 from autoannotate import exports
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, OutputError, UsageError
+from autoannotate.runs import tables
 from autoannotate.exports._names import file_stems
 
 WITH_PICTURES = ("imagefolder", "label-studio", "cvat", "coco", "fiftyone", "huggingface")
@@ -122,12 +123,25 @@ def test_a_way_that_a_format_does_not_know_is_wrong_usage(run: Annotations, tmp_
 
 
 @pytest.mark.parametrize("format", WITH_PICTURES)
-def test_a_picture_that_is_gone_is_a_plain_sentence_and_nothing_is_left(
-    run: Annotations, tmp_path: Path, format: str
-) -> None:
+def test_a_picture_that_is_gone_or_damaged_is_left_out_and_named(run: Annotations, tmp_path: Path, format: str) -> None:
     (tmp_path / "scans" / "page.tif").unlink()
-    with pytest.raises(InputError, match=r"page\.tif cannot be exported.*label the folder again"):
-        run.export(format, tmp_path / "out" / "it", what="all")
+    (tmp_path / "scans" / "scan.dcm").write_bytes(b"no picture any more")
+    written = run.export(format, tmp_path / "out" / "it", what="all")
+    left_out = tables.read(tmp_path / "out" / "it-left-out.csv", ("path", "reason"))
+    assert list(left_out["path"]) == ["page.tif", "scan.dcm"]
+    assert "no longer where the run found it" in left_out["reason"][0]
+    assert written[1:].count(tmp_path / "out" / "it-left-out.csv") == 1
+    names = " ".join(str(path) for path in made(tmp_path / "out"))
+    if format != "label-studio":
+        assert "deep" in names
+        assert not {"page.tif", "page.png", "scan.png"} & {path.name for path in made(tmp_path / "out")}
+
+
+def test_an_export_of_no_picture_is_a_plain_sentence_and_nothing_is_left(run: Annotations, tmp_path: Path) -> None:
+    for file in made(tmp_path / "scans"):
+        file.unlink()
+    with pytest.raises(InputError, match=r"None of the 9 pictures can be exported.*--images"):
+        run.export("coco", tmp_path / "out" / "it", what="all")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -18,6 +18,7 @@ import importlib
 import pkgutil
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
 IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "embed": "inside the file"}
 """How pictures can travel, by the value of --link."""
+LEFT_OUT = "-left-out.csv"  # what the name of a table of images that could not be exported ends with
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Order:
 
     keep_metadata: whether picture files keep their EXIF and texts.
 
-    names: filled in by `pictures`, the path behind the name of each exported picture.
+    names, lost: filled in by `pictures`: the path behind the name of each exported picture, and why a picture is not exported,
+    by path.
     """
 
     annotations: Run
@@ -53,6 +56,7 @@ class Order:
     track: Track = silent
     keep_metadata: bool = False
     names: dict[str, str] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
 
     def records(self) -> list[dict[str, Any]]:
         """A dictionary an image, in the order of the part asked for: the columns of labels.csv, and of images in the
@@ -106,8 +110,8 @@ def export(
 ) -> list[Path]:
     """Write the suspects, or all labels, to `path`: whole, or not at all. Returns all that was made, `path` first.
 
-    Raises `UsageError` for an unknown format, part or way to link, `InputError` where a picture is needed and gone,
-    and `OutputError` where something is in the way: what was exported may hold a clinician's answers by now, so a
+    Images whose picture is needed and cannot be read any more are left out; a table beside `path` (`LEFT_OUT`) names them.
+    Raises `UsageError` for an unknown format, part or way to link, `InputError` where no picture can be read, and `OutputError` where something is in the way: what was exported may hold a clinician's answers by now, so a
     file is replaced only with `overwrite`, and a folder never.
     """
     module = find_format(format)
@@ -120,9 +124,13 @@ def export(
         try:
             order = Order(annotations, what, beside / path.name, link, track, keep_metadata)
             module.write(order)
+            if order.lost:
+                _write_left_out(beside / f"{path.stem}{LEFT_OUT}", order.lost)
             made = sorted((path.with_name(item.name) for item in beside.iterdir()), key=lambda item: item != path)
             for item in made:
                 _check_free(item, overwrite)
+            if overwrite and not order.lost:
+                path.with_name(f"{path.stem}{LEFT_OUT}").unlink(missing_ok=True)  # of the export that is replaced
             for item in reversed(made):  # the file that names the others comes last
                 (beside / item.name).replace(item)
             if annotations.folder is not None:
@@ -132,6 +140,14 @@ def export(
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return made
+
+
+def _write_left_out(file: Path, lost: Mapping[str, str]) -> None:
+    import pandas as pd
+
+    from autoannotate.runs.tables import to_csv
+
+    file.write_bytes(to_csv(pd.DataFrame(lost.items(), columns=["path", "reason"])))
 
 
 def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -88,23 +88,27 @@ class Picture:
 
 
 def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Picture]]:
-    """Each record of the order with its picture, one at a time. Raises `InputError` where a picture is gone or damaged.
+    """Each record of the order with its picture, one at a time; those that cannot be read any more go to `order.lost`.
 
-    formats: which of `ENDINGS` are passed on as they are.
+    formats: which of `ENDINGS` are passed on as they are. Raises `InputError` where none of the pictures can be read.
     """
     stems = file_stems(order.annotations.table["path"])
-    for record in order.track(order.records(), "pictures"):
+    records = order.records()
+    for record in order.track(records, "pictures"):
         path = record["path"]
         try:
             picture = _picture(order, path, stems[path], formats)
+        except (UnreadableImageError, FileNotFoundError) as error:
+            order.lost[path] = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
+        else:
             order.names[picture.name] = path
             yield record, picture
-        except (UnreadableImageError, FileNotFoundError) as error:
-            why = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
-            raise InputError(
-                f"The picture {path} cannot be exported. {why} Put it back where the run found it, or label the folder "
-                "again."
-            ) from None
+    if records and len(order.lost) == len(records):
+        first, why = next(iter(order.lost.items()))
+        raise InputError(
+            f"None of the {len(records):,} pictures can be exported. The first: {first}: {why} Put them back where the run "
+            "found them, or say where they are now with --images."
+        )
 
 
 def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Picture:

@@ -68,8 +68,9 @@ def export(
     """Write the suspects, or all labels, for another program."""
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
-    from autoannotate.exports import find_format
+    from autoannotate.exports import LEFT_OUT, find_format
     from autoannotate.exports._selection import select, with_probabilities, with_split
+    from autoannotate.runs.tables import read
 
     part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
     module = find_format(format)
@@ -93,6 +94,15 @@ def export(
         keep_metadata=keep_metadata,
     )
     rows = len(annotations.rows(part))
+    for file in made[1:]:
+        if file.name.endswith(LEFT_OUT):
+            lost = read(file, ("path", "reason"))
+            rows -= len(lost)
+            typer.echo(
+                f"Left out: {counted(len(lost), 'picture')} that cannot be read any more, as {lost['path'].iloc[0]}: "
+                f"{lost['reason'].iloc[0]}",
+                err=True,
+            )
     typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {made[0]}")
     for path in made[1:]:
         typer.echo(f"with it: {path}")
