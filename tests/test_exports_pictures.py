@@ -21,8 +21,8 @@ from pydicom.data import get_testdata_file
 from autoannotate import exports
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, OutputError, UsageError
-from autoannotate.runs import tables
 from autoannotate.exports._names import file_stems
+from autoannotate.runs import tables
 
 WITH_PICTURES = ("imagefolder", "label-studio", "cvat", "coco", "fiftyone", "huggingface")
 DIFFERENT = ("a.png", "A.jpg", "deep.png", "page.tif", "scan.dcm", "b/a.png", "b__a.png", "stack.npz#0", "stack.npz#1")

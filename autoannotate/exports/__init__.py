@@ -111,8 +111,9 @@ def export(
     """Write the suspects, or all labels, to `path`: whole, or not at all. Returns all that was made, `path` first.
 
     Images whose picture is needed and cannot be read any more are left out; a table beside `path` (`LEFT_OUT`) names them.
-    Raises `UsageError` for an unknown format, part or way to link, `InputError` where no picture can be read, and `OutputError` where something is in the way: what was exported may hold a clinician's answers by now, so a
-    file is replaced only with `overwrite`, and a folder never.
+    Raises `UsageError` for an unknown format, part or way to link, `InputError` where no picture can be read, and
+    `OutputError` where something is in the way: what was exported may hold a clinician's answers by now, so a file is replaced
+    only with `overwrite`, and a folder never.
     """
     module = find_format(format)
     annotations.rows(what)  # an unknown part is found out before anything is written
