@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -12,8 +13,8 @@ import numpy as np
 
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
-from autoannotate.errors import InputError, UsageError
-from autoannotate.images import ImageRef, find, find_images, location, read_image
+from autoannotate.errors import InputError, OutputError, UsageError
+from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
 from autoannotate.images.items import check_kind, chosen, items_of
 from autoannotate.runs.run import Run, check_classes
 
@@ -36,14 +37,14 @@ class Annotator:
 
     Parameters
     ----------
-    classes : sequence of str
-        What an image can be, at least two.
+    classes : sequence of str, or mapping
+        What an image can be, at least two; or by class, the sentence or sentences for it, which are its prompts.
     model : str
         A CLIP model, see `autoannotate.models.encoder.load_encoder`.
     student : str
         The network that learns from the cleaned labels (embedded, resnet18, a pretrained one's folder) or none.
-    prompts : path, optional
-        A YAML file of the user's own words.
+    prompts : path or mapping, optional
+        A YAML file of the user's own words, or sentences by class.
     modality : str, optional
         What all images are ("chest X-ray"); else it is found out.
     prior : mapping, optional
@@ -73,11 +74,11 @@ class Annotator:
 
     def __init__(
         self,
-        classes: Sequence[str],
+        classes: Sequence[str] | Mapping[str, str | Sequence[str]],
         model: str = "embedded",
         *,
         student: str = "embedded",
-        prompts: Path | str | None = None,
+        prompts: Path | str | Mapping[str, str | Sequence[str]] | None = None,
         modality: str | None = None,
         prior: Mapping[str, float] | None = None,
         seed: int = 0,
@@ -86,9 +87,13 @@ class Annotator:
         fast: bool = False,
         item: str = "auto",
     ) -> None:
+        if isinstance(classes, Mapping):
+            if prompts is not None:
+                raise UsageError("The classes came with sentences, and prompts= too: give the sentences in one place.")
+            classes, prompts = list(classes), classes
         self.classes = check_classes(classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
-        self.prompts = Path(prompts) if prompts else None
+        self.prompts = _sentences(prompts, self.classes) if isinstance(prompts, Mapping) else _path(prompts)
         self.modality, self.cache, self.fast, self.item = modality, cache, fast, check_kind(item)
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
@@ -101,6 +106,8 @@ class Annotator:
         record = run.record
         asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item")
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
+        if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
+            known["cache"] = True  # the folder that the run used is not there, or not ours
         known.update(classes=list(record.classes), model=record.model.name, seed=record.seed)
         known.update(changes)
         return cls(**known)
@@ -114,13 +121,15 @@ class Annotator:
             self._encoder = load_encoder(self.model, self.device)
         return self._encoder
 
-    def label(self, images: str | Path, track: Track = silent) -> Annotations:
+    def label(self, images: str | Path | Sequence[str | Path], track: Track = silent) -> Annotations:
         """Label every image of a folder (or one file).
 
         A call that is interrupted finds its encoded images in the cache.
 
         Parameters
         ----------
+        images : path, or sequence of paths
+            A folder, a file, any other source that `autoannotate label` takes; or some files, a part of a set.
         track : shows progress, see `autoannotate._internal.progress`.
 
         Raises
@@ -132,13 +141,13 @@ class Annotator:
         """
         clock = Clock()
         with clock("find images"):
-            found = find(images)
+            place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
             items = items_of(found.refs, self.item)
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
             encoded = self.encode([item.middle for item in items], track)
-        run = encoded.survived(lambda readable: self._labels_of(images, readable, clock, track))
+        run = encoded.survived(lambda readable: self._labels_of(place, readable, clock, track))
         run.run["items"] = chosen(items)
         run.run["passed_over"] = [asdict(group) for group in found.passed_over]
         return Annotations.of(run)
@@ -244,6 +253,12 @@ class Annotator:
         OutputError
             Where it cannot be written; the run stays as it was then, as it does when this is interrupted.
         """
+        try:
+            return self._updated(run, track, strategy, images)
+        except OutputError as error:
+            raise OutputError(f"{error} The run is as it was.") from error
+
+    def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.merge import merge_answers
         from autoannotate.answers.standing import about_images, standing_answers
@@ -394,7 +409,7 @@ class Annotator:
                 "images": location(images),
                 "modality": self.modality,
                 "student": self.student,
-                "prompts": None if self.prompts is None else self.prompts.as_posix(),
+                "prompts": self.prompts.as_posix() if isinstance(self.prompts, Path) else self.prompts,
                 "prior": None if self.prior is None else dict(zip(self.classes, self.prior.tolist(), strict=True)),
                 "device": self.device,
                 "fast": self.fast,
@@ -472,3 +487,19 @@ def _same(previous: Run, new: Run) -> bool:
 
     pairs = ((previous.table, new.table), (previous.suspects, new.suspects), (previous.unreadable, new.unreadable))
     return all(to_csv(a) == to_csv(b) for a, b in pairs)
+
+
+def _path(prompts: Path | str | None) -> Path | None:
+    return Path(prompts) if prompts else None
+
+
+def _sentences(prompts: Mapping[str, str | Sequence[str]], classes: Sequence[str]) -> dict[str, list[str]]:
+    """The sentences of each class, as a list. Raises `UsageError` for what is no class, and for a class without any."""
+    given = {str(name).strip(): [texts] if isinstance(texts, str) else list(texts) for name, texts in prompts.items()}
+    if odd := [name for name in given if name not in classes]:
+        raise UsageError(
+            f"The prompts have sentences for {odd[0]!r}, which is none of the classes {', '.join(classes)}."
+        )
+    if empty := [name for name, texts in given.items() if not texts or not all(isinstance(t, str) for t in texts)]:
+        raise UsageError(f"The sentences for {empty[0]!r} are a text, or a list of texts.")
+    return given

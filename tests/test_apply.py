@@ -130,15 +130,26 @@ def test_a_tie_settles_nothing_until_a_third_reader_does(run: Annotations, tmp_p
     assert history.rounds(tmp_path / "run")[-1].account == third.account
 
 
+def test_ties_alone_are_a_round_of_the_history(run: Annotations, tmp_path: Path) -> None:
+    file = table(tmp_path, "a/1.png,breast,Ana", "a/1.png,chest,Ben", header="path,label,reader")
+    applied = apply(run, file)
+    last = history.rounds(tmp_path / "run")[-1]
+    assert (last.number, last.what, last.account, last.changes) == (1, "apply", {"tie": 2}, ())
+    assert labels(applied.annotations)["a/1.png"] == ("chest", "student")
+    assert history.rounds(tmp_path / "run")[-1] == last
+    apply(applied.annotations, file)
+    assert len(history.rounds(tmp_path / "run")) == 2, "the same file again changes nothing"
+
+
 def test_a_label_that_an_update_made_of_a_tie_stays(run: Annotations, tmp_path: Path) -> None:
     file = table(tmp_path, "a/1.png,breast,Ana", "a/1.png,chest,Ben", header="path,label,reader")
     tied = run.apply(file)
     tied.table.loc[tied.table["path"] == "a/1.png", "label"] = "breast"
-    last = replace(history.rounds(tmp_path / "run")[-1], number=1, what="update")
-    history.keep(tmp_path / "run", contents(replace(tied, run=tied.run | {"round": 1})), last)
+    last = replace(history.rounds(tmp_path / "run")[-1], number=2, what="update")
+    history.keep(tmp_path / "run", contents(replace(tied, run=tied.run | {"round": 2})), last)
     again = Annotations.load(tmp_path / "run").apply(file)
     assert labels(again)["a/1.png"][0] == "breast"
-    assert len(history.rounds(tmp_path / "run")) == 2
+    assert len(history.rounds(tmp_path / "run")) == 3
 
 
 def test_what_became_of_each_answer_adds_up(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from autoannotate import Annotator
 from autoannotate.errors import OutputError, UsageError
-from autoannotate.runs.class_names import class_list
+from autoannotate.runs.class_names import class_list, class_names
 from autoannotate.runs.lock import reserved
 
 
@@ -31,6 +31,14 @@ def test_names_in_a_file(tmp_path: Path) -> None:
     assert class_list(f"@{tmp_path / 'names.txt'}") == ["chest, PA", "größe"]
     with pytest.raises(UsageError, match="cannot be read"):
         class_list(f"@{tmp_path / 'none.txt'}")
+    assert class_names(None, tmp_path / "names.txt") == ["chest, PA", "größe"]
+    (tmp_path / "quoted.txt").write_text('"chest, PA"\nbreast\n')
+    assert class_names(None, tmp_path / "quoted.txt") == ["chest, PA", "breast"]
+    (tmp_path / "line.txt").write_text('"chest, PA",breast')
+    assert class_names(None, tmp_path / "line.txt") == ["chest, PA", "breast"]
+    for both in ((None, None), ("a,b", tmp_path / "names.txt")):
+        with pytest.raises(UsageError, match="--classes-file"):
+            class_names(*both)
 
 
 @pytest.mark.parametrize("typed", ['["chest", 1]', '["chest", "breast"', '{"chest": 1}', '"chest,breast'])
@@ -39,7 +47,7 @@ def test_what_is_no_list_of_names_is_said_to_be_none(typed: str) -> None:
         class_list(typed)
 
 
-@pytest.mark.parametrize("classes", ["CT", "chest,breast", {"a chest X-ray": "chest", "a breast": "breast"}, [0, 1]])
+@pytest.mark.parametrize("classes", ["CT", "chest,breast", {"chest": "a chest X-ray", "breast": []}, [0, 1]])
 def test_what_is_no_list_is_refused_in_python(classes: object) -> None:
     with pytest.raises(UsageError):
         Annotator(classes)  # type: ignore[arg-type]

@@ -9,18 +9,21 @@ from pathlib import Path
 
 from autoannotate.errors import OutputError
 
+ELSEWHERE = "choose another place with --out"
+OF_A_RUN = "free some space on its disk, or copy the run to another one"  # where a run is, no option says
+
 
 @contextlib.contextmanager
-def plain_errors(path: Path) -> Iterator[None]:
+def plain_errors(path: Path, way_out: str = ELSEWHERE) -> Iterator[None]:
     """Turn what the system says about a path that cannot be written into an `OutputError` with a way out."""
     try:
         yield
     except OSError as error:
         why = (error.strerror or str(error)).lower()
-        raise OutputError(f"Cannot write {path} ({why}): choose another place with --out.") from error
+        raise OutputError(f"Cannot write {path} ({why}): {way_out}.") from error
 
 
-def write_files(files: Mapping[Path, bytes]) -> None:
+def write_files(files: Mapping[Path, bytes], way_out: str = ELSEWHERE) -> None:
     """Write all of the files or none: each beside its place first, then all put in place at once.
 
     Raises `OutputError` where the disk is full or the folder is read-only; what was there before stays then.
@@ -28,7 +31,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
     written: list[tuple[Path, Path]] = []
     try:
         for path, content in files.items():
-            with plain_errors(path):
+            with plain_errors(path, way_out):
                 temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
                 written.append((temporary, path))
                 with temporary.open("wb") as handle:
@@ -36,7 +39,7 @@ def write_files(files: Mapping[Path, bytes]) -> None:
                     handle.flush()
                     os.fsync(handle.fileno())
         for temporary, path in written:
-            with plain_errors(path):
+            with plain_errors(path, way_out):
                 temporary.replace(path)
     finally:
         for temporary, _ in written:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from autoannotate._internal.files import write_files
+from autoannotate._internal.files import OF_A_RUN, write_files
 from autoannotate._internal.wording import listed
 from autoannotate.answers import importers
 from autoannotate.answers.account import account_of
@@ -99,7 +99,7 @@ def apply(
         problems = sum(row.outcome == PROBLEM for row in rows)
         if problems and not skip_problems:
             rows = [row if row.outcome != NEW else replace(row, outcome=LEFT) for row in rows]
-        write_files({folder / REPORT: tables.to_csv(report := _report(rows))})
+        write_files({folder / REPORT: tables.to_csv(report := _report(rows))}, OF_A_RUN)
         if problems and not skip_problems:
             raise NothingAppliedError(
                 f"Nothing was applied: {problems:,} of the {len(rows):,} answers in {file.name} have a problem (see "
@@ -117,7 +117,7 @@ def apply(
         else row
         for row in rows
     ]
-    write_files({folder / REPORT: tables.to_csv(report := _report(rows))})
+    write_files({folder / REPORT: tables.to_csv(report := _report(rows))}, OF_A_RUN)
     return Applied(merged, report, name, len(found) - len(given), account)
 
 
@@ -150,7 +150,9 @@ def _report(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _kept(annotations: Run, folder: Path, answers: Sequence[Answer]) -> tuple[Run, Consensus, dict[str, int]]:
-    """The run with all answers that stand, as a new round in its folder; as it is where that changes nothing.
+    """The run with all answers that stand, as a new round in its folder; as it is where none of them is new.
+
+    Answers that change nothing yet, as a tie, make a round too: the history accounts for them.
 
     Also what the readers say together, and what became of all answers.
     """
@@ -163,7 +165,7 @@ def _kept(annotations: Run, folder: Path, answers: Sequence[Answer]) -> tuple[Ru
     fresh = {answer.path for answer in standing if answer.id not in last.answers}
     merged = _merged(annotations, together, fresh)
     pairs = (merged.table, annotations.table), (merged.suspects, annotations.suspects)
-    if all(tables.to_csv(new) == tables.to_csv(old) for new, old in pairs):
+    if used <= set(last.answers) and all(tables.to_csv(new) == tables.to_csv(old) for new, old in pairs):
         return annotations, together, account
     changes = _changes(annotations.table, merged.table, standing)
     number = last.number + 1

@@ -3,7 +3,7 @@
 from autoannotate.images.content import fetched_ahead
 from autoannotate.images.reading import fingerprint, read_grey, read_image, read_picture, stamp
 from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture, mostly_passed_over
-from autoannotate.images.sources import find, find_images, location
+from autoannotate.images.sources import find, find_images, find_some, location
 
 __all__ = [
     "Found",
@@ -14,6 +14,7 @@ __all__ = [
     "fetched_ahead",
     "find",
     "find_images",
+    "find_some",
     "fingerprint",
     "location",
     "mostly_passed_over",

@@ -43,6 +43,8 @@ class Labelled:
     suggested : (N,) int array
     duplicate_of : (N,) int array
         The answered image of which an image took the answer over, as nearly the same picture; -1 elsewhere.
+    copies : int
+        Images that are nearly the same picture as an earlier one.
     """
 
     labels: NDArray[np.int64]
@@ -56,6 +58,7 @@ class Labelled:
     suspect_score: NDArray[np.float64]
     suggested: NDArray[np.int64]
     duplicate_of: NDArray[np.int64]
+    copies: int
 
     @property
     def meaningful(self) -> bool:
@@ -120,6 +123,7 @@ def label(
         source=_sources(task, inside, rows, initial, corrected), initial=initial, corrected=corrected, rows=rows,
         queue=replace(queue, rows=rows[queue.rows]), suspect_score=score, suggested=suggested,
         duplicate_of=task.spread.duplicate_of,
+        copies=len(task) - len(np.unique(task.features.duplicate_groups)),
     )  # fmt: skip
 
 

@@ -20,6 +20,9 @@ FORM = 4  # of the features, and of the pictures that they are of; rows of anoth
 READ_AT_ONCE = 500  # SQLite takes at most 999 parameters a query
 
 
+WAY_OUT = "free some space there, or set AUTOANNOTATE_CACHE to a folder on another disk"
+
+
 def default_folder() -> Path:
     """AUTOANNOTATE_CACHE, else the operating system's cache folder of this user."""
     from platformdirs import user_cache_path
@@ -47,9 +50,8 @@ class EncodingCache:
             )
             self._rows.execute("CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, note TEXT NOT NULL)")
         except (OSError, sqlite3.Error) as error:
-            raise OutputError(
-                f"Encoded images cannot be kept in {folder} ({error}); name another folder with --cache, or use --no-cache."
-            ) from None
+            raise OutputError(f"Encoded images cannot be kept in {folder} ({_why(error)}): {WAY_OUT}.") from None
+        self.folder = folder
 
     def known(self, keys: Sequence[str]) -> set[str]:
         """Those of the keys that are here."""
@@ -86,10 +88,7 @@ class EncodingCache:
                 said = [(self._key(key), note) for key, note in (notes or {}).items()]
                 self._rows.executemany("INSERT OR REPLACE INTO notes VALUES (?, ?)", said)
         except sqlite3.Error as error:
-            raise OutputError(
-                f"Encoded images cannot be kept ({error}); free some disk space, name another folder with --cache, "
-                "or use --no-cache."
-            ) from None
+            raise OutputError(f"Encoded images cannot be kept in {self.folder} ({_why(error)}): {WAY_OUT}.") from None
 
     def close(self) -> None:
         self._rows.close()
@@ -106,3 +105,7 @@ class EncodingCache:
             f"SELECT {columns} FROM {table} WHERE key IN ({marks})", [self._key(key) for key in keys]
         )
         return [(key.removeprefix(self._key("")), embedding, features) for key, embedding, features in rows]
+
+
+def _why(error: OSError | sqlite3.Error) -> str:
+    return str(getattr(error, "strerror", None) or error).lower()

@@ -12,7 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from autoannotate._internal.files import write_files
+from autoannotate._internal.files import OF_A_RUN, write_files
 from autoannotate.errors import InputError, UsageError
 
 FILE = "reading-plan.json"
@@ -86,4 +86,4 @@ def keep_plan(folder: Path, plan: ReadingPlan, answered: bool) -> None:
         raise UsageError(
             f"The run is being read by the plan {known}; once there are answers a plan may only ask for more."
         )
-    write_files({folder / FILE: (json.dumps(asdict(plan)) + "\n").encode()})
+    write_files({folder / FILE: (json.dumps(asdict(plan)) + "\n").encode()}, OF_A_RUN)

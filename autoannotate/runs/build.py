@@ -90,6 +90,7 @@ def build_run(
             "images": len(refs),
             "unreadable": len(unreadable),
             "suspects": len(queue.rows),
+            "copies": labelled.copies,
             "clip_student_disagreements": disagree if trained else None,
             "per_class": {name: int((labelled.labels == k).sum()) for k, name in enumerate(class_names)},
         },

@@ -10,6 +10,14 @@ from autoannotate.errors import UsageError
 from autoannotate.runs.delimited import decode
 
 
+def class_names(text: str | None, file: Path | None) -> list[str]:
+    """The names from --classes or --classes-file. Raises `UsageError` where both are given, or neither."""
+    if (text is None) == (file is None):
+        way = "Name what an image can be with --classes A,B,… or with --classes-file FILE, one name a line"
+        raise UsageError(f"{way}." if text is None else f"{way}: give one of the two.")
+    return class_list(text) if text is not None else _from_file(Path(str(file)))
+
+
 def class_list(text: str) -> list[str]:
     """The names in what was typed after --classes.
 
@@ -52,4 +60,7 @@ def _from_file(file: Path) -> list[str]:
         raise UsageError(
             f"{file} cannot be read ({(error.strerror or str(error)).lower()}): it should have one class a line."
         ) from None
-    return [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if len(lines) == 1 and not lines[0].startswith("@"):
+        return class_list(lines[0])
+    return [line[1:-1].replace('""', '"') if len(line) > 2 and line[0] == line[-1] == '"' else line for line in lines]

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoannotate._internal.files import plain_errors, write_files
+from autoannotate._internal.files import OF_A_RUN, plain_errors, write_files
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.runs.run import Run
 from autoannotate.runs.save import FILES
@@ -106,7 +106,7 @@ def keep(folder: str | Path, contents: Mapping[str, bytes], record: Round) -> No
         files = _files(folder)
         keep(folder, files, _first(folder))
     place = _place(folder, record.number)
-    with plain_errors(place):
+    with plain_errors(place, OF_A_RUN):
         place.parent.mkdir(exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".round-", dir=place.parent))
         try:
@@ -114,7 +114,7 @@ def keep(folder: str | Path, contents: Mapping[str, bytes], record: Round) -> No
                 aside / name: contents[name] for name in FILES if name != "probabilities.csv" or name in contents
             }
             written[aside / "round.json"] = (json.dumps(asdict(record), indent=1) + "\n").encode()
-            write_files(written)
+            write_files(written, OF_A_RUN)
             aside.chmod(0o755)
             if place.exists():
                 raise OutputError(f"Another update of {folder} was faster: run this one again.")
@@ -165,7 +165,7 @@ def settle(folder: str | Path) -> None:
     newest = _place(folder, numbers[-1])
     run = folder / "run.json"
     if not run.exists() or run.read_bytes() != (newest / "run.json").read_bytes():
-        write_files({folder / name: content for name, content in _files(newest).items()})
+        write_files({folder / name: content for name, content in _files(newest).items()}, OF_A_RUN)
 
 
 def numbers_of(annotations: Run) -> dict[str, Any]:

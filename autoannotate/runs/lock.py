@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from autoannotate._internal.files import plain_errors
+from autoannotate._internal.files import ELSEWHERE, OF_A_RUN, plain_errors
 from autoannotate.errors import OutputError
 
 FILE = ".lock"
 
 
 @contextmanager
-def alone(folder: str | Path, busy: str = "") -> Iterator[None]:
+def alone(folder: str | Path, busy: str = "", way_out: str = OF_A_RUN) -> Iterator[None]:
     """Hold the lock of the run in the folder; the system takes it back when the process ends, however it ends.
 
     Raises
@@ -25,7 +25,7 @@ def alone(folder: str | Path, busy: str = "") -> Iterator[None]:
         Where another process holds it, or the folder cannot be written.
     """
     file = Path(folder) / FILE
-    with plain_errors(file):
+    with plain_errors(file, way_out):
         handle = file.open("a+b")
     try:
         if not _locked(handle):
@@ -49,7 +49,7 @@ def reserved(folder: str | Path) -> Iterator[None]:
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     busy = f"Another run is being made in {folder}: wait until it is done, or choose another folder with --out."
-    with alone(folder, busy):
+    with alone(folder, busy, ELSEWHERE):
         try:
             yield
         finally:

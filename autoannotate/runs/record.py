@@ -46,11 +46,12 @@ class StudentRecord:
 
 @dataclass(frozen=True)
 class CountsRecord:
-    """How many images, and of what."""
+    """How many images, and of what. copies: images that are nearly the same picture as an earlier one."""
 
     images: int = 0
     unreadable: int = 0
     suspects: int = 0
+    copies: int | None = None
     clinician: int = 0
     clip_student_disagreements: int | None = None
     per_class: Mapping[str, int] = field(default_factory=dict)

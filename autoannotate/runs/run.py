@@ -189,8 +189,6 @@ def check_classes(names: Sequence[str]) -> list[str]:
     """
     if isinstance(names, str):
         raise UsageError(f"The classes are a list of names, as in [{names!r}, 'another']; {names!r} is one name.")
-    if isinstance(names, Mapping):
-        raise UsageError("The classes are a list of names; sentences for them go in a YAML file: prompts='words.yaml'.")
     if odd := [name for name in names if not isinstance(name, str)]:
         raise UsageError(f"A class is a name in quotes, as in '{odd[0]}'; {odd[0]!r} is none.")
     classes = [name.strip() for name in names]

@@ -11,7 +11,7 @@ import typer
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.errors import InputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
-from autoannotate.runs.class_names import class_list
+from autoannotate.runs.class_names import class_names
 from autoannotate.runs.lock import reserved
 from autoannotate.runs.run import check_classes
 from autoannotate.runs.save import ensure_writable
@@ -31,13 +31,16 @@ def label(
         ),
     ],
     classes: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="A,B,…",
-            help="What an image can be. A name with a comma in quotes; @FILE takes one name a line.",
+            help="What an image can be. A name with a comma in quotes, as in '\"chest, PA\",breast'.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    classes_file: Annotated[
+        Path | None, typer.Option("--classes-file", metavar="FILE", help="The same, one name a line.")
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own words for the classes, as YAML.")
@@ -91,7 +94,7 @@ def label(
     ] = False,
 ) -> None:
     """Label a folder of images: labels, doubts and a report."""
-    names = check_classes(class_list(classes))
+    names = check_classes(class_names(classes, classes_file))
     priors = parse_prior(prior, names)
     if cache and no_cache:
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")

@@ -6,6 +6,7 @@ point of the group `autoannotate.sources` that names such a `Source`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -24,7 +25,18 @@ from autoannotate.images.registry import reader_of, unpacked_head
 from autoannotate.images.sources import archives, cloud, dicomweb, globs, lists
 from autoannotate.images.sources.source import NOT_COUNTED, Entry, Source
 
-__all__ = ["SOURCES", "Content", "Entry", "Source", "account", "find", "find_images", "location", "sources"]
+__all__ = [
+    "SOURCES",
+    "Content",
+    "Entry",
+    "Source",
+    "account",
+    "find",
+    "find_images",
+    "find_some",
+    "location",
+    "sources",
+]
 
 SOURCES: tuple[Source, ...] = (dicomweb.SOURCE, cloud.SOURCE, archives.SOURCE, lists.SOURCE, globs.SOURCE)
 GROUP = "autoannotate.sources"
@@ -97,6 +109,36 @@ def find(source: Path | str) -> Found:
 def find_images(source: Path | str) -> list[ImageRef]:
     """The images of `find`, without the count of other files. Raises `InputError` as it does."""
     return find(source).refs
+
+
+def find_some(files: Iterable[Path | str]) -> tuple[Path, Found]:
+    """The images in some files, as those of a folder: the deepest one that holds them all, from which their paths count.
+
+    Raises
+    ------
+    InputError
+        There is no file, one is not there, or none is an image.
+    """
+    given = [Path(file) for file in files]
+    if not given:
+        raise InputError("The list of files is empty: give a folder, or files.")
+    if missing := [file for file in given if not file.is_file()]:
+        raise InputError(f"There is no file {missing[0]}: a list names files; give a folder by itself.")
+    try:
+        root = Path(os.path.commonpath([file.absolute().parent for file in given]))
+    except ValueError:
+        raise InputError("The files of a list lie on one drive: label those of each drive by themselves.") from None
+    if root == Path(root.anchor):
+        raise InputError(f"The files of a list lie in one folder or below it; {given[0]} and others share none.")
+    refs: list[ImageRef] = []
+    passed: Counter[PassedOver] = Counter()
+    for file in dict.fromkeys(file.absolute() for file in given):
+        looked = look(file.relative_to(root).as_posix(), file)
+        if isinstance(looked, PassedOver):
+            passed[looked] += 1
+        else:
+            refs += looked
+    return root, all_found(root, refs, passed)
 
 
 def location(source: Path | str) -> str:

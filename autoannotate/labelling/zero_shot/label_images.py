@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.zero_shot import classifier
 from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, modality_prompts
-from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability
+from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability, unnamed
+from autoannotate.labelling.zero_shot.vocabulary import Sentences
 
 IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
 SHARE_OF_A_KIND = 0.1  # a kind of image counts when it is this common
@@ -54,7 +55,7 @@ def zero_shot(
     encode_texts: EncodeTexts,
     logit_scale: float,
     *,
-    prompts: Path | None = None,
+    prompts: Path | Sentences | None = None,
     modality: str | None = None,
     seed: int = 0,
 ) -> ZeroShot:
@@ -66,7 +67,7 @@ def zero_shot(
     class_names : K names
     encode_texts : the model's text tower
     logit_scale : the model's, see `classifier.probabilities`
-    prompts : a YAML file of the user's own words
+    prompts : a YAML file of the user's own words, or sentences by class
     modality : what all images are; else it is found out
     """
     kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
@@ -75,6 +76,8 @@ def zero_shot(
     normalised = classifier.distribution_normalised(embeddings)
     probabilities = classifier.probabilities(normalised, classifier.class_embeddings(texts), logit_scale)
     reliability = estimate_reliability(normalised, texts, encode_texts(UNRELATED), seed=seed)
+    if names := [prompt.name for prompt in asked if not prompt.says_something]:
+        reliability = unnamed(reliability, names)
     return ZeroShot(kinds, asked, probabilities, reliability)
 
 
@@ -83,7 +86,7 @@ def kinds_of(
     encode_texts: EncodeTexts,
     logit_scale: float,
     *,
-    prompts: Path | None = None,
+    prompts: Path | Sentences | None = None,
     seed: int = 0,
 ) -> list[str]:
     """What kinds of image these are, by zero-shot over all kinds that the prompts know.

@@ -14,23 +14,37 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autoannotate.errors import UsageError
-from autoannotate.labelling.zero_shot.vocabulary import ImageKind, Library, Meaning, key, load_library, spoken
+from autoannotate.labelling.zero_shot.vocabulary import (
+    ImageKind,
+    Library,
+    Meaning,
+    Sentences,
+    key,
+    load_library,
+    spoken,
+)
 
+# names that say nothing about a picture, as `0`, `A` and `class 2`
+_BARE = re.compile(r"(?:class|label|category|group|cluster)?[\s_-]*(?:\d+|[a-z]|[ivx]+)", re.IGNORECASE)
 MAX_SENTENCES = 24  # a class
 MAX_SENTENCES_OF_A_KIND = 9  # an image kind, in modality_prompts
 
 
 @dataclass(frozen=True)
 class ClassPrompts:
-    """A class as the user named it, the sentences for it, and in plain words the sense that was chosen."""
+    """A class as the user named it, the sentences for it, and in plain words the sense that was chosen.
+
+    says_something: False where the name says nothing about a picture (`0`, `A`, `class 2`), and nothing explains it.
+    """
 
     name: str
     texts: tuple[str, ...]
     sense: str = ""
+    says_something: bool = True
 
 
 def class_prompts(
-    classes: Sequence[str], *, file: Path | None = None, modality: str | Sequence[str] | None = None
+    classes: Sequence[str], *, file: Path | Sentences | None = None, modality: str | Sequence[str] | None = None
 ) -> list[ClassPrompts]:
     """The sentences for each class, in the order of `classes`.
 
@@ -74,12 +88,17 @@ def class_prompts(
         )
         raise UsageError(f"Among the classes {what}; leave one out, or tell them apart in a file given with --prompts.")
     return [
-        ClassPrompts(name, _sentences(meaning, library), _sense(meaning, known=bool(library.find(name))))
+        ClassPrompts(
+            name,
+            _sentences(meaning, library),
+            _sense(meaning, known=bool(library.find(name))),
+            says_something=not (meaning.general and _BARE.fullmatch(name.strip())),
+        )
         for name, meaning in zip(names, meanings, strict=True)
     ]
 
 
-def modality_prompts(file: Path | None = None) -> list[ClassPrompts]:
+def modality_prompts(file: Path | Sentences | None = None) -> list[ClassPrompts]:
     """The sentences for each known kind of image (modality and body part), to tell zero-shot what images are.
 
     Their names are what `class_prompts` takes as `modality`.

@@ -16,12 +16,12 @@ each is about 0 for noise and 1 for classes that are plain to see:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate._internal.wording import counted
+from autoannotate._internal.wording import counted, listed
 from autoannotate.labelling.zero_shot.classifier import class_embeddings
 
 CLOUDS = 40  # draws of the Gaussian reference, each of as many points as there are images …
@@ -41,6 +41,11 @@ ADVICE = (
     "biomedclip.",
     "Look through the queue of suspects before using these labels, or try another encoder, such as --model biomedclip.",
     "",
+)
+UNNAMED = "The names {names} say nothing about a picture, so which of the images each class means is a guess."
+NAME_THEM = (
+    "Name the classes in words, or give sentences for them with --prompts; or answer about 20 images of each class, which "
+    "the others then learn from."
 )
 LOOK_AT_ALL = "Look at each of them: it takes a few minutes."
 
@@ -105,6 +110,11 @@ def estimate_reliability(
     if level == 2 and len(embeddings) < FEW:
         return Reliability(round(trust, 4), True, TOO_FEW.format(n=len(embeddings)), LOOK_AT_ALL, found)
     return Reliability(round(trust, 4), level > 0, VERDICTS[level], ADVICE[level], found)
+
+
+def unnamed(found: Reliability, names: Sequence[str]) -> Reliability:
+    """The reliability where some class names say nothing to a text encoder: the labels are guesses whatever the signs."""
+    return replace(found, trust=0.0, meaningful=False, verdict=UNNAMED.format(names=listed(names)), advice=NAME_THEM)
 
 
 def signs(

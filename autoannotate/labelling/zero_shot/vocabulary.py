@@ -15,6 +15,9 @@ from typing import Any
 
 from autoannotate.errors import InputError, UsageError
 
+Sentences = Mapping[str, str | Sequence[str]]
+"""By class, what is said of it: a sentence, or several."""
+
 
 @dataclass(frozen=True)
 class Modality:
@@ -183,12 +186,23 @@ _SECTIONS = ("templates", "modalities", "images", "together", "image", "classes"
 _CLASS_KEYS = ("also", "terms", "sentences", "image", "modality", "part")
 
 
-def load_library(file: Path | None = None) -> Library:
-    """The library that ships with the package, with the user's `file` merged over it.
+def load_library(file: Path | Sentences | None = None) -> Library:
+    """The library that ships with the package, with the user's `file`, or sentences by class, merged over it.
 
     Raises InputError, saying which file and which key, where a file cannot be read or has another form.
     """
-    return _shipped() if file is None else _build([*_shipped_documents(), *_documents(Path(file), own=True)])
+    if file is None:
+        return _shipped()
+    if isinstance(file, Mapping):
+        return _build([*_shipped_documents(), _of_sentences(file)])
+    return _build([*_shipped_documents(), *_documents(Path(file), own=True)])
+
+
+def _of_sentences(sentences: Sentences) -> _Document:
+    classes = {
+        name: {"sentences": [texts] if isinstance(texts, str) else list(texts)} for name, texts in sentences.items()
+    }
+    return _Document(_Form({"classes": classes}, "the dictionary of sentences").mapping(_SECTIONS), own=True)
 
 
 @lru_cache(maxsize=1)
