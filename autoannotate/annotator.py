@@ -31,6 +31,8 @@ CLUSTERED = (  # said of guesses whose labels follow the images' own clusters
     "The images fall into clusters of their own, which the guesses only named: {moved:.0%} of them have another label."
 )
 
+FIT_ON, FEWEST_TO_FIT = 20_000, 100
+
 
 class Annotator:
     """Labels a set of images with some classes.
@@ -59,6 +61,11 @@ class Annotator:
         What gets one label: image, file, series, study, patient, or auto, see `autoannotate.images.items.items_of`.
     fast : bool
         One short training of the student, where time goes before quality.
+    fit_on : int
+        Of more images than this, models are fitted on a sample of this size and applied to the others.
+    embeddings : path, optional
+        A file of embeddings that another model made, see `autoannotate.models.embeddings_file.read_embeddings`: they are the
+        features, in the place of the CLIP model's.
 
     Raises
     ------
@@ -86,6 +93,8 @@ class Annotator:
         cache: Path | str | bool = True,
         fast: bool = False,
         item: str = "auto",
+        fit_on: int = FIT_ON,
+        embeddings: Path | str | None = None,
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -95,6 +104,12 @@ class Annotator:
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = _sentences(prompts, self.classes) if isinstance(prompts, Mapping) else _path(prompts)
         self.modality, self.cache, self.fast, self.item = modality, cache, fast, check_kind(item)
+        if fit_on < FEWEST_TO_FIT:
+            raise UsageError(
+                f"Models need {FEWEST_TO_FIT} images or more to be fitted on: --fit-on {fit_on} is too few."
+            )
+        self.fit_on = fit_on
+        self.embeddings = Path(embeddings) if embeddings else None
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
@@ -104,7 +119,7 @@ class Annotator:
     def from_run(cls, run: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
-        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item")
+        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item", "fit_on", "embeddings")
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -121,7 +136,7 @@ class Annotator:
             self._encoder = load_encoder(self.model, self.device)
         return self._encoder
 
-    def label(self, images: str | Path | Sequence[str | Path], track: Track = silent) -> Annotations:
+    def label(self, images: str | Path | Sequence[str | Path] | None = None, track: Track = silent) -> Annotations:
         """Label every image of a folder (or one file).
 
         A call that is interrupted finds its encoded images in the cache.
@@ -129,7 +144,8 @@ class Annotator:
         Parameters
         ----------
         images : path, or sequence of paths
-            A folder, a file, any other source that `autoannotate label` takes; or some files, a part of a set.
+            A folder, a file, any other source that `autoannotate label` takes; or some files, a part of a set. May be left out
+            with `embeddings` of the model's own space: then no picture is read, and no student is trained.
         track : shows progress, see `autoannotate._internal.progress`.
 
         Raises
@@ -140,6 +156,8 @@ class Annotator:
             Where the model cannot be had.
         """
         clock = Clock()
+        if images is None:
+            return self._label_embeddings(clock, track)
         with clock("find images"):
             place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
             items = items_of(found.refs, self.item)
@@ -151,6 +169,13 @@ class Annotator:
         run.run["items"] = chosen(items)
         run.run["passed_over"] = [asdict(group) for group in found.passed_over]
         return Annotations.of(run)
+
+    def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
+        """The run of a file of embeddings, without pictures."""
+        encoded, clip = self._seen(None, clock, track)
+        with clock("label"):
+            labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=False)
+        return Annotations.of(self._run(None, encoded, clip, labelled, clock))
 
     def _labels_of(self, images: str | Path, encoded: Encoded, clock: Clock, track: Track) -> Run:
         """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
@@ -275,11 +300,14 @@ class Annotator:
             find_strategy(strategy)
         clock = Clock()
         with clock("find images"):
-            place = place_of(run.record, images, folder)
-            found = pictures_of(run.record, run.paths, images, folder)
+            if images is None and self.embeddings is not None and run.record.arguments.get("images") is None:
+                place, pictures, found = None, None, self._embeddings_of_file().refs
+            else:
+                place = place_of(run.record, images, folder)
+                pictures = found = pictures_of(run.record, run.paths, images, folder)
             vanished = sorted(set(run.paths) - {ref.path for ref in found})
             standing, replaced = standing_answers(folder, found)
-        encoded, clip = self._seen(found, clock, track)
+        encoded, clip = self._seen(pictures, clock, track)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):
             together = consensus(standing, self.classes, dict(zip(names, clip.probabilities, strict=True)))
@@ -362,9 +390,30 @@ class Annotator:
 
     def encode(self, found: Sequence[ImageRef], track: Track = silent) -> Encoded:
         """What the encoder sees in each image, see `models.encoding.encode`."""
+        from autoannotate.models.embeddings_file import read_embeddings
         from autoannotate.models.encoding import encode
 
-        return encode(found, self.encoder, self.cache, track)
+        encoded = encode(found, self.encoder, self.cache, track)
+        if self.embeddings is None:
+            return encoded
+        return replace(encoded, features=read_embeddings(self.embeddings).of([ref.path for ref in encoded.refs]))
+
+    def _embeddings_of_file(self) -> Encoded:
+        """The rows of the file of embeddings, as if encoded here. Raises `InputError` where it is another's."""
+        from autoannotate.models.embeddings_file import read_embeddings
+        from autoannotate.models.encoding import Encoded
+
+        if self.embeddings is None:
+            raise UsageError("Name the images to label, or embeddings that were made of them with --embeddings.")
+        given = read_embeddings(self.embeddings)
+        made, expected = given.values.shape[1], self.encoder.embed_dim
+        if made != expected:
+            raise InputError(
+                f"The embeddings in {self.embeddings} have {made:,} numbers each, and the texts of the model {self.model} have "
+                f"{expected:,}: name the CLIP model that made them with --model, or give the folder of the images too."
+            )
+        refs = [ImageRef(path, self.embeddings.parent / path) for path in given.names]
+        return Encoded(refs, given.values, given.values, [])
 
     def task(self, encoded: Encoded, clip: ZeroShot) -> Task:
         """What the pipeline is given: the images as encoded, and their zero-shot labels."""
@@ -385,11 +434,12 @@ class Annotator:
             lambda i: read_image(refs[i]), self.student, self.encoder, fast=self.fast, device=self.device, track=track
         )
 
-    def _seen(self, found: Sequence[ImageRef], clock: Clock, track: Track) -> tuple[Encoded, ZeroShot]:
+    def _seen(self, found: Sequence[ImageRef] | None, clock: Clock, track: Track) -> tuple[Encoded, ZeroShot]:
+        """Images as encoded, all rows of the file of embeddings where there are none; and what zero-shot says of them."""
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self.encode(found, track)
+            encoded = self._embeddings_of_file() if found is None else self.encode(found, track)
         with clock("zero-shot"):
             return encoded, self.zero_shot(encoded.embeddings)
 
@@ -399,14 +449,17 @@ class Annotator:
         from autoannotate.labelling.pipeline import label
 
         trainer = self.trainer(refs, track) if train else None
-        return label(task, trainer=trainer, strategy=strategy, track=track)
+        return label(task, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
 
-    def _run(self, images: str | Path, encoded: Encoded, clip: ZeroShot, labelled: Labelled, clock: Clock) -> Run:
+    def _run(
+        self, images: str | Path | None, encoded: Encoded, clip: ZeroShot, labelled: Labelled, clock: Clock
+    ) -> Run:
         from autoannotate.runs.build import build_run, with_items
 
         settings = {
             "arguments": {
-                "images": location(images),
+                "images": None if images is None else location(images),
+                "embeddings": None if self.embeddings is None else self.embeddings.absolute().as_posix(),
                 "modality": self.modality,
                 "student": self.student,
                 "prompts": self.prompts.as_posix() if isinstance(self.prompts, Path) else self.prompts,
@@ -414,6 +467,7 @@ class Annotator:
                 "device": self.device,
                 "fast": self.fast,
                 "item": self.item,
+                "fit_on": self.fit_on,
                 "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
             },
             "seed": self.seed,

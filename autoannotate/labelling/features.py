@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.labelling.neighbours import Neighbours, graph_of, near_duplicate_groups, nearest
+from autoannotate.labelling.neighbours import MANY, Neighbours, graph_of, near_duplicate_groups, nearest
 
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 DIMENSIONS = 256  # principal axes that probes are fitted on
 NEIGHBOURS, TYPICAL = 10, 20  # nearest images: of the graph, and by which a typical image is told
+BLOCK = 4096  # rows that are read and computed at once where there are many
+
+
+class Rows(Protocol):
+    """A table of numbers, (N, F), of which any rows can be read: an array in memory, mapped from a file, or in the cache."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: Any, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,23 +37,31 @@ class Features:
 
     Parameters
     ----------
-    values : (N, F) array
-        One descriptor an image, of a frozen encoder.
+    values : (N, F) array, or `Rows`
+        One descriptor an image, of a frozen encoder. Of more than `MANY` images read block by block, never copied whole.
     """
 
-    values: NDArray[np.floating]
+    values: Any
 
     @classmethod
     def of(cls, values: Features | NDArray[np.floating]) -> Features:
         """Features as they are, or of an array (N, F)."""
         return values if isinstance(values, Features) else cls(np.asarray(values))
 
+    def blocks(self, rows: NDArray[np.integer] | None = None) -> Iterator[tuple[slice, NDArray[np.floating]]]:
+        """Some rows, all by default, `BLOCK` at a time: where they stand among those asked for, and their values."""
+        for start in range(0, len(self) if rows is None else len(rows), BLOCK):
+            part = slice(start, start + BLOCK)
+            yield part, np.asarray(self.values[part if rows is None else rows[part]])
+
     def __len__(self) -> int:
         return len(self.values)
 
     def take(self, rows: NDArray[np.integer]) -> Features:
         """The features of some images; all if `rows` names all in order."""
-        return self if len(rows) == len(self) and (rows == np.arange(len(self))).all() else Features(self.values[rows])
+        if len(rows) == len(self) and (rows == np.arange(len(self))).all():
+            return self
+        return Features(self.values[rows] if len(rows) <= 2 * MANY else _Some(self.values, np.asarray(rows)))
 
     @cached_property
     def standardised(self) -> NDArray[np.float64]:
@@ -49,8 +70,12 @@ class Features:
 
     @cached_property
     def compact(self) -> NDArray[np.float64]:
-        """(N, d) unit rows, see `compact`."""
-        return compact(self.values)
+        """(N, d) unit rows, see `compact`; of more than `MANY` images float32, on the axes of `MANY` of them."""
+        if len(self) <= MANY:
+            return compact(self.values)
+        some = np.sort(np.random.default_rng([len(self), 3]).permutation(len(self))[:MANY])
+        axes = compact_axes(np.asarray(self.values[some]))
+        return np.concatenate([_unit(axes(block)).astype(np.float32) for _, block in self.blocks()])  # type: ignore[return-value]
 
     @cached_property
     def wide_neighbours(self) -> Neighbours:
@@ -74,25 +99,69 @@ class Features:
         return near_duplicate_groups(self.neighbours)
 
 
+@dataclass(frozen=True, eq=False)
+class _Some:
+    """Some rows of others, read when they are asked for."""
+
+    values: Rows
+    rows: NDArray[np.integer]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.values.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Any) -> Any:
+        if isinstance(rows, tuple):
+            return self.values[self.rows[rows[0]]][(slice(None), *rows[1:])]
+        return self.values[self.rows[rows]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.values[self.rows], dtype=dtype)
+
+
+@dataclass(frozen=True, eq=False)
+class Axes:
+    """A linear map from features (N, F) to principal axes (N, d): (x − mean) / scale · axes / length.
+
+    Attributes
+    ----------
+    mean, scale : (F,) arrays
+    axes : (F, d) array
+    length : float
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64] | None
+    axes: NDArray[np.float64]
+    length: float = 1.0
+
+    def __call__(self, values: NDArray[np.floating]) -> NDArray[np.float64]:
+        points = np.asarray(values, dtype=np.float64) - self.mean
+        if self.scale is not None:
+            points /= self.scale
+        return points @ self.axes / self.length
+
+
 def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.float64]:
-    """Features centred, on their first principal axes and of unit length.
+    """Features centred, on their first principal axes (`principal_axes`) and unit length: (N, d), d at most `dimensions`.
 
     Centring takes away what all images share, which otherwise drowns cosines; the axes make the search cheap.
-
-    Parameters
-    ----------
-    features : (N, F) array
-    dimensions : int
-        The most axes.
-
-    Returns
-    -------
-    (N, d) array of unit rows
     """
-    centred = np.asarray(features, dtype=np.float64)
-    centred = centred - centred.mean(axis=0)
-    scores = centred @ principal_axes(centred, dimensions)
-    return scores / np.maximum(np.linalg.norm(scores, axis=1, keepdims=True), 1e-12)
+    return _unit(compact_axes(features, dimensions)(features))
+
+
+def compact_axes(features: NDArray[np.floating], dimensions: int = 64) -> Axes:
+    """The axes of `compact`, to see other images on them."""
+    points = np.asarray(features, dtype=np.float64)
+    mean = points.mean(axis=0)
+    return Axes(mean, None, principal_axes(points - mean, dimensions))
+
+
+def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
@@ -127,21 +196,16 @@ def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.
 
 
 def standardised(features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> NDArray[np.float64]:
-    """Features with every column standardised, on their first principal axes.
+    """Features (N, F) with every column standardised, on their first principal axes, of unit mean square: (N, d)."""
+    return standardised_axes(features, dimensions)(features)
 
-    Parameters
-    ----------
-    features : (N, F) array
-    dimensions : int
-        The most axes.
 
-    Returns
-    -------
-    (N, d) array
-        Of unit mean square.
-    """
+def standardised_axes(features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> Axes:
+    """The axes of `standardised`, to see other images on them."""
     points = np.asarray(features, dtype=np.float64)
-    points = points - points.mean(axis=0)
-    points = points / np.maximum(points.std(axis=0), 1e-6 + 1e-3 * points.std())
-    points = points @ principal_axes(points, dimensions)
-    return points / max(float(np.sqrt(np.mean(points**2))), 1e-12)
+    mean = points.mean(axis=0)
+    points = points - mean
+    scale = np.maximum(points.std(axis=0), 1e-6 + 1e-3 * points.std())
+    points /= scale
+    axes = principal_axes(points, dimensions)
+    return Axes(mean, scale, axes, max(float(np.sqrt(np.mean((points @ axes) ** 2))), 1e-12))

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
+MANY = 20_000  # images, above which neighbours come from an approximate index, and features are read in blocks
+RECALL, CHECKED = 0.95, 256  # the share of true neighbours that the index must find, of so many images that are checked
 DUPLICATE = 0.25  # near duplicates are at most this share of the usual distance to the nearest image apart
 
 
@@ -25,21 +27,82 @@ class Neighbours:
     similarity: NDArray[np.float64]
 
 
-def nearest(points: NDArray[np.float64], k: int = 10, block: int = 1024) -> Neighbours:
-    """The exact k nearest others of each unit row of (N, d) by cosine, in blocks; k is at most N - 1."""
+def nearest(points: NDArray[np.floating], k: int = 10, block: int = 1024) -> Neighbours:
+    """The k nearest others of each unit row of (N, d) by cosine; k is at most N - 1.
+
+    Exactly, in blocks; of more than `MANY` rows by `nearest_by_index`, where faiss is installed.
+    """
     n = len(points)
     k = max(0, min(k, n - 1))
+    if n > MANY and (found := nearest_by_index(points, k)) is not None:
+        return found
     index = np.empty((n, k), dtype=np.int64)
     similarity = np.empty((n, k))
     for start in range(0, n if k else 0, block):
         cosines = points[start : start + block] @ points.T
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf
-        best = np.argpartition(-cosines, k - 1, axis=1)[:, :k]
-        best = np.take_along_axis(best, np.argsort(-np.take_along_axis(cosines, best, 1), axis=1, kind="stable"), 1)
+        best = _largest(cosines, k)
         index[start : start + block] = best
         similarity[start : start + block] = np.take_along_axis(cosines, best, 1)
     return Neighbours(index, np.clip(similarity, -1.0, 1.0))
+
+
+def nearest_among(
+    points: NDArray[np.floating], others: NDArray[np.floating], k: int, block: int = 1024
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The k nearest of other unit rows (M, d) for each unit row of (N, d), exactly: row numbers and cosines, (N, k) each."""
+    k = min(k, len(others))
+    found = []
+    for start in range(0, len(points), block):
+        cosines = points[start : start + block] @ others.T
+        best = _largest(cosines, k)
+        found.append((best, np.take_along_axis(cosines, best, 1)))
+    index, similarity = zip(*found, strict=True)
+    return np.concatenate(index), np.clip(np.concatenate(similarity), -1.0, 1.0).astype(np.float64)
+
+
+def nearest_by_index(points: NDArray[np.floating], k: int, recall: float = RECALL) -> Neighbours | None:
+    """`nearest` by an inverted file of about √N cells (faiss; Jégou, Douze and Schmid 2011, section 4); None without faiss.
+
+    As many cells are searched as let it find the share `recall` of the true neighbours of `CHECKED` images, at most all.
+    """
+    try:
+        import faiss
+    except ImportError:
+        return None
+    table = np.ascontiguousarray(points, dtype=np.float32)
+    n, d = table.shape
+    cells = max(1, int(np.sqrt(n)))
+    index = faiss.index_factory(d, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    index.cp.seed = 0
+    index.train(table[np.random.default_rng(n).permutation(n)[: 64 * cells]])
+    index.add(table)
+    asked = np.random.default_rng([n, 1]).permutation(n)[:CHECKED]
+    true = nearest_among(table[asked], table, k + 1)[0]
+    index.nprobe = min(4, cells)
+    while index.nprobe < cells:
+        found = index.search(table[asked], k + 1)[1]
+        if np.mean([len(np.intersect1d(a, b)) for a, b in zip(found, true, strict=True)]) >= recall * (k + 1):
+            break
+        index.nprobe = min(2 * index.nprobe, cells)
+    made, likeness = np.empty((n, k), dtype=np.int64), np.empty((n, k))
+    for start in range(0, n, 16_384):
+        similarity, best = index.search(table[start : start + 16_384], k + 1)
+        rows = np.arange(start, start + len(best))
+        own = best == rows[:, None]
+        own[~own.any(axis=1), -1] = True  # not found among copies of itself: the farthest goes
+        made[rows], likeness[rows] = best[~own].reshape(-1, k), similarity[~own].reshape(-1, k)
+    lost = made < 0  # the cells that were searched hold fewer
+    made[lost], likeness[lost] = np.nonzero(lost)[0], -1.0
+    return Neighbours(made, np.clip(likeness, -1.0, 1.0))
+
+
+def _largest(values: NDArray[np.floating], k: int) -> NDArray[np.int64]:
+    """The columns of the k largest of each row of (N, M), the largest first."""
+    best = np.argpartition(-values, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(values, best, 1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, 1)
 
 
 def near_duplicates(neighbours: Neighbours) -> NDArray[np.bool_]:

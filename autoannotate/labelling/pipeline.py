@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.correction import Corrected, correct
 from autoannotate.labelling.label_errors.student import Trainer
+from autoannotate.labelling.large import correct_on_sample
 from autoannotate.labelling.queries.queue import Queue, choose, flagged
 from autoannotate.labelling.queries.strategies import order, pool_of
 from autoannotate.labelling.semi_supervised.initial_labels import InitialLabels, initial_labels
@@ -72,6 +73,7 @@ def label(
     trainer: Trainer | None = None,
     strategy: str | None = None,
     previous: Labelled | None = None,
+    fit_on: int | None = None,
     track: Track = silent,
 ) -> Labelled:
     """Label the images of a task.
@@ -85,19 +87,23 @@ def label(
         what the correction doubts; with answers it is chosen by the default strategy.
     previous : Labelled, optional
         Of the same images and fewer answers: its out-of-sample probabilities are used again, where time goes before quality.
+    fit_on : int, optional
+        Of more images than this, models are fitted on a sample of this size and applied to the others, see `large`.
     """
     rows = np.flatnonzero(~task.left_out)
     inside = task.take(rows)
-    initial = initial_labels(inside)
-    few_shot = initial.source == "answers"
-    reuse = previous is not None and previous.initial.source == initial.source and len(previous.rows) == len(rows)
-    corrected = correct(
-        inside, initial.probabilities, meaningful=initial.meaningful, learn=not few_shot, track=track,
-        trainer=None if trainer is None else trainer.take(rows),
-        evidence=previous.corrected.evidence if reuse and previous is not None else None,
-        settings=previous.corrected.settings if reuse and previous is not None else None,
-    )  # fmt: skip
-    if few_shot:  # no model sees the errors that it made itself; how sure it is tells more
+    mine = None if trainer is None else trainer.take(rows)
+    if fit_on is not None and len(rows) > fit_on:
+        initial, corrected = correct_on_sample(inside, fit_on, trainer=mine, track=track)
+    else:
+        initial = initial_labels(inside)
+        reuse = previous is not None and previous.initial.source == initial.source and len(previous.rows) == len(rows)
+        corrected = correct(
+            inside, initial.probabilities, meaningful=initial.meaningful, learn=initial.source != "answers", track=track,
+            trainer=mine, evidence=previous.corrected.evidence if reuse and previous is not None else None,
+            settings=previous.corrected.settings if reuse and previous is not None else None,
+        )  # fmt: skip
+    if initial.source == "answers":  # no model sees the errors that it made itself; how sure it is tells more
         expected = float(np.where(inside.answered, 0.0, 1.0 - corrected.confidence).mean())
         corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
 

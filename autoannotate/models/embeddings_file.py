@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.wording import counted, listed
 from autoannotate.errors import InputError
 
+CHECKED = 65_536  # rows looked at together
 SUMS_TO_ONE = 0.01  # a row of probabilities may miss one by this much, from rounding
 
 
@@ -43,6 +44,12 @@ class EmbeddingsFile:
         if missing := [path for path in paths if path not in row]:
             raise InputError(f"{counted(len(missing), 'image')} have no embedding: {listed(missing, 3)}.")
         return self.values[[row[path] for path in paths]]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The paths, or row-1, row-2 … with as many digits as it takes where the file has none."""
+        width = len(str(len(self.values)))
+        return self.paths or tuple(f"row-{row:0{width}d}" for row in range(1, len(self.values) + 1))
 
     def unknown(self, paths: Sequence[str]) -> list[str]:
         """Paths in the file that are no image here."""
@@ -82,7 +89,8 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
         seen: set[str] = set()
         twice = [path for path in paths if path in seen or seen.add(path)]  # type: ignore[func-returns-value]
         raise InputError(f"{file} has more than one embedding of {listed(twice, 3)}.")
-    if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=1))):
+    finite = [np.isfinite(values[start : start + CHECKED]).all(axis=1) for start in range(0, len(values), CHECKED)]
+    if len(bad := np.flatnonzero(~np.concatenate(finite))):
         names = [f"row {row + 1}" if paths is None else paths[row] for row in bad[:3]]
         raise InputError(f"{counted(len(bad), 'embedding')} in {file} hold NaN or infinity: {listed(names)}.")
     return EmbeddingsFile(None if paths is None else tuple(paths), values)
@@ -91,7 +99,7 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
 def _read(file: Path) -> tuple[list[str] | None, object]:
     suffix = file.suffix.lower()
     if suffix == ".npy":
-        return None, np.load(file, allow_pickle=False)
+        return None, np.load(file, allow_pickle=False, mmap_mode="r")
     if suffix == ".npz":
         with np.load(file, allow_pickle=False) as held:
             for name in ("path", "embedding"):

@@ -22,14 +22,15 @@ from autoannotate.runs.save import ensure_writable
 def label(
     context: typer.Context,
     images: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="IMAGES",
             help="A folder, searched to the bottom; a file; a zip or tar archive; a list of paths (txt, csv); a pattern in "
-            "quotes; a URL (s3://, gs://, http://, sftp://); or a PACS (dicomweb://HOST/PATH?Modality=CR).",
+            "quotes; a URL (s3://, gs://, http://, sftp://); or a PACS (dicomweb://HOST/PATH?Modality=CR). "
+            "May be left out with --embeddings.",
             show_default=False,
         ),
-    ],
+    ] = None,
     classes: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +86,23 @@ def label(
         str,
         typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY),
     ] = "auto",
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Embeddings that another model made (npz or parquet with path and embedding, npy in path order): the "
+            "features. Without IMAGES they must be of --model's own space.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = None,
+    fit_on: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Of more images than N, models are fitted on a sample of N and applied to the others.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = 20_000,
     cache: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY),
@@ -102,7 +120,11 @@ def label(
         raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
     from autoannotate.images.sources import account, source_of
 
-    if source_of(images) is None and not Path(images).exists():
+    if images is None and embeddings is None:
+        raise UsageError(
+            "Name the IMAGES to label: a folder, as in `autoannotate label scans/ --classes chest,breast`."
+        )
+    if images is not None and source_of(images) is None and not Path(images).exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
     ensure_writable(out, overwrite)
 
@@ -122,6 +144,8 @@ def label(
         cache=False if no_cache else cache or True,
         fast=fast,
         item=item,
+        fit_on=fit_on,
+        embeddings=embeddings,
     )
     with reserved(out):
         annotations = annotator.label(images, track=on_stderr)
@@ -132,7 +156,7 @@ def label(
     print_summary(annotations, out)
     if "--item" in (chosen := str(annotations.run.get("items", ""))):
         typer.echo(f"Items   {chosen}")
-    if said := account(images):
+    if images is not None and (said := account(images)):
         typer.echo(f"\n{said}", err=True)
 
 

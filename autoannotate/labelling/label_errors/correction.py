@@ -41,7 +41,7 @@ class Corrected:
     label is right. changed: (N,) bool, the label is another than the one that came in, and no answer. queue: what is still
     doubtful, never an answered image. student: the student's own account. doubt: (N,) in [0, 1], that the label that came in
     was wrong. evidence: the out-of-sample probabilities, and settings: of learning from answers, both to be used again.
-    from_answers: whether the labels were learned from answers.
+    from_answers: whether the labels were learned from answers. estimate: of the labels' noise, behind all of these.
     """
 
     labels: NDArray[np.int64]
@@ -54,6 +54,7 @@ class Corrected:
     evidence: PredictedProbabilities | None = None
     settings: Settings | None = None
     from_answers: bool = False
+    estimate: NoiseEstimate | None = None
 
 
 def correct(
@@ -87,9 +88,9 @@ def correct(
         Whether labels learn from the answers here; False where they have.
     """
     count, k = len(task), task.zero_shot.shape[1]
-    given = np.asarray(probabilities, dtype=np.float64)
-    truth, answered, came = task.truth, task.answered, given.argmax(axis=1)
-    given = np.where(answered[:, None], np.eye(k)[np.maximum(truth, 0)], given)
+    truth, answered = task.truth, task.answered
+    came = np.asarray(probabilities).argmax(axis=1)
+    given = _with_answers(task, probabilities)
     labels = given.argmax(axis=1)
     if count < 2:
         queue = find_suspects(task.features, labels, task.zero_shot, task.class_names, image_names=task.names)
@@ -121,8 +122,7 @@ def correct(
         return noise, learned
 
     def better(noise: NoiseEstimate, learned: Generalised | None) -> NDArray[np.int64]:
-        final = noise.corrected(labels) if learned is None else learned.posterior.argmax(axis=1)
-        return np.where(answered, truth, final) if meaningful else labels
+        return _better(task, labels, noise, learned is not None) if meaningful else labels
 
     before = () if task.student is None else (task.student,)
     noise, learned = estimate(*before)
@@ -157,13 +157,46 @@ def correct(
     elif judged.held_out_accuracy is not None:
         judged = replace(judged, note=f"{judged.note} {_verdict(noise)}", reliable=judged.reliable or noise.may_change)
 
-    final, rows = labels if task.keep else better(noise, learned), np.arange(count)
+    concluded = conclude(
+        task, probabilities, noise, judged, meaningful=meaningful, from_answers=learned is not None, track=track
+    )
+    return replace(concluded, evidence=evidence, settings=None if learned is None else learned.settings)
+
+
+def conclude(
+    task: Task,
+    probabilities: NDArray[np.floating],
+    noise: NoiseEstimate,
+    student: StudentResult,
+    *,
+    meaningful: bool = True,
+    from_answers: bool = False,
+    track: Track = silent,
+) -> Corrected:
+    """The labels and the queue that follow from what is known of the labels' noise.
+
+    Parameters
+    ----------
+    task : Task
+        N images, none of them excluded.
+    probabilities : (N, K) array
+        What the labels were taken from.
+    noise : NoiseEstimate
+    student : StudentResult
+    meaningful : bool
+        False where the labels are guesses: then none changes.
+    from_answers : bool
+        Whether the estimate was learned from answers.
+    """
+    given, answered = _with_answers(task, probabilities), task.answered
+    came, labels, rows = np.asarray(probabilities).argmax(axis=1), given.argmax(axis=1), np.arange(len(task))
+    final = labels if task.keep or not meaningful else _better(task, labels, noise, from_answers)
     sure = noise.posterior[rows, final] if noise.may_change and meaningful else given[rows, final]
     queue = find_suspects(
         task.features, final, task.zero_shot, task.class_names, seed=task.seed, track=track, image_names=task.names,
-        estimate=noise, student=judged.probabilities if judged.reliable else None,
+        estimate=noise, student=student.probabilities if student.reliable else None,
     )  # fmt: skip
-    if learned is not None:  # no model sees the errors that it made itself; how sure it is tells more
+    if from_answers:  # no model sees the errors that it made itself; how sure it is tells more
         queue = replace(queue, error_rate=float(np.where(answered, 0.0, 1.0 - np.clip(sure, 0.0, 1.0)).mean()))
     queue = replace(
         queue,
@@ -178,12 +211,23 @@ def correct(
         confidence=np.where(answered, 1.0, np.clip(sure, 0.0, 1.0)),
         changed=(final != came) & ~answered,
         queue=queue,
-        student=judged,
+        student=student,
         doubt=1.0 - (noise.clean[rows, came] + noise.posterior[rows, came]) / 2,
-        evidence=evidence,
-        settings=None if learned is None else learned.settings,
-        from_answers=learned is not None,
+        from_answers=from_answers,
+        estimate=noise,
     )
+
+
+def _with_answers(task: Task, probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """The probabilities, (N, K), that of an answer one."""
+    truth = np.eye(task.zero_shot.shape[1])[np.maximum(task.truth, 0)]
+    return np.where(task.answered[:, None], truth, np.asarray(probabilities, dtype=np.float64))
+
+
+def _better(task: Task, labels: NDArray[np.int64], noise: NoiseEstimate, from_answers: bool) -> NDArray[np.int64]:
+    """The labels, (N,), as the noise estimate corrects them; answers stay."""
+    final = noise.posterior.argmax(axis=1) if from_answers else noise.corrected(labels)
+    return np.where(task.answered, task.truth, final)
 
 
 def _weights(noise: NoiseEstimate, labels: NDArray[np.int64], task: Task) -> NDArray[np.float64]:

@@ -113,7 +113,7 @@ def find_suspects(
         flagged=flagged,
         score=_score((estimate.clean[rows, given] + estimate.posterior[rows, given]) / 2, doubts),
         suggested=estimate.corrected(given),
-        reasons=tuple(_sentence(i, doubts) for i in range(n)),
+        reasons=_sentences(doubts, n),
         out_of_sample=outside,
         error_rate=error_rate,
     )
@@ -231,7 +231,11 @@ def _noise_among_the_easy(labels: NDArray[np.int64], outside: NDArray[np.float64
     return wrong / max(asked, 1)
 
 
-def _sentence(i: int, doubts: dict[str, Doubt]) -> str:
-    fired = [name for name, doubt in doubts.items() if doubt.strength[i] >= SPOKEN]
-    fired.sort(key=lambda name: -REASONS[name].weight * float(doubts[name].strength[i]))
-    return "; ".join(doubts[name].words(i) for name in fired)
+def _sentences(doubts: dict[str, Doubt], n: int) -> tuple[str, ...]:
+    """What is said of each of n images, "" where no reason doubts it enough."""
+    said = [""] * n
+    for i in np.flatnonzero(np.any([doubt.strength >= SPOKEN for doubt in doubts.values()], axis=0)).tolist():
+        fired = [name for name, doubt in doubts.items() if doubt.strength[i] >= SPOKEN]
+        fired.sort(key=lambda name: -REASONS[name].weight * float(doubts[name].strength[i]))
+        said[i] = "; ".join(doubts[name].words(i) for name in fired)
+    return tuple(said)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -156,15 +157,19 @@ def representative(pool: Pool, size: int) -> NDArray[np.int64]:
 
     members = np.bincount(cluster, minlength=many)
     asked = np.bincount(cluster[known], minlength=many)
-    waiting = [rows[cluster[rows] == c] for c in range(many)]
+    by_cluster = rows[np.argsort(cluster[rows], kind="stable")]
+    waiting = np.split(by_cluster, np.cumsum(np.bincount(cluster[rows], minlength=many))[:-1])
     waiting = [inside[np.argsort(-typical[inside], kind="stable")] for inside in waiting]
     chosen: list[int] = []
     taken = np.zeros(many, dtype=np.int64)
+    open_ = [(int(asked[c]), -int(members[c]), c) for c in range(many) if len(waiting[c])]
+    heapify(open_)
     while len(chosen) < size:  # the cluster with the fewest answers, and of those the largest
-        open_ = np.flatnonzero([taken[c] < len(waiting[c]) for c in range(many)])
-        c = open_[np.lexsort((-members[open_], (asked + taken)[open_]))[0]]
+        answers, large, c = heappop(open_)
         chosen.append(int(waiting[c][taken[c]]))
         taken[c] += 1
+        if taken[c] < len(waiting[c]):
+            heappush(open_, (answers + 1, large, c))
     return np.array(chosen, dtype=np.int64)
 
 

@@ -72,9 +72,20 @@ def refine(
     if trust == 0.0:
         return _name_clusters(features.graph, start)
     if len(given) < FEWEST:
-        return (1.0 - trust) * given + trust * start
+        return unrefined(given, trust, prior)
     graph = features.graph
     return _on_islands(graph, (1.0 - trust) * given + trust * _follow_clusters(graph, start))
+
+
+def unrefined(
+    probabilities: NDArray[np.floating], trust: float, prior: NDArray[np.floating] | None
+) -> NDArray[np.float64]:
+    """What `refine` gives, (N, K), where the images have no structure that it follows."""
+    given = np.asarray(probabilities, dtype=np.float64)
+    if prior is None:
+        return given
+    start = match_prior(given, np.asarray(prior, dtype=np.float64))
+    return start if trust == 0.0 else (1.0 - trust) * given + trust * start
 
 
 def match_prior(probabilities: NDArray[np.floating], prior: NDArray[np.floating]) -> NDArray[np.float64]:

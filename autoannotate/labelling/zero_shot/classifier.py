@@ -6,11 +6,13 @@ unit length again ("ensembled in embedding space"), and the probabilities are a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
+
+BLOCK = 20_000  # embeddings that are copied at once
 
 
 def class_embeddings(text_embeddings: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
@@ -60,8 +62,20 @@ def distribution_normalised(image_embeddings: NDArray[np.floating]) -> NDArray[n
     ----------
     Zhou et al. 2023, arXiv 2302.11084, eq. 7.
     """
-    images = _unit(np.asarray(image_embeddings))
-    return images - images.mean(axis=0) / 2
+    return np.concatenate(list(unit_blocks(image_embeddings))) - half_mean(image_embeddings)
+
+
+def half_mean(image_embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Half the mean of the unit rows of (N, D), (D,): what `distribution_normalised` takes away."""
+    blocks = [(len(block), block.mean(axis=0)) for block in unit_blocks(image_embeddings)]
+    sizes, means = zip(*blocks, strict=True)
+    return np.average(np.stack(means), axis=0, weights=sizes).astype(np.float32) / 2 if len(sizes) > 1 else means[0] / 2
+
+
+def unit_blocks(image_embeddings: NDArray[np.floating]) -> Iterator[NDArray[np.float32]]:
+    """The rows of (N, D) at unit length, `BLOCK` at a time."""
+    for start in range(0, max(len(image_embeddings), 1), BLOCK):
+        yield _unit(np.asarray(image_embeddings[start : start + BLOCK]))
 
 
 def probabilities(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.zero_shot import classifier
+from autoannotate.labelling.zero_shot.classifier import BLOCK
 from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, modality_prompts
 from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability, unnamed
 from autoannotate.labelling.zero_shot.vocabulary import Sentences
@@ -73,8 +74,13 @@ def zero_shot(
     kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
     asked = class_prompts(class_names, file=prompts, modality=kinds)
     texts = [encode_texts(prompt.texts) for prompt in asked]
-    normalised = classifier.distribution_normalised(embeddings)
-    probabilities = classifier.probabilities(normalised, classifier.class_embeddings(texts), logit_scale)
+    centre, classes = classifier.half_mean(embeddings), classifier.class_embeddings(texts)
+    probabilities = np.concatenate(
+        [classifier.probabilities(block - centre, classes, logit_scale) for block in classifier.unit_blocks(embeddings)]
+    )
+    count = len(embeddings)
+    some = embeddings if count <= BLOCK else embeddings[np.sort(np.random.default_rng(seed).permutation(count)[:BLOCK])]
+    normalised = next(classifier.unit_blocks(some)) - centre
     reliability = estimate_reliability(normalised, texts, encode_texts(UNRELATED), seed=seed)
     if names := [prompt.name for prompt in asked if not prompt.says_something]:
         reliability = unnamed(reliability, names)
