@@ -1,4 +1,4 @@
-"""Whether models that are fitted on a sample give the labels of the exact way: the share of items with the same label, and of right labels.
+"""Whether models fitted on a sample give the labels of the exact way: the shares of the same and of right labels.
 
 Each set is labelled twice, by its class names and from labels of which every fifth is wrong: exactly, and with models fitted
 on a third of it. `mixed` is a few hundred images of every set, labelled by the set they are from.
