@@ -106,7 +106,7 @@ def apply(
                 f"{folder / REPORT}). Mend them and apply the file again, or apply the rest with --skip-problems.",
                 report,
             )
-        number = int(annotations.run.get("round") or 0)
+        number = annotations.record.round
         store.add([replace(row.answer, round=number) for row in rows if row.answer and row.outcome == NEW])
         answers = store.current()
     merged, together, account = _kept(annotations, folder, answers)

@@ -83,7 +83,7 @@ class ImageNames:
     @classmethod
     def of(cls, run: Run, images_in: str | None = None) -> ImageNames:
         """The images of a run."""
-        source = (run.run.get("arguments") or {}).get("images")
+        source = run.record.arguments.get("images")
         exported = None if run.folder is None else exported_names(run.folder)
         root = Path(source) if source else None
         root = root.parent if root is not None and root.is_file() else root

@@ -47,7 +47,7 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
 
     for name, value in lines(annotations):
         console.print(Text.assemble((f"{name:<33}", "dim"), value), soft_wrap=True)
-    found = trust(annotations.run)
+    found = trust(annotations.record)
     console.print()
     console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)
     if found["advice"] and found["advice"] not in found["verdict"]:
@@ -63,15 +63,15 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
 
 def lines(annotations: Annotations) -> list[tuple[str, str]]:
     """The numbers of a run beside its classes, as name and value."""
-    run, images = annotations.run, max(len(annotations.table), 1)
+    record, images = annotations.record, max(len(annotations.table), 1)
     rows = []
-    disagreed = (run.get("counts") or {}).get("clip_student_disagreements")
+    disagreed = record.counts.clip_student_disagreements
     if disagreed is not None:
         share = percent(disagreed / images)
         rows.append(("CLIP and the student disagree", f"{counted(disagreed, 'image')} ({share})"))
-    if note := (run.get("student") or {}).get("note"):
-        rows.append(("the student", str(note)))
-    rate, guesses = run.get("estimated_error_rate"), trust(run)["level"] == "poor"
+    if note := record.student.note:
+        rows.append(("the student", note))
+    rate, guesses = record.estimated_error_rate, trust(record)["level"] == "poor"
     if guesses:
         rows.append(("labels estimated wrong", "unknown: they are close to guesses"))
     elif rate is not None:
@@ -82,7 +82,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     if copies := int((run.get("counts") or {}).get("copies") or 0):
         rows.append(("copies", f"{copies:,} of {images:,} images are (nearly) the same picture as another"))
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
-    if groups := passed_over(run):
+    if groups := passed_over(record):
         rows.append(("files passed over", ", ".join(f"{group.kind} ({group.count:,})" for group in groups)))
     if assumed := sum(noted(annotations).values()):
         rows.append(("pictures shown with assumptions", f"{assumed:,}, see the column note of labels.csv"))
@@ -92,7 +92,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
 def next_step(annotations: Annotations, folder: Path) -> str:
     """The one thing to do now."""
     out = shlex.quote(str(folder))
-    if trust(annotations.run)["level"] == "poor":
+    if trust(annotations.record)["level"] == "poor":
         return f"do not use these labels as they are: answer what teaches them, autoannotate review {out}"
     if len(annotations.suspects):
         return f"check the suspects, worst first: autoannotate review {out}"

@@ -197,7 +197,7 @@ def build_app(
         return number
 
     def _round() -> int:
-        return 0 if collection.run is None else int(collection.run.run.get("round") or 0)
+        return 0 if collection.run is None else collection.run.record.round
 
     def _of_run() -> AnswerStore:
         if store is None:

@@ -120,7 +120,7 @@ class Collection:
 
     @property
     def classes(self) -> list[str]:
-        return [] if self.run is None else [str(name) for name in self.run.run.get("classes", [])]
+        return [] if self.run is None else list(self.run.record.classes)
 
     @cached_property
     def columns(self) -> list[Column]:

@@ -47,7 +47,7 @@ def write(order: Order) -> None:
             }
         )
     content = {
-        "info": {"description": "Labels by autoannotate", "version": str(order.annotations.run.get("version", ""))},
+        "info": {"description": "Labels by autoannotate", "version": order.annotations.record.version},
         "licenses": [],
         "categories": [{"id": i, "name": name, "supercategory": ""} for i, name in enumerate(names, start=1)],
         "images": images,

@@ -94,7 +94,7 @@ def labelling_config(classes: list[str]) -> str:
 
 
 def _tasks(order: Order, file: Path) -> Iterator[dict[str, Any]]:
-    version = f"autoannotate {order.annotations.run.get('version', '')}".strip()
+    version = f"autoannotate {order.annotations.record.version}".strip()
     for record, picture in pictures(order, BROWSERS):
         choice = {"choices": [record["label"]]}
         result = [{"id": CHOICE, "from_name": CHOICE, "to_name": IMAGE, "type": "choices", "value": choice}]

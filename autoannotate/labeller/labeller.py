@@ -189,7 +189,7 @@ def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track
         "per_class": counts,
         "never_seen": [name for name in classes if not counts[name]],
         "held_out": quality,
-        "meaningful": run.record.reliability.meaningful,
+        "meaningful": run.record.reliability.meaningful is not False,
     }
     return Labeller(model, (units.mean(axis=0) / 2).astype(np.float32), texts, about)
 

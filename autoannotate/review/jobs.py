@@ -130,7 +130,7 @@ def update_run(folder: Path, track: Track) -> dict[str, Any]:
     with alone(folder):
         before = Annotations.load(folder)
         after = Annotator.from_run(before).update(before, track=track)
-    return {"new_round": after is not before, "round": after.run.get("round") or 0}
+    return {"new_round": after is not before, "round": after.record.round}
 
 
 def export_run(folder: Path, format: str, what: str, place: Path, track: Track) -> dict[str, Any]:

@@ -35,11 +35,11 @@ class Files:
     it was labelled; where that is not known, or all was copied since (`copied`), how it is now.
     """
 
-    def __init__(self, paths: Sequence[str], refs: Mapping[str, ImageRef], stamps: object) -> None:
+    def __init__(self, paths: Sequence[str], refs: Mapping[str, ImageRef], stamps: str) -> None:
         self._refs, self.copied = refs, False
         self._unreadable: dict[str, str] = {}
         self._stamps = {path: stamp(refs[path]) if path in refs else "" for path in paths}
-        if isinstance(stamps, str) and len(stamps) == 8 * len(paths):
+        if len(stamps) == 8 * len(paths):
             known = {path: stamps[8 * i : 8 * i + 8] for i, path in enumerate(paths)}
             here = [path for path, mark in self._stamps.items() if mark]
             differ = sum(self._stamps[path] != known[path] for path in here)

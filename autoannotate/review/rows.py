@@ -74,7 +74,7 @@ def _before_clinicians(folder: Path, annotations: Run) -> dict[str, tuple[Any, A
     answered = table[table["source"] == CLINICIAN]
     wanted: dict[str, Any] = {row["path"]: row for row in answered.to_dict(orient="records")}
     found: dict[str, tuple[Any, Any]] = {}
-    number = int(annotations.run.get("round") or 0)
+    number = annotations.record.round
     while wanted and (number := number - 1) >= 0:
         try:
             earlier = history.load_round(folder, number)

@@ -53,15 +53,15 @@ class Desk:
 
     def _load(self) -> None:
         loaded, annotations = self._version(), Run.load(self.folder)
-        self.classes = [str(name) for name in annotations.run.get("classes") or annotations.classes]
+        self.classes = list(annotations.record.classes) or annotations.classes
         self.rows = rows_of(self.folder, annotations, self.classes, self._numbers)
         self._loaded, self.annotations = loaded, annotations
-        self.round = int(annotations.run.get("round") or 0)
+        self.round = annotations.record.round
         self.by_path = {row.path: row for row in self.rows}
         self.by_number = {row.id: row for row in self.rows}
         self.suspects = [path for path in annotations.suspects["path"] if path in self.by_path]
         self.plan = load_plan(self.folder)
-        self.files = Files(list(self.by_path), self.refs, annotations.run.get("stamps"))
+        self.files = Files(list(self.by_path), self.refs, annotations.record.stamps)
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
         self._see_replaced()
 
@@ -86,7 +86,7 @@ class Desk:
     @property
     def meaningful(self) -> bool:
         """Whether the labels of the run are more than guesses."""
-        return bool((self.annotations.run.get("reliability") or {}).get("meaningful", True))
+        return self.annotations.record.reliability.meaningful is not False
 
     # What a reader sees
 
@@ -115,7 +115,7 @@ class Desk:
         kept = sum(a.label == self.by_path[a.path].label for a in this_round)
         unsure = sum(a.verdict == "unsure" for a in this_round)
         corrected = len(this_round) - kept - unsure
-        rate = self.annotations.run.get("estimated_error_rate")
+        rate = self.annotations.record.estimated_error_rate
         return {
             "round": self.round,
             "answered": len(this_round),

@@ -170,13 +170,13 @@ def settle(folder: str | Path) -> None:
 
 def numbers_of(annotations: Run) -> dict[str, Any]:
     """What of a round is compared with another."""
-    table, run = annotations.table, annotations.run
+    table = annotations.table
     return {
         "images": len(table),
         "suspects": len(annotations.suspects),
         "answered": int((table["source"] == "clinician").sum()),
         "mean_confidence": round(float(table["confidence"].mean()), 6) if len(table) else None,
-        "estimated_error_rate": run.get("estimated_error_rate"),
+        "estimated_error_rate": annotations.record.estimated_error_rate,
         "per_class": {name: int((table["label"] == name).sum()) for name in annotations.classes},
     }
 

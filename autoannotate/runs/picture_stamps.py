@@ -16,7 +16,7 @@ def stamps(folder: Path, number: int, refs: Mapping[str, ImageRef]) -> dict[str,
         then = history.load_round(folder, number)
     except (InputError, UsageError):
         return {}
-    text, paths = str(then.run.get("stamps") or ""), list(then.table["path"])
+    text, paths = then.record.stamps, list(then.table["path"])
     if len(text) != 8 * len(paths):
         return {}
     known = {path: text[8 * i : 8 * i + 8] for i, path in enumerate(paths)}

@@ -62,7 +62,7 @@ class ReliabilityRecord:
     """How far zero-shot labels are trusted, see `labelling.zero_shot.reliability`; None where the run does not say."""
 
     trust: float | None = None
-    meaningful: bool = True
+    meaningful: bool | None = None
     verdict: str = ""
     advice: str = ""
     evidence: Mapping[str, float] = field(default_factory=dict)
@@ -74,7 +74,8 @@ class RunRecord:
 
     arguments: of the annotator and the command; `images` says where the pictures are. stamps: 8 digits an image, in path order,
     to tell a replaced one. update: what the last update did. passed_over: the files that are no images, see
-    `images.PassedOver`. given: whether labels existed before the run.
+    `images.PassedOver`. items: how images were put together, in words. given: whether labels existed before the run.
+    audit: what was found in them.
     """
 
     format: int = 0
@@ -89,6 +90,7 @@ class RunRecord:
     counts: CountsRecord = CountsRecord()
     reliability: ReliabilityRecord = ReliabilityRecord()
     passed_over: tuple[Mapping[str, Any], ...] = ()
+    items: str = ""
     modality: Any = None
     prompts: Mapping[str, list[str]] = field(default_factory=dict)
     estimated_error_rate: float | None = None
@@ -97,6 +99,7 @@ class RunRecord:
     versions: Mapping[str, str] = field(default_factory=dict)
     update: Mapping[str, Any] | None = None
     given: bool = False
+    audit: Mapping[str, Any] | None = None
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from autoannotate.images import PassedOver
+    from autoannotate.runs.record import RunRecord, StudentRecord
     from autoannotate.runs.run import Run
 
 WORST = 35
@@ -97,7 +98,7 @@ def render_report(annotations: Run) -> str:
 
 def view(annotations: Run) -> dict[str, Any]:
     """All that the page shows, in the order in which it shows it."""
-    table, suspects, run = annotations.table, annotations.suspects, annotations.run
+    table, suspects, record = annotations.table, annotations.suspects, annotations.record
     pictures = Pictures(annotations)
     counts = class_counts(annotations)
     shown = [row["name"] for row in counts[:MOST_CLASSES]]
@@ -108,10 +109,10 @@ def view(annotations: Run) -> dict[str, Any]:
         "classes": annotations.classes,
         "images": len(table),
         "story": story(annotations),
-        "trust": trust(run),
+        "trust": trust(record),
         "collapsed": collapsed(annotations),
         "tiles": tiles(annotations),
-        "update": before_and_after(run, pictures),
+        "update": before_and_after(record, pictures),
         "counts": counts[:MOST_CLASSES],
         "counts_left": len(counts) - len(shown),
         "histograms": [histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()],
@@ -121,22 +122,22 @@ def view(annotations: Run) -> dict[str, Any]:
         "suspects": len(suspects),
         "samples": [sample(table, name, pictures, reasons, len(shown)) for name in shown],
         "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),
-        "passed_over": passed_over(run),
+        "passed_over": passed_over(record),
         "mostly_passed_over": mostly_passed_over(annotations),
         "noted": noted(annotations).most_common(MOST_NOTES),
         "unreadable_left": max(0, len(annotations.unreadable) - MOST_UNREADABLE),
         "steps": next_steps(annotations),
-        "command": run.get("command") or python_call(run),
+        "command": record.command or python_call(record),
         "facts": facts(annotations),
         "side": SIDE,
     }
 
 
-def passed_over(run: Mapping[str, Any]) -> list[PassedOver]:
+def passed_over(record: RunRecord) -> list[PassedOver]:
     """What was passed over among the images, by kind, as run.json has it."""
     from autoannotate.images import PassedOver
 
-    return [PassedOver(**group) for group in run.get("passed_over") or ()]
+    return [PassedOver(**group) for group in record.passed_over]
 
 
 def mostly_passed_over(annotations: Run) -> str | None:
@@ -144,7 +145,7 @@ def mostly_passed_over(annotations: Run) -> str | None:
     paths = [*annotations.table["path"], *annotations.unreadable["path"]]
     from autoannotate.images import mostly_passed_over
 
-    return mostly_passed_over(passed_over(annotations.run), len({path.partition("#")[0] for path in paths}))
+    return mostly_passed_over(passed_over(annotations.record), len({path.partition("#")[0] for path in paths}))
 
 
 def noted(annotations: Run) -> Counter[str]:
@@ -219,13 +220,14 @@ def sample(
     return {"name": name, "images": len(rows), "items": items}
 
 
-def trust(run: Mapping[str, Any]) -> dict[str, Any]:
+def trust(record: RunRecord) -> dict[str, Any]:
     """Whether CLIP's labels mean anything here: good, fair, poor or unknown, in words, with advice."""
-    found = run.get("reliability") or {}
-    value = found.get("trust")
-    level = "unknown" if value is None else next(name for name, least in LEVELS if value >= least)
-    if "meaningful" in found:  # the run's own judgement goes before the number
-        level = "poor" if not found["meaningful"] else "fair" if level == "poor" or found.get("advice") else level
+    found = record.reliability
+    level = "unknown" if found.trust is None else next(name for name, least in LEVELS if found.trust >= least)
+    if found.meaningful is False:  # the run's own judgement goes before the number
+        level = "poor"
+    elif found.meaningful and (level == "poor" or found.advice):
+        level = "fair"
     words = {
         "good": "CLIP's labels look trustworthy on these classes.",
         "fair": "CLIP tells these classes apart only in part: check more than usual.",
@@ -234,10 +236,10 @@ def trust(run: Mapping[str, Any]) -> dict[str, Any]:
     }
     return {
         "level": level,
-        "value": value,
-        "verdict": found.get("verdict") or words[level],
-        "advice": found.get("advice") or "",
-        "evidence": _plain_items(found.get("evidence") or {}),
+        "value": found.trust,
+        "verdict": found.verdict or words[level],
+        "advice": found.advice,
+        "evidence": _plain_items(found.evidence),
     }
 
 
@@ -246,8 +248,7 @@ def collapsed(annotations: Run) -> str:
 
     Hardly any: fewer than a fifth of the share that was stated with a prior, else of an even one.
     """
-    run, images = annotations.run, len(annotations.table)
-    prior = (run.get("arguments") or {}).get("prior") or {}
+    images, prior = len(annotations.table), annotations.record.arguments.get("prior") or {}
     even = 1.0 / max(len(annotations.classes), 1)
     expected = {name: images * prior.get(name, even) for name in annotations.classes}
     lost = [
@@ -255,7 +256,7 @@ def collapsed(annotations: Run) -> str:
         for row in class_counts(annotations)
         if expected[row["name"]] >= 5 and row["images"] < expected[row["name"]] / 5
     ]
-    if not lost or run.get("update"):
+    if not lost or annotations.record.update:
         return ""
     found = f"Hardly any image is labelled {listed(lost, 6)}"
     if prior:
@@ -263,9 +264,9 @@ def collapsed(annotations: Run) -> str:
     return f"{found}: rare here, or lost to a wrong threshold. If you know how common each class is, state it with --prior."
 
 
-def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, Any] | None:
+def before_and_after(record: RunRecord, pictures: Pictures) -> dict[str, Any] | None:
     """What the last update changed: numbers before and after, some of the labels that changed, and calibration."""
-    found = run.get("update")
+    found = record.update
     if not found:
         return None
     before, after = found["before"], found["after"]
@@ -284,13 +285,13 @@ def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, An
     said = [f"{counted(n, 'answer')} by {name}" for name, n in found["readers"].items()]
     quality = {name: value for name, value in found["reader_quality"].items() if value is not None}
     return {
-        "round": run.get("round"),
+        "round": record.round,
         "readers": listed(said),
         "new": found["new_answers"],
         "quality": listed(f"{name} {percent(value)}" for name, value in quality.items()),
         "kappa": found.get("kappa"),
         "disagreements": found["disagreements"],
-        "twins": found["settled_by_a_near_duplicate"],
+        "duplicates": found["settled_by_a_near_duplicate"],
         "replaced": found["pictures_replaced_since_the_answer"],
         "rows": rows,
         "changed": len(changed),
@@ -303,8 +304,8 @@ def before_and_after(run: Mapping[str, Any], pictures: Pictures) -> dict[str, An
 def tiles(annotations: Run) -> list[dict[str, str]]:
     """The four numbers to read first."""
     n, doubted = len(annotations.table), len(annotations.suspects)
-    unread, rate = len(annotations.unreadable), annotations.run.get("estimated_error_rate")
-    guesses = trust(annotations.run)["level"] == "poor"
+    unread, rate = len(annotations.unreadable), annotations.record.estimated_error_rate
+    guesses = trust(annotations.record)["level"] == "poor"
     classes, used = len(annotations.classes), annotations.table["label"].nunique()
     notes = (
         f"{unread:,} could not be read" if unread else "all could be read",
@@ -313,7 +314,7 @@ def tiles(annotations: Run) -> list[dict[str, str]]:
         "CLIP guesses here: answers will tell"
         if guesses
         else "with what was answered"
-        if annotations.run.get("update")
+        if annotations.record.update
         else "before a person has looked",
     )
     values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", "unknown" if rate is None or guesses else percent(rate))
@@ -326,35 +327,33 @@ def tiles(annotations: Run) -> list[dict[str, str]]:
 
 def story(annotations: Run) -> str:
     """What was done, in one paragraph that needs no other."""
-    table, run = annotations.table, annotations.run
+    table, record = annotations.table, annotations.record
     by = table["source"].value_counts()
-    model = (run.get("model") or {}).get("name", "embedded")
-    kind = (run.get("student") or {}).get("kind")
+    kind, poor = record.student.kind, trust(record)["level"] == "poor"
     parts = [
         f"autoannotate looked at {counted(len(table), 'image')} and gave each one of "
         f"{len(annotations.classes)} classes: {listed(annotations.classes)}.",
-        f"CLIP (the model “{model}”) compared every image with sentences that describe the classes, and its "
+        f"CLIP (the model “{record.model.name}”) compared every image with sentences that describe the classes, and its "
         "labels were then weighed against those of images that look alike.",
         "CLIP cannot tell these classes apart, so all labels that no person gave are guesses, and so would doubts about "
         "them be: what is asked first are typical images, whose answers say most about the others."
-        if trust(run)["level"] == "poor"
+        if poor
         else "cleanlab and other checks looked for labels that the rest of the images contradict: the suspects.",
     ]
-    if kind and kind != "none":
+    if kind != "none":
         decided = int(by.get("student", 0))
         parts.append(
             "A small network, the student, learnt from the labels that held up and decided "
             + (f"{counted(decided, 'label')} anew." if decided else "no label anew, because it was not surely better.")
         )
     changed = int((table["label"] != table["clip_label"]).sum())
-    guesses = trust(run)["level"] == "poor" and not by.get("clinician", 0)
     ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
-    if not guesses:
+    if not poor or by.get("clinician", 0):
         parts.append(f"In all, {ended} with another class than CLIP alone would give.")
     people = int(by.get("clinician", 0))
     parts.append(
         f"Clinicians gave {counted(people, 'label')}; the others are the machine's, which learned from them."
-        if run.get("update")
+        if record.update
         else f"Clinicians gave {counted(people, 'label')}; the others are the machine's."
         if people
         else "No person has checked these labels yet."
@@ -364,12 +363,11 @@ def story(annotations: Run) -> str:
 
 def next_steps(annotations: Run) -> list[dict[str, str]]:
     """What to do with the run, most useful first: a sentence, and a command where there is one."""
-    run = annotations.run
-    arguments = run.get("arguments") or {}
+    arguments = annotations.record.arguments
     out = shlex.quote(str(arguments.get("out", "autoannotate-run")))
     images = shlex.quote(str(arguments.get("images", "IMAGES")))
     classes = shlex.quote(",".join(annotations.classes))
-    level = trust(run)["level"]
+    level = trust(annotations.record)["level"]
     again = f"autoannotate label {images} --classes {classes} --model biomedclip --out {out}-biomedclip"
     answers = f"autoannotate review {out} && autoannotate update {out}"
     poor = (
@@ -397,19 +395,19 @@ def next_steps(annotations: Run) -> list[dict[str, str]]:
 
 def facts(annotations: Run) -> list[tuple[str, str]]:
     """What the run was made with, as name and value."""
-    run = annotations.run
-    model, student = run.get("model") or {}, run.get("student") or {}
+    record = annotations.record
+    model, student = record.model, record.student
     rows: list[tuple[str, Any]] = [
-        ("autoannotate", run.get("version")),
-        ("model", model.get("name")),
-        ("weights (SHA-256)", model.get("weights_sha256")),
-        ("image size", f"{model['image_size']} pixels" if model.get("image_size") else None),
-        ("kind of images", _words(run.get("modality"))),
-        ("student", student.get("kind")),
+        ("autoannotate", record.version),
+        ("model", model.name),
+        ("weights (SHA-256)", model.weights_sha256),
+        ("image size", f"{model.image_size} pixels" if model.image_size else None),
+        ("kind of images", _words(record.modality)),
+        ("student", student.kind),
         ("student on held-out images", _held_out(student)),
-        ("about the student", student.get("note")),
-        ("seed", run.get("seed")),
-        ("versions", ", ".join(f"{name} {version}" for name, version in (run.get("versions") or {}).items())),
+        ("about the student", student.note),
+        ("seed", record.seed),
+        ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
 
@@ -418,21 +416,19 @@ def _words(value: Any) -> str | None:
     return listed(value) if isinstance(value, list | tuple) else value
 
 
-def _held_out(student: Mapping[str, Any]) -> str | None:
-    held_out, baseline = student.get("held_out_accuracy"), student.get("baseline_accuracy")
+def _held_out(student: StudentRecord) -> str | None:
+    held_out, baseline = student.held_out_accuracy, student.baseline_accuracy
     if held_out is None or baseline is None:
         return None
     return f"agrees with {percent(held_out)} of the labels, {percent(baseline)} without it"
 
 
-def python_call(run: Mapping[str, Any]) -> str:
+def python_call(record: RunRecord) -> str:
     """The lines of Python that repeat a run which no command started."""
-    model = (run.get("model") or {}).get("name", "embedded")
-    images = (run.get("arguments") or {}).get("images", "IMAGES")
-    classes = list(run.get("classes", []))
+    images = record.arguments.get("images", "IMAGES")
     return (
         "from autoannotate import Annotator\n"
-        f"annotator = Annotator({classes!r}, model={model!r}, seed={run.get('seed', 0)})\n"
+        f"annotator = Annotator({list(record.classes)!r}, model={record.model.name!r}, seed={record.seed})\n"
         f"annotations = annotator.label({str(images)!r})"
     )
 

@@ -88,7 +88,7 @@ class Run:
         if unknown := set(self.suspects["path"]) - set(self.table["path"]):
             raise InputError(f"{min(unknown)} is in the queue of suspects and has no label.")
 
-    @cached_property
+    @property
     def record(self) -> RunRecord:
         """What run.json says, with a type."""
         return RunRecord.read(self.run)

@@ -281,7 +281,7 @@ def expected(annotations: Run, max_error: float) -> int:
     The answers have no part in it, so the promise is the same whatever the estimate is worth; only the work is not. With
     fewer the sample is small, and an unlucky draw leaves nothing promised.
     """
-    rate = annotations.run.get("estimated_error_rate")
+    rate = annotations.record.estimated_error_rate
     return FEW_ERRORS if rate is not None and rate <= max_error / 4 else ERRORS
 
 

@@ -152,7 +152,7 @@ def _sizes(images: DemoSet) -> str:
 def _verdict(annotations: Annotations) -> str:
     from autoannotate.runs.report import trust
 
-    return str(trust(annotations.run)["verdict"])
+    return str(trust(annotations.record)["verdict"])
 
 
 def _print_table(stories: list[tuple[DemoSet, Annotations, Annotations | None]], answers: int) -> None:
@@ -170,7 +170,7 @@ def _print_table(stories: list[tuple[DemoSet, Annotations, Annotations | None]],
         right = {
             "images": f"{len(truth):,}",
             "CLIP right": percent((before.table["clip_label"] == truth).mean()),
-            "does the run trust CLIP?": TRUSTED[trust(before.run)["level"]],
+            "does the run trust CLIP?": TRUSTED[trust(before.record)["level"]],
             "labels right": percent((before.table["label"] == truth).mean()),
             "images to ask a person about": f"{len(before.suspects):,}",
         }

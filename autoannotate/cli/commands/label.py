@@ -154,7 +154,7 @@ def label(
         annotations.run.update(called)
         annotations.save(out, overwrite)
     print_summary(annotations, out)
-    if "--item" in (chosen := str(annotations.run.get("items", ""))):
+    if "--item" in (chosen := annotations.record.items):
         typer.echo(f"Items   {chosen}")
     if images is not None and (said := account(images)):
         typer.echo(f"\n{said}", err=True)
