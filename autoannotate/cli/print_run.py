@@ -79,7 +79,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     doubted = len(annotations.suspects)
     asked = "images for a person to answer" if guesses else "suspects, for a person to check"
     rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))
-    if copies := int((run.get("counts") or {}).get("copies") or 0):
+    if copies := record.counts.copies:
         rows.append(("copies", f"{copies:,} of {images:,} images are (nearly) the same picture as another"))
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
     if groups := passed_over(record):

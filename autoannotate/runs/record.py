@@ -53,6 +53,7 @@ class CountsRecord:
     suspects: int = 0
     copies: int | None = None
     clinician: int = 0
+    copies: int = 0
     clip_student_disagreements: int | None = None
     per_class: Mapping[str, int] = field(default_factory=dict)
 
