@@ -92,7 +92,7 @@ class Annotations(Run):
         """
         from autoannotate import exports
 
-        return exports.export(self, format, Path(path), what, overwrite, link, track, keep_metadata)
+        return exports.export(self, format, Path(path), what, overwrite, link, track, keep_metadata).files
 
     def apply(
         self,

@@ -15,6 +15,7 @@ from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
+from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place
 from autoannotate.images.items import check_kind, chosen, items_of
 from autoannotate.runs.run import Run, check_classes
 
@@ -59,6 +60,8 @@ class Annotator:
         Where encoded images are kept for the next run: a folder, True for the user's own cache folder, False for nowhere.
     item : str
         What gets one label: image, file, series, study, patient, or auto, see `autoannotate.images.items.items_of`.
+    hash_paths : bool
+        Keyed hashes in place of the names of files and folders, see `autoannotate.images.hashed_paths`.
     fast : bool
         One short training of the student, where time goes before quality.
     fit_on : int
@@ -95,6 +98,7 @@ class Annotator:
         item: str = "auto",
         fit_on: int = FIT_ON,
         embeddings: Path | str | None = None,
+        hash_paths: bool = False,
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -110,6 +114,9 @@ class Annotator:
             )
         self.fit_on = fit_on
         self.embeddings = Path(embeddings) if embeddings else None
+        self.hash_paths = hash_paths
+        if hash_paths and embeddings:
+            raise UsageError("A file of embeddings names images as they are, and --hash-paths does not: leave one of them out.")
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
@@ -119,7 +126,8 @@ class Annotator:
     def from_run(cls, run: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
-        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item", "fit_on", "embeddings")
+        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item", "fit_on", "embeddings",
+                 "hash_paths")  # fmt: skip
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -160,13 +168,14 @@ class Annotator:
             return self._label_embeddings(clock, track)
         with clock("find images"):
             place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
-            items = items_of(found.refs, self.item)
+            items = items_of(hashed(found.refs) if self.hash_paths else found.refs, self.item)
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
             encoded = self.encode([item.middle for item in items], track)
         run = encoded.survived(lambda readable: self._labels_of(place, readable, clock, track))
         run.run["items"] = chosen(items)
+        run.run["not_kept"] = dict(Counter(name for item in items for name in item.identifying).most_common())
         run.run["passed_over"] = [asdict(group) for group in found.passed_over]
         return Annotations.of(run)
 
@@ -328,7 +337,7 @@ class Annotator:
         record = {
             **{name: value for name, value in run.run.items() if name not in made.run},
             **made.run,
-            "arguments": {**run.record.arguments, "images": made.run["arguments"]["images"]},
+            "arguments": run.record.arguments | {name: made.run["arguments"][name] for name in ("images", "place")},
             "round": history.rounds(folder)[-1].number + 1,
             "counts": {
                 **made.run["counts"],
@@ -458,7 +467,9 @@ class Annotator:
 
         settings = {
             "arguments": {
-                "images": None if images is None else location(images),
+                "images": None if images is None else HIDDEN if self.hash_paths else location(images),
+                "place": remember_place(location(images)) if self.hash_paths and images is not None else None,
+                "hash_paths": self.hash_paths,
                 "embeddings": None if self.embeddings is None else self.embeddings.absolute().as_posix(),
                 "modality": self.modality,
                 "student": self.student,

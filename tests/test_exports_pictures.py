@@ -137,6 +137,18 @@ def test_a_picture_that_is_gone_or_damaged_is_left_out_and_named(run: Annotation
         assert not {"page.tif", "page.png", "scan.png"} & {path.name for path in made(tmp_path / "out")}
 
 
+def test_what_is_left_out_of_the_pictures_is_counted_by_kind(run: Annotations, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = SECRET[0]
+    with Image.open(tmp_path / "scans" / "A.jpg") as picture:
+        picture.load()
+        picture.save(tmp_path / "scans" / "A.jpg", exif=exif, comment=SECRET[1])
+    made_now = exports.export(run, "imagefolder", tmp_path / "out", "all")
+    assert made_now.removed == {"DICOM headers": 1, "EXIF": 1, "comments": 1}
+    assert not made_now.lost
+    assert not exports.export(run, "csv", tmp_path / "out.csv", "all").removed
+
+
 def test_an_export_of_no_picture_is_a_plain_sentence_and_nothing_is_left(run: Annotations, tmp_path: Path) -> None:
     for file in made(tmp_path / "scans"):
         file.unlink()

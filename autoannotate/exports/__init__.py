@@ -18,6 +18,7 @@ import importlib
 import pkgutil
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,8 +46,8 @@ class Order:
 
     keep_metadata: whether picture files keep their EXIF and texts.
 
-    names, lost: filled in by `pictures`: the path behind the name of each exported picture, and why a picture is not exported,
-    by path.
+    names, lost, removed: filled in by `pictures`: the path behind the name of each exported picture; why a picture is not
+    exported, by path; of how many pictures which kind of metadata was left out.
     """
 
     annotations: Run
@@ -57,6 +58,7 @@ class Order:
     keep_metadata: bool = False
     names: dict[str, str] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    removed: Counter[str] = field(default_factory=Counter)
 
     def records(self) -> list[dict[str, Any]]:
         """A dictionary an image, in the order of the part asked for: the columns of labels.csv, and of images in the
@@ -65,6 +67,25 @@ class Order:
             {row["path"]: row for row in _rows(self.annotations.rows(part))} for part in ("all", "suspects")
         )
         return [labels[path] | queue.get(path, {}) for path in self.annotations.rows(self.what)["path"]]
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export made.
+
+    Attributes
+    ----------
+    files : list of Path
+        Files and folders, the one that was asked for first.
+    lost : mapping
+        Why a picture could not be exported, by the path of its image.
+    removed : Counter
+        Of how many pictures which metadata was left out, by its kind (EXIF, comments, DICOM headers).
+    """
+
+    files: list[Path]
+    lost: Mapping[str, str]
+    removed: Counter[str]
 
 
 class Format(Protocol):
@@ -107,8 +128,8 @@ def export(
     link: str | None = None,
     track: Track = silent,
     keep_metadata: bool = False,
-) -> list[Path]:
-    """Write the suspects, or all labels, to `path`: whole, or not at all. Returns all that was made, `path` first.
+) -> Exported:
+    """Write the suspects, or all labels, to `path`: whole, or not at all.
 
     Images whose picture is needed and cannot be read any more are left out; a table beside `path` (`LEFT_OUT`) names them.
     Raises `UsageError` for an unknown format, part or way to link, `InputError` where no picture can be read, and
@@ -140,7 +161,7 @@ def export(
                 remember(annotations.folder, order.names)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    return made
+    return Exported(made, order.lost, order.removed)
 
 
 def _write_left_out(file: Path, lost: Mapping[str, str]) -> None:

@@ -20,8 +20,8 @@ from PIL import ExifTags, Image
 
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.exports._names import file_stems
-from autoannotate.images import raster, tiff
-from autoannotate.images.metadata import without_metadata
+from autoannotate.images import dicom, raster, tiff
+from autoannotate.images.metadata import kinds_of_metadata, without_metadata
 from autoannotate.images.quiet import quiet
 from autoannotate.images.registry import reader_for
 
@@ -121,9 +121,21 @@ def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Pi
         cleaned = without_metadata(data)
         if cleaned == data:
             return Picture(stem, suffix, *size, file=ref.file)
+        order.removed.update(kinds_of_metadata(data))
         if cleaned is not None:
             return Picture(stem, suffix, *size, cleaned=cleaned)
+    else:
+        order.removed.update(_said_beside(ref))
     return Picture(stem, ".png", image.width, image.height, image=image)
+
+
+def _said_beside(ref: ImageRef) -> tuple[str, ...]:
+    """What a file that is rendered says beside the picture."""
+    with ref.as_file() as file:
+        reader = reader_for(file)
+        if reader is dicom.READER:
+            return ("DICOM headers",)
+        return kinds_of_metadata(file.read_bytes()) if reader is raster.READER else ()
 
 
 def _as_it_is(ref: ImageRef, seen: Image.Image, formats: tuple[str, ...]) -> str | None:

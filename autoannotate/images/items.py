@@ -25,6 +25,13 @@ GAP = 1.5  # times the usual step: then a slice is missing
 SAME_MM = 1e-3
 _TAGS = ("Modality", "SeriesInstanceUID", "StudyInstanceUID", "PatientID", "ImagePositionPatient",
          "ImageOrientationPatient", "InstanceNumber", "ImageType")  # fmt: skip
+IDENTIFYING = (  # attributes that name people and places (PS3.15, table E.1-1) and are in many files; no value of them is kept
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "PatientAge", "PatientAddress", "OtherPatientIDs",
+    "PatientComments", "AccessionNumber", "StudyID", "StudyDate", "StudyTime", "ReferringPhysicianName",
+    "PerformingPhysicianName", "NameOfPhysiciansReadingStudy", "OperatorsName", "InstitutionName", "InstitutionAddress",
+    "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber", "ImageComments", "SOPInstanceUID",
+    "SeriesInstanceUID", "StudyInstanceUID",
+)  # fmt: skip
 _VOLUMES = (nifti.READER, nrrd.READER, metaimage.READER)
 _FLAT = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|webp|gif|jp2|j2k|p[gnp]m|avif|heic|heif|jxl|tiff?)$", re.IGNORECASE)
 
@@ -41,6 +48,7 @@ class _Header:
     orientation: tuple[float, ...] = ()
     number: int | None = None
     localiser: bool = False
+    identifying: tuple[str, ...] = ()
 
 
 def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
@@ -78,11 +86,11 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
         if key:
             groups[(level, key)] += [(ref, header) for ref in parts]
         elif level == "image":
-            alone += [Item(ref.path, "image", (ref,), header.series, header.study, header.patient) for ref in parts]
+            about = (header.series, header.study, header.patient, (), header.identifying)
+            alone += [Item(ref.path, "image", (ref,), *about) for ref in parts]
         else:
-            alone.append(
-                Item(_without_frame(parts[0]), level, tuple(parts), header.series, header.study, header.patient)
-            )
+            about = (header.series, header.study, header.patient, (), header.identifying)
+            alone.append(Item(_without_frame(parts[0]), level, tuple(parts), *about))
     owners = Counter(PurePosixPath(ref.path).parent for ref in refs)
     for (level, _), members in groups.items():
         alone += _grouped(level, members, owners)
@@ -141,14 +149,15 @@ def _grouped(level: str, members: list[tuple[ImageRef, _Header]], owners: Counte
         ordered = sorted(part, key=_position)
         about = (header.series if level == "series" else "", header.study if level != "patient" else "", header.patient)
         if len(part) == 1 and level == "series":
-            found.append(Item(part[0][0].path, "image", (part[0][0],), *about))
+            found.append(Item(part[0][0].path, "image", (part[0][0],), *about, (), header.identifying))
             continue
         path = _shared_name([ref for ref, _ in part], name, owners)
         path = path if len(parts) == 1 else f"{path}/{number}"
         notes = _about_positions([header for _, header in ordered]) if level == "series" else ()
         if len(parts) > 1:
             notes = (f"The series holds slices of {len(parts)} orientations, told apart.", *notes)
-        found.append(Item(path, level, tuple(ref for ref, _ in ordered), *about, notes))
+        identifying = tuple(dict.fromkeys(name for _, header in part for name in header.identifying))
+        found.append(Item(path, level, tuple(ref for ref, _ in ordered), *about, notes, identifying))
     return found
 
 
@@ -220,7 +229,7 @@ def _header(ref: ImageRef) -> _Header:
             if ref.content is not None and ref.content.header is not None:
                 return _hashed(ref.content.header())
             with ref.as_file() as file:
-                return _hashed(dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(_TAGS)))
+                return _hashed(dcmread(file, stop_before_pixels=True, force=True, specific_tags=[*_TAGS, *IDENTIFYING]))
     except Exception:
         return _Header()
 
@@ -237,6 +246,7 @@ def _hashed(header: Any) -> _Header:
     return _Header(
         str(header.get("Modality") or "").upper(), series, study, patient, position, orientation,
         int(number) if number not in (None, "") else None, "LOCALIZER" in kind,
+        tuple(name for name in IDENTIFYING if header.get(name) not in (None, "")),
     )  # fmt: skip
 
 

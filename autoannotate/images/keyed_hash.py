@@ -21,10 +21,11 @@ _LEAST_BYTES = 16
 
 def keyed_hash(identifier: str) -> str:
     """The name of an identifier: `DIGITS` hexadecimal digits of its HMAC-SHA256 (RFC 2104). Raises `InputError`."""
-    return hmac.new(_key(_key_file()), identifier.encode(), hashlib.sha256).hexdigest()[:DIGITS]
+    return hmac.new(_key(key_file()), identifier.encode(), hashlib.sha256).hexdigest()[:DIGITS]
 
 
-def _key_file() -> Path:
+def key_file() -> Path:
+    """Where the key is: AUTOANNOTATE_KEY_FILE, else in the user's data folder."""
     from platformdirs import user_data_path
 
     return Path(os.environ.get("AUTOANNOTATE_KEY_FILE") or user_data_path("autoannotate") / "hash.key")

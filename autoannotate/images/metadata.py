@@ -38,6 +38,23 @@ def without_metadata(data: bytes) -> bytes | None:
         return None
 
 
+def kinds_of_metadata(data: bytes) -> tuple[str, ...]:
+    """What a picture file says beside the picture: EXIF, XMP, IPTC, comments, texts; empty where nothing is."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            there = {
+                "EXIF": bool(image.getexif()) and image.format != "TIFF",
+                "XMP": bool({"xmp", "XML:com.adobe.xmp", "Raw profile type xmp"} & image.info.keys()),
+                "IPTC": "photoshop" in image.info,
+                "comments": "comment" in image.info,
+                "texts": bool(getattr(image, "text", None)),
+                "TIFF tags": image.format == "TIFF" and not _TIFF_KEPT.issuperset(image.tag_v2),  # type: ignore[attr-defined]
+            }
+    except Exception:
+        return ()
+    return tuple(name for name, is_there in there.items() if is_there)
+
+
 def _png(data: bytes) -> bytes:
     kept, at = [_PNG], len(_PNG)
     while at < len(data):

@@ -71,6 +71,8 @@ class Item:
         Keyed hashes of what DICOM calls them; empty where it does not say.
     notes : tuple of str
         What was found about its slices: gaps, positions that occur more than once.
+    identifying : tuple of str
+        Which attributes that identify people are in its headers, by keyword; their values are not kept.
     """
 
     path: str
@@ -80,6 +82,7 @@ class Item:
     study: str = ""
     patient: str = ""
     notes: tuple[str, ...] = ()
+    identifying: tuple[str, ...] = ()
 
     @property
     def sampled(self) -> tuple[ImageRef, ...]:

@@ -22,6 +22,17 @@ def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | 
     InputError
         Where the run does not say.
     """
+    name = record.arguments.get("place")
+    if moved is None and name:
+        from autoannotate.images.hashed_paths import place
+
+        known = place(str(name))
+        if known is None:
+            raise InputError(
+                "The run keeps no names of files, and where its images are is known to the user who made it alone: name their "
+                "folder with --images, and that user's key in AUTOANNOTATE_KEY_FILE."
+            )
+        return known
     source = moved or record.arguments.get("images")
     if not source:
         raise InputError("The run does not say where its images are: name their folder with --images.")
@@ -47,12 +58,15 @@ def pictures_of(
         Where there is nothing, or nothing of the run.
     """
     from autoannotate.images import find_images
+    from autoannotate.images.hashed_paths import hashed
     from autoannotate.images.items import items_of
 
     place, known = place_of(record, moved, folder), set(paths)
     kind = str(record.arguments.get("item") or "image")  # runs before items had images
     try:
-        found = [item.middle for item in items_of(find_images(place), kind) if item.path in known]
+        refs = find_images(place)
+        refs = hashed(refs) if record.arguments.get("hash_paths") else refs
+        found = [item.middle for item in items_of(refs, kind) if item.path in known]
     except InputError as error:
         if moved is not None:
             raise

@@ -66,11 +66,11 @@ def export(
     ] = False,
 ) -> None:
     """Write the suspects, or all labels, for another program."""
+    from autoannotate import exports
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
-    from autoannotate.exports import LEFT_OUT, find_format
+    from autoannotate.exports import find_format
     from autoannotate.exports._selection import select, with_probabilities, with_split
-    from autoannotate.runs.tables import read
 
     part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
     module = find_format(format)
@@ -84,7 +84,8 @@ def export(
     if out == Path("-"):
         _to_stdout(annotations, format, part)
         return
-    made = annotations.export(
+    exported = exports.export(
+        annotations,
         format,
         out or run / "exports" / f"{what.value}{module.SUFFIX}",
         part,
@@ -93,21 +94,19 @@ def export(
         track=on_stderr,
         keep_metadata=keep_metadata,
     )
-    rows = len(annotations.rows(part))
-    for file in made[1:]:
-        if file.name.endswith(LEFT_OUT):
-            lost = read(file, ("path", "reason"))
-            rows -= len(lost)
-            typer.echo(
-                f"Left out: {counted(len(lost), 'picture')} that cannot be read any more, as {lost['path'].iloc[0]}: "
-                f"{lost['reason'].iloc[0]}",
-                err=True,
-            )
+    made, rows = exported.files, len(annotations.rows(part)) - len(exported.lost)
+    if exported.lost:
+        first, why = next(iter(exported.lost.items()))
+        typer.echo(
+            f"Left out: {counted(len(exported.lost), 'picture')} that cannot be read any more, as {first}: {why}",
+            err=True,
+        )
     typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {made[0]}")
     for path in made[1:]:
         typer.echo(f"with it: {path}")
-    if getattr(module, "LINKS", ()) and not keep_metadata:
-        typer.echo("Pictures are exported without their metadata (EXIF, comments, texts); --keep-metadata keeps it.")
+    if exported.removed:
+        removed = ", ".join(f"{kind} of {counted(n, 'picture')}" for kind, n in sorted(exported.removed.items()))
+        typer.echo(f"Left out of the pictures: {removed}.")
     if hasattr(module, "next_step"):
         said = module.next_step(made[0], part, link or "")
         typer.echo(said.replace(" DIR ", f" {shlex.quote(str(run))} "), nl=bool(said))

@@ -61,6 +61,12 @@ def label(
             "file for cines and files of pages.",
         ),
     ] = "auto",
+    hash_paths: Annotated[
+        bool,
+        typer.Option(
+            "--hash-paths", help="Keyed hashes in place of the names of files and folders, which may name patients."
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
     model: Annotated[
@@ -146,10 +152,11 @@ def label(
         item=item,
         fit_on=fit_on,
         embeddings=embeddings,
+        hash_paths=hash_paths,
     )
     with reserved(out):
         annotations = annotator.label(images, track=on_stderr)
-        called = _as_called(context)
+        called = _as_called(context, names_only=hash_paths)
         called["arguments"] |= annotations.run["arguments"]  # as the annotator understood them
         annotations.run.update(called)
         annotations.save(out, overwrite)
@@ -193,11 +200,18 @@ def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None
     return {name: prior[name] / total for name in classes}
 
 
-def _as_called(context: typer.Context) -> dict[str, Any]:
-    """The command as it was typed, in full spelling, and all its arguments, for run.json and the report."""
+def _as_called(context: typer.Context, names_only: bool = False) -> dict[str, Any]:
+    """The command as it was typed, in full spelling, and all its arguments, for run.json and the report.
+
+    names_only: without where the images are, and of where the run goes the last folder's name alone.
+    """
+    from autoannotate.images.hashed_paths import HIDDEN
+
     arguments, typed = {}, ["autoannotate", *context.command_path.split()[1:]]
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
+        if names_only:
+            value = {"images": HIDDEN, "out": Path(context.params["out"].name)}.get(name, value)
         arguments[name] = value.as_posix() if isinstance(value, Path) else value
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":

@@ -1,0 +1,106 @@
+"""`--hash-paths`: names of files and folders, which may name patients, reach no output; the run's own user finds the images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from made_runs import draw_images
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from typer.testing import CliRunner
+
+from autoannotate.annotations import Annotations
+from autoannotate.cli.main import app
+from autoannotate.errors import InputError
+from autoannotate.images import find_images
+from autoannotate.images.hashed_paths import hashed, place, remember_place
+from autoannotate.runs.pictures import pictures_of
+from autoannotate.runs.record import RunRecord
+
+MARKERS = ("Mueller", "Anna", "4711")
+
+
+@pytest.fixture(autouse=True)
+def key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path_factory.mktemp("key") / "hash.key"
+    monkeypatch.setenv("AUTOANNOTATE_KEY_FILE", str(file))
+    return file
+
+
+def scans(folder: Path) -> Path:
+    draw_images(folder, [f"Mueller_Anna/{i}-Mueller.png" for i in range(6)] + ["Anna.4711/a.b.PNG", "x.png"])
+    scan = dcmread(str(get_testdata_file("CT_small.dcm")))
+    scan.PatientName, scan.PatientID, scan.InstitutionName = "Mueller^Anna", "PAT-4711", "Mueller Clinic"
+    scan.save_as(folder / "Mueller_Anna" / "ct.dcm")
+    return folder
+
+
+def test_names_are_hashed_part_by_part_and_endings_stay(tmp_path: Path) -> None:
+    found = find_images(scans(tmp_path / "Mueller"))
+    names = hashed(found)
+    assert not any(marker in ref.path for ref in names for marker in MARKERS)
+    assert {Path(ref.path).suffix for ref in names} == {".png", ".dcm"}
+    assert len({ref.path for ref in names}) == len(found)
+    assert (
+        len({ref.path.partition("/")[0] for ref in names if "/" in ref.path}) == 2
+    )  # images of a folder stay together
+    assert [ref.path for ref in hashed(find_images(tmp_path / "Mueller"))] == [ref.path for ref in names]
+
+
+def test_frames_keep_their_numbers(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pages = [Image.new("L", (9, 9), value) for value in (1, 2, 3)]
+    pages[0].save(tmp_path / "Anna.tif", save_all=True, append_images=pages[1:])
+    assert [ref.path.partition("#")[2] for ref in hashed(find_images(tmp_path))] == ["0", "1", "2"]
+
+
+def test_where_the_images_are_is_kept_beside_the_key_alone(
+    tmp_path: Path, key: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = scans(tmp_path / "Mueller")
+    name = remember_place(str(folder))
+    assert place(name) == str(folder)
+    assert key.with_name("places.json").stat().st_mode & 0o077 == 0
+    record = RunRecord.read({"arguments": {"images": "IMAGES", "place": name, "hash_paths": True}})
+    paths = [ref.path for ref in hashed(find_images(folder))]
+    assert {ref.path for ref in pictures_of(record, paths)} <= set(paths)
+    folder.rename(tmp_path / "moved")
+    assert len(pictures_of(record, paths, tmp_path / "moved")) == 9
+    monkeypatch.setenv("AUTOANNOTATE_KEY_FILE", str(tmp_path / "other" / "hash.key"))
+    with pytest.raises(InputError, match=r"known to the user who made it alone.*--images"):
+        pictures_of(record, paths)
+
+
+@pytest.mark.slow
+def test_no_name_reaches_any_file_of_a_run_or_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    scans(tmp_path / "Mueller" / "scans")
+    asked = [
+        "label",
+        "Mueller/scans",
+        "--classes",
+        "chest,breast",
+        "--student",
+        "none",
+        "--out",
+        "out/run",
+        "--hash-paths",
+    ]
+    done = CliRunner().invoke(app, [*asked, "--cache", "cache"])
+    assert done.exit_code == 0, done.output
+    run = Annotations.load("out/run")
+    assert len(run.table) == 9
+    run.export("imagefolder", "out/folder", "all")
+    assert CliRunner().invoke(app, ["update", "out/run"]).exit_code == 0
+    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert len(files) > 12
+    for file in files:
+        assert not any(marker in str(file.relative_to(tmp_path)) for marker in MARKERS)
+        content = file.read_bytes()
+        assert not any(marker.encode() in content for marker in MARKERS), file
+    report = (tmp_path / "out" / "run" / "report.html").read_text()
+    assert "PatientName (1 item)" in report
+    assert "InstitutionName (1 item)" in report
+    assert "autoannotate label IMAGES" in report
