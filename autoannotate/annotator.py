@@ -116,7 +116,9 @@ class Annotator:
         self.embeddings = Path(embeddings) if embeddings else None
         self.hash_paths = hash_paths
         if hash_paths and embeddings:
-            raise UsageError("A file of embeddings names images as they are, and --hash-paths does not: leave one of them out.")
+            raise UsageError(
+                "A file of embeddings names images as they are, and --hash-paths does not: leave one of them out."
+            )
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
