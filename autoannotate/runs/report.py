@@ -124,7 +124,7 @@ def view(annotations: Run) -> dict[str, Any]:
         "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),
         "passed_over": passed_over(record),
         "mostly_passed_over": mostly_passed_over(annotations),
-        "not_kept": list((run.get("not_kept") or {}).items()),
+        "not_kept": list(record.not_kept.items()),
         "noted": noted(annotations).most_common(MOST_NOTES),
         "unreadable_left": max(0, len(annotations.unreadable) - MOST_UNREADABLE),
         "steps": next_steps(annotations),
