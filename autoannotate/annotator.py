@@ -104,7 +104,7 @@ class Annotator:
             if prompts is not None:
                 raise UsageError("The classes came with sentences, and prompts= too: give the sentences in one place.")
             classes, prompts = list(classes), classes
-        self.classes = check_classes(classes)
+        self.classes = self._check(classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = _sentences(prompts, self.classes) if isinstance(prompts, Mapping) else _path(prompts)
         self.modality, self.cache, self.fast, self.item = modality, cache, fast, check_kind(item)
@@ -124,6 +124,10 @@ class Annotator:
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
 
+    @staticmethod
+    def _check(names: Sequence[str]) -> list[str]:
+        return check_classes(names)
+
     @classmethod
     def from_run(cls, run: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
@@ -133,9 +137,9 @@ class Annotator:
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
-        known.update(classes=list(record.classes), model=record.model.name, seed=record.seed)
+        known.update(model=record.model.name, seed=record.seed)
         known.update(changes)
-        return cls(**known)
+        return cls(list(record.classes), **known)
 
     @property
     def encoder(self) -> Encoder:
@@ -188,7 +192,7 @@ class Annotator:
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=False)
         return Annotations.of(self._run(None, encoded, clip, labelled, clock))
 
-    def _labels_of(self, images: str | Path, encoded: Encoded, clock: Clock, track: Track) -> Run:
+    def _labels_of(self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track) -> Run:
         """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
         with clock("zero-shot"):
             clip = self.zero_shot(encoded.embeddings)
@@ -467,7 +471,15 @@ class Annotator:
     ) -> Run:
         from autoannotate.runs.build import build_run, with_items
 
-        settings = {
+        run = build_run(
+            encoded.refs, encoded.unreadable, self.classes, clip, self._worth(clip, labelled), labelled,
+            self._settings(images), clock.seconds, self.student, encoded.notes,
+        )  # fmt: skip
+        return with_items(run, encoded.refs, self._telling_slices(run, encoded))
+
+    def _settings(self, images: str | Path | None) -> dict[str, Any]:
+        """What it takes to repeat the run."""
+        return {
             "arguments": {
                 "images": None if images is None else HIDDEN if self.hash_paths else location(images),
                 "place": remember_place(location(images)) if self.hash_paths and images is not None else None,
@@ -492,11 +504,6 @@ class Annotator:
                 "device": str(self.encoder.device),
             },
         }
-        run = build_run(
-            encoded.refs, encoded.unreadable, self.classes, clip, self._worth(clip, labelled), labelled, settings,
-            clock.seconds, self.student, encoded.notes,
-        )  # fmt: skip
-        return with_items(run, encoded.refs, self._telling_slices(run, encoded))
 
     def _telling_slices(self, run: Run, encoded: Encoded) -> dict[str, str]:
         """The slice that speaks most for the label, by zero-shot, of each item that has several: path by path."""

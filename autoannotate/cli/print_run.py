@@ -14,6 +14,7 @@ from rich.text import Text
 from autoannotate._internal.wording import counted, percent
 from autoannotate.cli.console import make_console
 from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over, noted, passed_over, trust
+from autoannotate.runs.run import FINDINGS_FILE
 
 if TYPE_CHECKING:
     from autoannotate.annotations import Annotations
@@ -28,21 +29,7 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
     if foreign := mostly_passed_over(annotations):
         console.print(Text(foreign, style="yellow"), soft_wrap=True)
         console.print()
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("class")
-    for name in ("images", "share", "suspects"):
-        table.add_column(name, justify="right")
-    counts = class_counts(annotations)
-    images = len(annotations.table)
-    for row in counts[:MOST_CLASSES]:
-        doubtful = f"{row['suspects']:,}"
-        table.add_row(Text(row["name"]), f"{row['images']:,}", percent(row["share"]), doubtful)
-    if len(counts) > MOST_CLASSES:
-        table.add_row(f"{len(counts) - MOST_CLASSES} more, in labels.csv", "", "", "")
-    if len(counts) > 1:
-        table.add_section()
-        table.add_row("all", f"{images:,}", "", f"{len(annotations.suspects):,}")
-    console.print(table)
+    console.print(_findings_table(annotations) if annotations.findings is not None else _classes_table(annotations))
     console.print()
 
     for name, value in lines(annotations):
@@ -58,7 +45,39 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
     console.print()
     console.print(Text.assemble(("Report  ", "bold"), str(folder / "report.html")), soft_wrap=True)
     console.print(Text.assemble(("Labels  ", "bold"), str(folder / "labels.csv")), soft_wrap=True)
+    if annotations.findings is not None:
+        console.print(Text.assemble(("Each    ", "bold"), str(folder / FINDINGS_FILE)), soft_wrap=True)
     console.print(Text.assemble(("Next    ", "bold"), next_step(annotations, folder)), soft_wrap=True)
+
+
+def _findings_table(annotations: Annotations) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("finding")
+    for name in ("present", "absent", "undecided", "to check"):
+        table.add_column(name, justify="right")
+    table.add_column("told apart")
+    for name, found in list(annotations.record.findings.items())[:MOST_CLASSES]:
+        counts = (f"{found[what]:,}" for what in ("present", "absent", "undecided", "suspects"))
+        table.add_row(Text(name), *counts, "yes" if found["meaningful"] else "a guess")
+    return table
+
+
+def _classes_table(annotations: Annotations) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("class")
+    for name in ("images", "share", "suspects"):
+        table.add_column(name, justify="right")
+    counts = class_counts(annotations)
+    images = len(annotations.table)
+    for row in counts[:MOST_CLASSES]:
+        doubtful = f"{row['suspects']:,}"
+        table.add_row(Text(row["name"]), f"{row['images']:,}", percent(row["share"]), doubtful)
+    if len(counts) > MOST_CLASSES:
+        table.add_row(f"{len(counts) - MOST_CLASSES} more, in labels.csv", "", "", "")
+    if len(counts) > 1:
+        table.add_section()
+        table.add_row("all", f"{images:,}", "", f"{len(annotations.suspects):,}")
+    return table
 
 
 def lines(annotations: Annotations) -> list[tuple[str, str]]:

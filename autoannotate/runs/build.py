@@ -81,8 +81,7 @@ def build_run(
     said = student_predictions.pack(of.probabilities) if everyone else None
     disagree = int((of.probabilities.argmax(1) != clip[labelled.rows].argmax(1)).sum())
     run = {
-        "format": FORMAT,
-        "version": __version__,
+        **versions(),
         **settings,
         "modality": zero_shot.kinds,
         "prompts": {prompt.name: list(prompt.texts) for prompt in zero_shot.prompts},
@@ -108,13 +107,18 @@ def build_run(
         if reliability.meaningful or labelled.initial.source == "given"
         else None,
         "timings": dict(timings),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in PACKAGES},
         "stamps": "".join(stamp(ref).ljust(8, "0") for ref in refs),  # 8 digits an image, to tell a replaced one
     }
     probabilities = pd.DataFrame(labelled.probabilities, columns=list(class_names))
     probabilities.insert(0, "path", table["path"])
     lost = pd.DataFrame(unreadable, columns=UNREADABLE)
     return Run(table, queued, lost, run, list(refs), student=said, probabilities=probabilities)
+
+
+def versions() -> dict[str, Any]:
+    """What made a run, and the form of its record."""
+    packages = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+    return {"format": FORMAT, "version": __version__, "versions": packages}
 
 
 def with_items(run: Run, refs: Sequence[ImageRef], telling: Mapping[str, str]) -> Run:

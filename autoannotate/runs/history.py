@@ -20,7 +20,7 @@ from typing import Any
 from autoannotate._internal.files import OF_A_RUN, plain_errors, write_files
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.runs.run import Run
-from autoannotate.runs.save import FILES
+from autoannotate.runs.save import OF_ROUNDS, OPTIONAL
 
 ROUNDS = "rounds"
 
@@ -110,9 +110,7 @@ def keep(folder: str | Path, contents: Mapping[str, bytes], record: Round) -> No
         place.parent.mkdir(exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=".round-", dir=place.parent))
         try:
-            written = {
-                aside / name: contents[name] for name in FILES if name != "probabilities.csv" or name in contents
-            }
+            written = {aside / name: contents[name] for name in OF_ROUNDS if name not in OPTIONAL or name in contents}
             written[aside / "round.json"] = (json.dumps(asdict(record), indent=1) + "\n").encode()
             write_files(written, OF_A_RUN)
             aside.chmod(0o755)
@@ -146,7 +144,9 @@ def restore(folder: str | Path, number: int) -> Round:
         before=numbers_of(now), after=numbers_of(old), restored=number,
     )  # fmt: skip
     contents = {
-        name: (_place(folder, number) / name).read_bytes() for name in FILES if (_place(folder, number) / name).exists()
+        name: (_place(folder, number) / name).read_bytes()
+        for name in OF_ROUNDS
+        if (_place(folder, number) / name).exists()
     }
     run = {**json.loads(contents["run.json"]), "round": record.number}
     keep(folder, contents | {"run.json": (json.dumps(run, indent=2) + "\n").encode()}, record)
@@ -177,7 +177,7 @@ def numbers_of(annotations: Run) -> dict[str, Any]:
         "answered": int((table["source"] == "clinician").sum()),
         "mean_confidence": round(float(table["confidence"].mean()), 6) if len(table) else None,
         "estimated_error_rate": annotations.record.estimated_error_rate,
-        "per_class": {name: int((table["label"] == name).sum()) for name in annotations.classes},
+        "per_class": annotations.per_class,
     }
 
 
@@ -206,10 +206,8 @@ def _numbers(folder: Path) -> list[int]:
 
 
 def _files(place: Path) -> dict[str, bytes]:
-    """The files of a run or a round by name; probabilities.csv is missing from those of 0.1.0."""
-    return {
-        name: (place / name).read_bytes() for name in FILES if name != "probabilities.csv" or (place / name).exists()
-    }
+    """The files of a run or a round by name; the optional ones may be missing."""
+    return {name: (place / name).read_bytes() for name in OF_ROUNDS if name not in OPTIONAL or (place / name).exists()}
 
 
 def _place(folder: Path, number: int) -> Path:

@@ -78,6 +78,7 @@ class RunRecord:
     `images.PassedOver`. items: how images were put together, in words. not_kept: attributes of headers that identify people,
     with the number of items that have them; no value is kept. given: whether labels existed before the run. audit: what was
     found in them.
+    findings: what is known of each finding, by its name, where an image can show several; the classes are their names then.
     """
 
     format: int = 0
@@ -103,6 +104,7 @@ class RunRecord:
     update: Mapping[str, Any] | None = None
     given: bool = False
     audit: Mapping[str, Any] | None = None
+    findings: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:

@@ -115,12 +115,15 @@ def view(annotations: Run) -> dict[str, Any]:
         "update": before_and_after(record, pictures),
         "counts": counts[:MOST_CLASSES],
         "counts_left": len(counts) - len(shown),
-        "histograms": [histogram(table, name) for name in shown[:MOST_HISTOGRAMS] if (table["label"] == name).any()],
-        "agreement": agreement(table, annotations.classes),
+        "histograms": [
+            histogram(rows, name) for name in shown[:MOST_HISTOGRAMS] if len(rows := of_class(annotations, name))
+        ],
+        "agreement": None if annotations.findings is not None else agreement(table, annotations.classes),
+        "findings": findings(annotations),
         "overruled": len(overruled),
         "worst": worst,
         "suspects": len(suspects),
-        "samples": [sample(table, name, pictures, reasons, len(shown)) for name in shown],
+        "samples": [sample(of_class(annotations, name), name, pictures, reasons, len(shown)) for name in shown],
         "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),
         "passed_over": passed_over(record),
         "mostly_passed_over": mostly_passed_over(annotations),
@@ -155,11 +158,29 @@ def noted(annotations: Run) -> Counter[str]:
     return Counter(note for note in notes if note)
 
 
+def of_class(annotations: Run, name: str) -> pd.DataFrame:
+    """The images of a class, or with a finding: path, label, confidence, source and suspect."""
+    if annotations.findings is None:
+        return annotations.table[annotations.table["label"] == name]
+    rows = annotations.findings
+    rows = rows[(rows["finding"] == name) & (rows["value"] == 1)]
+    return rows.rename(columns={"finding": "label", "probability": "confidence"})
+
+
+def findings(annotations: Run) -> list[dict[str, Any]]:
+    """What is known of each finding, where an image can show several: counts, and what its values are worth."""
+    return [{"name": name, **about} for name, about in annotations.record.findings.items()]
+
+
 def class_counts(annotations: Run) -> list[dict[str, Any]]:
     """Images and suspects of each class, the largest first; a class without images is there with zero."""
     table = annotations.table
     total, doubtful = Counter(table["label"]), Counter(table["label"][table["suspect"] == 1])
-    most = max(total.values(), default=1)
+    if annotations.findings is not None:
+        rows = {name: of_class(annotations, name) for name in annotations.classes}
+        total = Counter({name: len(found) for name, found in rows.items()})
+        doubtful = Counter({name: int(found["suspect"].sum()) for name, found in rows.items()})
+    most = max([1, *total.values()])
     rows = [
         {
             "name": name,
@@ -249,6 +270,8 @@ def collapsed(annotations: Run) -> str:
 
     Hardly any: fewer than a fifth of the share that was stated with a prior, else of an even one.
     """
+    if annotations.findings is not None:  # a finding may well be rare, or undecided everywhere
+        return ""
     images, prior = len(annotations.table), annotations.record.arguments.get("prior") or {}
     even = 1.0 / max(len(annotations.classes), 1)
     expected = {name: images * prior.get(name, even) for name in annotations.classes}
@@ -307,7 +330,8 @@ def tiles(annotations: Run) -> list[dict[str, str]]:
     n, doubted = len(annotations.table), len(annotations.suspects)
     unread, rate = len(annotations.unreadable), annotations.record.estimated_error_rate
     guesses = trust(annotations.record)["level"] == "poor"
-    classes, used = len(annotations.classes), annotations.table["label"].nunique()
+    counts = class_counts(annotations)
+    classes, used = len(counts), sum(row["images"] > 0 for row in counts)
     notes = (
         f"{unread:,} could not be read" if unread else "all could be read",
         "each was found" if used == classes else f"{used} of them found",
@@ -320,7 +344,8 @@ def tiles(annotations: Run) -> list[dict[str, str]]:
     )
     values = (f"{n:,}", f"{classes:,}", f"{doubted:,}", "unknown" if rate is None or guesses else percent(rate))
     asked = "images to answer first" if guesses else "suspects"
-    names = ("images labelled", "classes", asked, "labels estimated wrong")
+    what = "classes" if annotations.findings is None else "findings"
+    names = ("images labelled", what, asked, "labels estimated wrong")
     return [
         {"name": name, "value": value, "note": note} for name, value, note in zip(names, values, notes, strict=True)
     ]
@@ -331,9 +356,12 @@ def story(annotations: Run) -> str:
     table, record = annotations.table, annotations.record
     by = table["source"].value_counts()
     kind, poor = record.student.kind, trust(record)["level"] == "poor"
+    names = annotations.classes
     parts = [
-        f"autoannotate looked at {counted(len(table), 'image')} and gave each one of "
-        f"{len(annotations.classes)} classes: {listed(annotations.classes)}.",
+        f"autoannotate looked at {counted(len(table), 'image')} and gave each one of {len(names)} classes: {listed(names)}."
+        if annotations.findings is None
+        else f"autoannotate looked at {counted(len(table), 'image')} for {counted(len(names), 'finding')}, of which an image "
+        f"may show none, one or several: {listed(names)}. A finding that nothing tells is left undecided.",
         f"CLIP (the model “{record.model.name}”) compared every image with sentences that describe the classes, and its "
         "labels were then weighed against those of images that look alike.",
         "CLIP cannot tell these classes apart, so all labels that no person gave are guesses, and so would doubts about "
@@ -349,7 +377,7 @@ def story(annotations: Run) -> str:
         )
     changed = int((table["label"] != table["clip_label"]).sum())
     ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
-    if not poor or by.get("clinician", 0):
+    if annotations.findings is None and (not poor or by.get("clinician", 0)):
         parts.append(f"In all, {ended} with another class than CLIP alone would give.")
     people = int(by.get("clinician", 0))
     parts.append(
@@ -369,7 +397,8 @@ def next_steps(annotations: Run) -> list[dict[str, str]]:
     images = shlex.quote(str(arguments.get("images", "IMAGES")))
     classes = shlex.quote(",".join(annotations.classes))
     level = trust(annotations.record)["level"]
-    again = f"autoannotate label {images} --classes {classes} --model biomedclip --out {out}-biomedclip"
+    what = "classes" if annotations.findings is None else "findings"
+    again = f"autoannotate label {images} --{what} {classes} --model biomedclip --out {out}-biomedclip"
     answers = f"autoannotate review {out} && autoannotate update {out}"
     poor = (
         "Do not use these labels as they are. Answer the queue, typical images of which there are about 20 for each class; "

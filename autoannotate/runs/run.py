@@ -34,6 +34,9 @@ SUSPECTS = ("rank", "path", "label", "suggested_label", "suspect_score", "reason
 UNREADABLE = ("path", "reason")
 ISSUES = ("rank", "path", "label", "suggested_label", "score", "issue", "detail")
 ISSUES_FILE = "issues.csv"
+FINDINGS = ("path", "finding", "value", "probability", "source", "suspect", "suspect_score", "clip_probability")
+FINDINGS_FILE = "findings.csv"
+SEPARATOR = "|"  # between the findings of an image
 NONE_OF_THESE, NOT_USABLE = "none-of-these", "not-usable"
 """The labels of images that a clinician found to be of no class, or not worth keeping; no class may be named so."""
 
@@ -65,6 +68,9 @@ class Run:
         What the student predicted for each image, see `autoannotate.runs.student_predictions`.
     issues : DataFrame, optional
         What an audit found, with the columns of issues.csv, see `autoannotate.runs.issues`.
+    findings : DataFrame, optional
+        Where an image can show several findings: a row an image and finding, with the columns `FINDINGS`; value is 1, 0 or -1
+        (undecided). Labels are then the findings present, as in a|b, and nothing where there are none.
     """
 
     table: pd.DataFrame
@@ -76,12 +82,16 @@ class Run:
     student: bytes | None = field(default=None, repr=False)
     probabilities: pd.DataFrame | None = field(default=None, repr=False)
     issues: pd.DataFrame | None = field(default=None, repr=False)
+    findings: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
             object.__setattr__(self, name, _tidy(getattr(self, name), columns, name))
+        if self.findings is not None:
+            object.__setattr__(self, "findings", _tidy(self.findings, FINDINGS, "findings"))
         if self.probabilities is not None:
-            agreeing = _agreeing(self.probabilities.astype({"path": "object"}), self.table)
+            known = self.probabilities.astype({"path": "object"})
+            agreeing = _agreeing(known, self.table) if self.findings is None else known
             object.__setattr__(self, "probabilities", agreeing.round(tables.DECIMALS))
         if len(twice := self.table["path"][self.table["path"].duplicated()]):
             raise InputError(f"{twice.iloc[0]} has two labels: an image must have one row.")
@@ -97,7 +107,17 @@ class Run:
     def classes(self) -> list[str]:
         """The classes asked for, in the order given; then any that only appear among the labels."""
         asked = list(self.record.classes)
+        if self.record.findings:
+            return asked
         return asked + sorted(set(self.table["label"]) - {*asked, NONE_OF_THESE, NOT_USABLE})
+
+    @property
+    def per_class(self) -> dict[str, int]:
+        """How many images are of each class, or show each finding."""
+        if self.findings is None:
+            return {name: int((self.table["label"] == name).sum()) for name in self.classes}
+        shown = self.findings[self.findings["value"] == 1]["finding"].value_counts()
+        return {name: int(shown.get(name, 0)) for name in self.classes}
 
     def rows(self, what: What = "suspects") -> pd.DataFrame:
         """The queue of suspects, or all labels."""
@@ -175,6 +195,7 @@ class Run:
             student=student_predictions.load(folder, record.student.said),
             probabilities=tables.read_probabilities(folder / "probabilities.csv"),
             issues=tables.read(folder / ISSUES_FILE, ISSUES) if (folder / ISSUES_FILE).is_file() else None,
+            findings=tables.read(folder / FINDINGS_FILE, FINDINGS) if record.findings else None,
         )
         return loaded.with_images(images)
 
@@ -194,18 +215,41 @@ def check_classes(names: Sequence[str]) -> list[str]:
     classes = [name.strip() for name in names]
     if len([name for name in classes if name]) < 2:
         raise UsageError("Labelling needs two classes or more to choose between, as in --classes chest,breast.")
+    return _check_names(classes, "class")
+
+
+def check_findings(names: Sequence[str]) -> list[str]:
+    """The names of findings, trimmed, where they can be used: one or more, different, none empty, none with | or =.
+
+    Raises `UsageError` with the way out.
+
+    >>> check_findings([" effusion"])
+    ['effusion']
+    """
+    if isinstance(names, str):
+        raise UsageError(f"The findings are a list of names, as in [{names!r}]; {names!r} is one name.")
+    findings = [str(name).strip() for name in names]
+    if not any(findings):
+        raise UsageError("Name one finding or more, as in --findings effusion,pneumonia.")
+    for name in findings:
+        if set(name) & set("|="):
+            raise UsageError(f"The finding {name!r} holds | or =, which stand between findings: choose another name.")
+    return _check_names(findings, "finding")
+
+
+def _check_names(classes: list[str], what: str) -> list[str]:
     if "" in classes:
-        raise UsageError(f"A class has no name in {','.join(classes)!r}: remove the stray comma.")
+        raise UsageError(f"A {what} has no name in {','.join(classes)!r}: remove the stray comma.")
     seen: dict[str, str] = {}
     for name in classes:
         if name.casefold() in seen:
-            raise UsageError(f"The class {name!r} is given twice: name each once, as in --classes chest,breast.")
+            raise UsageError(f"The {what} {name!r} is given twice: name each once, as in chest,breast.")
         seen[name.casefold()] = name
         if name.casefold() in (NONE_OF_THESE, NOT_USABLE):
-            raise UsageError(f"{name!r} is what an image of no class is labelled: choose another name for the class.")
+            raise UsageError(f"{name!r} is what an image of no class is labelled: choose another name for the {what}.")
         if tables.could_fire(name) or not name.isprintable():
             raise UsageError(
-                f"A spreadsheet could take the class name {name!r} for a formula: "
+                f"A spreadsheet could take the {what} name {name!r} for a formula: "
                 "begin it with a letter or a digit, as in `positive` for `+`."
             )
     return classes

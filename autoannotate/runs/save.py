@@ -13,11 +13,14 @@ from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.errors import InputError, OutputError
 from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.report import render_report
-from autoannotate.runs.run import ISSUES_FILE, LABELS, Run
+from autoannotate.runs.run import FINDINGS_FILE, ISSUES_FILE, LABELS, Run
 
 FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv", "report.html", "run.json")
 """What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole. (Runs of 0.1.0 have
 no probabilities.csv.)"""
+OF_ROUNDS = (FINDINGS_FILE, *FILES)
+"""What each round of a run keeps; findings.csv is of runs with several findings an image."""
+OPTIONAL = (FINDINGS_FILE, "probabilities.csv")
 
 
 def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
@@ -37,7 +40,7 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     if run.issues is not None:
         optional[ISSUES_FILE] = tables.to_csv(run.issues)
     write_files({folder / name: content for name, content in (optional | written).items()})
-    for name in {student_predictions.FILE, ISSUES_FILE, *FILES} - (optional | written).keys():
+    for name in {student_predictions.FILE, ISSUES_FILE, *OF_ROUNDS} - (optional | written).keys():
         with plain_errors(folder):
             (folder / name).unlink(missing_ok=True)
     object.__setattr__(run, "folder", folder)
@@ -46,6 +49,8 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
 def contents(run: Run) -> dict[str, bytes]:
     """What `save` writes, by the name of the file."""
     known = {} if run.probabilities is None else {"probabilities.csv": tables.to_csv(run.probabilities)}
+    if run.findings is not None:
+        known[FINDINGS_FILE] = tables.to_csv(run.findings)
     return known | {
         "labels.csv": tables.to_csv(run.table),
         "suspects.csv": tables.to_csv(run.suspects),

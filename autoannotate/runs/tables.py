@@ -27,6 +27,9 @@ NUMBERS: dict[str, type] = {
     "score": float,
     "suspect_score": float,
     "clip_confidence": float,
+    "probability": float,
+    "clip_probability": float,
+    "value": int,
     "suspect": int,
     "rank": int,
 }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from autoannotate.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
+from autoannotate.errors import UsageError
 from autoannotate.models.student_checkpoint import check_student
-from autoannotate.runs.run import check_classes
+from autoannotate.runs.class_names import class_list
+from autoannotate.runs.run import check_classes, check_findings
 from autoannotate.runs.save import ensure_writable
 
 
@@ -41,6 +44,20 @@ def audit(
     trusted: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels that are right, in a table as --labels takes.")
     ] = None,
+    findings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Several findings an image: which of them. A CSV has a column each (1, 0, -1 or blank) or one with a|b.",
+            show_default="all that the labels have, where they hold such",
+        ),
+    ] = None,
+    blank: Annotated[
+        str, typer.Option(metavar="POLICY", help="What a blank finding is: ignore (unknown), zeros (absent), ones.")
+    ] = "ignore",
+    uncertain: Annotated[
+        str, typer.Option(metavar="POLICY", help="What a finding of -1 is: ignore (unknown), zeros, ones (present).")
+    ] = "ignore",
     skip_problems: Annotated[
         bool, typer.Option("--skip-problems", help="Go on without rows and images that do not fit.")
     ] = False,
@@ -60,10 +77,17 @@ def audit(
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator import Annotator
+    from autoannotate.answers.given_findings import holds_findings
     from autoannotate.answers.given_labels import read_given_labels
     from autoannotate.cli.print_run import print_summary
     from autoannotate.images import find_images
 
+    if findings is not None or holds_findings(labels):
+        _audit_findings(
+            context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
+            {"model": model, "seed": seed, "device": device},
+        )  # fmt: skip
+        return
     classes = check_classes(read_given_labels(labels, find_images(images), skip_problems).classes)
     annotator = Annotator(classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast)
     annotations = annotator.audit(
@@ -74,6 +98,47 @@ def audit(
     annotations.run.update(called)
     annotations.save(out, overwrite)
     print_summary(annotations, out)
+    _print_issues(annotations, out)
+
+
+def _audit_findings(
+    context: typer.Context,
+    images: str,
+    labels: str,
+    out: Path,
+    findings: str | None,
+    blank: str,
+    uncertain: str,
+    groups: str | None,
+    trusted: Path | None,
+    skip_problems: bool,
+    overwrite: bool,
+    machinery: dict[str, Any],
+) -> None:
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate.answers.given_findings import read_given_findings
+    from autoannotate.cli.print_run import print_summary
+    from autoannotate.findings_annotator import FindingsAnnotator
+    from autoannotate.images import find_images
+
+    if trusted is not None:
+        raise UsageError("--trusted is of single labels: findings that are right come in as answers, with apply.")
+    names = class_list(findings) if findings is not None else read_given_findings(
+        labels, find_images(images), None, blank=blank, uncertain=uncertain, skip_problems=skip_problems
+    ).names  # fmt: skip
+    annotator = FindingsAnnotator(check_findings(names), **machinery)
+    annotations = annotator.audit_findings(
+        images, labels, blank=blank, uncertain=uncertain, groups=groups, skip_problems=skip_problems, track=on_stderr
+    )
+    called = _as_called(context)
+    called["arguments"] |= annotations.run["arguments"]
+    annotations.run.update(called)
+    annotations.save(out, overwrite)
+    print_summary(annotations, out)
+    _print_issues(annotations, out)
+
+
+def _print_issues(annotations: Annotations, out: Path) -> None:
     told = annotations.run["audit"]
     share, low, high = told["error_rates"]["all"]
     typer.echo(f"\nWrong labels   an estimated {share:.1%} (95% interval {low:.1%} to {high:.1%})")

@@ -13,7 +13,7 @@ from autoannotate.errors import InputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_names
 from autoannotate.runs.lock import reserved
-from autoannotate.runs.run import check_classes
+from autoannotate.runs.run import check_classes, check_findings
 from autoannotate.runs.save import ensure_writable
 
 
@@ -35,12 +35,20 @@ def label(
         str | None,
         typer.Option(
             metavar="A,B,…",
-            help="What an image can be. A name with a comma in quotes, as in '\"chest, PA\",breast'.",
+            help="What an image can be, one of them each. A name with a comma in quotes, as in '\"chest, PA\",breast'.",
             show_default=False,
         ),
     ] = None,
     classes_file: Annotated[
         Path | None, typer.Option("--classes-file", metavar="FILE", help="The same, one name a line.")
+    ] = None,
+    findings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…",
+            help="Instead of classes: what an image can show, none of them, one or several.",
+            show_default=False,
+        ),
     ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
     prompts: Annotated[
@@ -51,7 +59,7 @@ def label(
         typer.Option(metavar="NAME", help="What all images are, as in CT; else it is found out."),
     ] = None,
     prior: Annotated[
-        str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class is, where you know it.")
+        str | None, typer.Option(metavar="A=0.7,B=0.3", help="How common each class or finding is, where you know it.")
     ] = None,
     item: Annotated[
         str,
@@ -118,8 +126,13 @@ def label(
     ] = False,
 ) -> None:
     """Label a folder of images: labels, doubts and a report."""
-    names = check_classes(class_names(classes, classes_file))
-    priors = parse_prior(prior, names)
+    if findings is not None and (classes is not None or classes_file is not None):
+        raise UsageError("--findings stands in the place of classes: give one of them.")
+    if findings is not None:
+        names = check_findings(class_names(findings, None))
+    else:
+        names = check_classes(class_names(classes, classes_file))
+    priors = parse_prior(prior, names, several=findings is not None)
     if cache and no_cache:
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
     if prompts and not prompts.is_file():
@@ -137,8 +150,9 @@ def label(
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator import Annotator
     from autoannotate.cli.print_run import print_summary
+    from autoannotate.findings_annotator import FindingsAnnotator
 
-    annotator = Annotator(
+    annotator = (Annotator if findings is None else FindingsAnnotator)(
         names,
         model=model,
         student=check_student(student),
@@ -167,8 +181,9 @@ def label(
         typer.echo(f"\n{said}", err=True)
 
 
-def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None:
-    """How common each class is, from `a=0.7,b=0.3`. Raises `UsageError` with the way out.
+def parse_prior(text: str | None, classes: list[str], several: bool = False) -> dict[str, float] | None:
+    """How common each class is, from `a=0.7,b=0.3`; of findings, several an image, of any of them. Raises `UsageError` with the
+    way out.
 
     >>> parse_prior("chest=0.7, breast=0.3", ["chest", "breast"])
     {'chest': 0.7, 'breast': 0.3}
@@ -192,6 +207,8 @@ def parse_prior(text: str | None, classes: list[str]) -> dict[str, float] | None
             raise UsageError(f"{form}; {share!r} is not a number.") from None
         if not 0 < prior[name] < 1:
             raise UsageError(f"{form}; the share of {name} must lie between 0 and 1.")
+    if several:
+        return prior
     if missing := [name for name in classes if name not in prior]:
         raise UsageError(f"{form}; {missing[0]!r} has none.")
     total = sum(prior.values())

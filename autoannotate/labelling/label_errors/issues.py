@@ -252,7 +252,7 @@ def classes(audited: Audited) -> Iterator[Issue]:
             if min((labels == a).sum(), (labels == b).sum()) < FEW:
                 continue
             lean = audited.out_of_sample[rows, a] - audited.out_of_sample[rows, b]
-            area, spread = _area(lean[labels[rows] == a], lean[labels[rows] == b])
+            area, spread = roc_area(lean[labels[rows] == a], lean[labels[rows] == b])
             if area - 1.96 * spread <= 0.5 or area < 0.6:
                 detail = (
                     f"{audited.class_names[a]} and {audited.class_names[b]} cannot be told apart by their labels: "
@@ -293,7 +293,7 @@ def quality_scores(
     }
 
 
-def _area(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
+def roc_area(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[float, float]:
     """The area under the ROC curve and its standard error (Hanley and McNeil 1982)."""
     from scipy.stats import rankdata
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.zero_shot import classifier
 from autoannotate.labelling.zero_shot.classifier import BLOCK
-from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, modality_prompts
+from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, finding_prompts, modality_prompts
 from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability, unnamed
 from autoannotate.labelling.zero_shot.vocabulary import Sentences
 
@@ -74,17 +74,56 @@ def zero_shot(
     kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
     asked = class_prompts(class_names, file=prompts, modality=kinds)
     texts = [encode_texts(prompt.texts) for prompt in asked]
-    centre, classes = classifier.half_mean(embeddings), classifier.class_embeddings(texts)
-    probabilities = np.concatenate(
-        [classifier.probabilities(block - centre, classes, logit_scale) for block in classifier.unit_blocks(embeddings)]
-    )
-    count = len(embeddings)
-    some = embeddings if count <= BLOCK else embeddings[np.sort(np.random.default_rng(seed).permutation(count)[:BLOCK])]
-    normalised = next(classifier.unit_blocks(some)) - centre
+    probabilities = _probabilities(embeddings, texts, logit_scale)
+    normalised = _normalised(embeddings, seed)
     reliability = estimate_reliability(normalised, texts, encode_texts(UNRELATED), seed=seed)
     if names := [prompt.name for prompt in asked if not prompt.says_something]:
         reliability = unnamed(reliability, names)
     return ZeroShot(kinds, asked, probabilities, reliability)
+
+
+def zero_shot_findings(
+    embeddings: NDArray[np.floating],
+    findings: Sequence[str],
+    encode_texts: EncodeTexts,
+    logit_scale: float,
+    *,
+    prompts: Path | Sentences | None = None,
+    modality: str | None = None,
+    seed: int = 0,
+) -> list[ZeroShot]:
+    """For each of F findings, the probabilities (N, 2) that it is absent and present, and how far they can be trusted.
+
+    They are a softmax over a negative and a positive prompt, as in CheXzero (Tiu et al. 2022, Nature Biomedical Engineering 6).
+
+    The parameters are those of `zero_shot`.
+    """
+    kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
+    normalised, unrelated = _normalised(embeddings, seed), encode_texts(UNRELATED)
+    found = []
+    for asked in finding_prompts(findings, file=prompts, modality=kinds):
+        texts = [encode_texts(side.texts) for side in (asked.absent, asked.present)]
+        probabilities = _probabilities(embeddings, texts, logit_scale)
+        reliability = estimate_reliability(normalised, texts, unrelated, seed=seed)
+        found.append(ZeroShot(kinds, [asked.absent, asked.present], probabilities, reliability))
+    return found
+
+
+def _probabilities(
+    embeddings: NDArray[np.floating], texts: Sequence[NDArray[np.floating]], logit_scale: float
+) -> NDArray[np.float64]:
+    """(N, K) of all images, block by block."""
+    centre, classes = classifier.half_mean(embeddings), classifier.class_embeddings(texts)
+    return np.concatenate(
+        [classifier.probabilities(block - centre, classes, logit_scale) for block in classifier.unit_blocks(embeddings)]
+    )
+
+
+def _normalised(embeddings: NDArray[np.floating], seed: int) -> NDArray[np.floating]:
+    """The images less half their mean; of many images some."""
+    count = len(embeddings)
+    some = embeddings if count <= BLOCK else embeddings[np.sort(np.random.default_rng(seed).permutation(count)[:BLOCK])]
+    return next(classifier.unit_blocks(some)) - classifier.half_mean(embeddings)
 
 
 def kinds_of(

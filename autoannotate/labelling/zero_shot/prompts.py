@@ -27,6 +27,7 @@ from autoannotate.labelling.zero_shot.vocabulary import (
 # names that say nothing about a picture, as `0`, `A` and `class 2`
 _BARE = re.compile(r"(?:class|label|category|group|cluster)?[\s_-]*(?:\d+|[a-z]|[ivx]+)", re.IGNORECASE)
 MAX_SENTENCES = 24  # a class
+NORMAL = "normal"
 MAX_SENTENCES_OF_A_KIND = 9  # an image kind, in modality_prompts
 
 
@@ -98,6 +99,67 @@ def class_prompts(
     ]
 
 
+@dataclass(frozen=True)
+class FindingPrompts:
+    """A finding that an image may show beside others: the sentences for images that show it, and for those that don't."""
+
+    name: str
+    present: ClassPrompts
+    absent: ClassPrompts
+
+
+def finding_prompts(
+    findings: Sequence[str], *, file: Path | Sentences | None = None, modality: str | Sequence[str] | None = None
+) -> list[FindingPrompts]:
+    """A positive and a negative prompt for each finding, in the order of `findings`; one finding alone will do.
+
+    What its absence is called stands with the finding in the library (`absent`); else it is what a normal image shows, and the
+    finding's own terms with `no` before them. A class of the user's file named `no effusion` gives the sentences itself.
+
+    >>> effusion = finding_prompts(["effusion"], modality="chest X-ray")[0]
+    >>> effusion.present.texts[0], effusion.absent.texts[0]
+    ('chest X-ray showing pleural effusion', 'chest X-ray showing sharp costophrenic angles')
+
+    Raises UsageError for an empty name, two names of one finding or an unknown modality, and InputError for a prompts file
+    that cannot be used.
+    """
+    library = load_library(file)
+    names = [*_named(findings), NORMAL]
+    meanings = _Call(names, library, modality).meanings()
+    if not isinstance(modality, str) and _duplicates(meanings[:-1]):
+        meanings = _Call(names, library, None).meanings()
+    if same := _duplicates(meanings[:-1]):
+        first, second = (names[i] for i in same)
+        raise UsageError(f"Among the findings {first!r} and {second!r} are two names of one: leave one out.")
+    normal, found = meanings[-1], []
+    for name, meaning in zip(names[:-1], meanings[:-1], strict=True):
+        absent = _absent(name, meaning, normal, library)
+        sense = _sense(meaning, known=bool(library.find(name)))
+        found.append(
+            FindingPrompts(
+                name,
+                ClassPrompts(name, _sentences(meaning, library), sense),
+                ClassPrompts(f"no {name}", _sentences(absent, library), f"without {sense}"),
+            )
+        )
+    return found
+
+
+def _absent(name: str, meaning: Meaning, normal: Meaning, library: Library) -> Meaning:
+    """What an image without a finding shows, as a meaning on the same kind of image."""
+    if own := [m for m in library.names.get(key(f"no {name}"), ()) if m.sentences]:
+        return own[0]
+    if meaning.absent:
+        return replace(meaning, terms=meaning.absent, sentences=(), picture=False)
+    if key(name) in map(key, (NORMAL, *normal.also)):  # the finding is that there is none
+        ill = [m for m in library.names.get(key("abnormal"), ()) if m.home == normal.home]
+        terms = ill[0].terms if ill else ("an abnormality", "disease")
+        return replace(meaning, terms=terms, sentences=(), picture=False)
+    nouns = [re.sub(r"^(an?|the) ", "", term) for term in meaning.terms or (spoken(name),)]
+    terms = (*(normal.terms if normal.home == meaning.home else ()), *(f"no {noun}" for noun in nouns))
+    return replace(meaning, terms=terms, sentences=(), picture=False)
+
+
 def modality_prompts(file: Path | Sentences | None = None) -> list[ClassPrompts]:
     """The sentences for each known kind of image (modality and body part), to tell zero-shot what images are.
 
@@ -116,12 +178,17 @@ def modality_prompts(file: Path | Sentences | None = None) -> list[ClassPrompts]
 def _checked(classes: Sequence[str]) -> list[str]:
     if isinstance(classes, str):
         raise UsageError(f"The classes came as one text, {classes!r}; give a list of names, one a class.")
-    names = [" ".join(str(name).split()) for name in classes]
-    if not all(names):
-        raise UsageError("One of the class names is empty; give every class a name, as in --classes chest,breast.")
+    names = _named(classes)
     if len(names) < 2:
         given = f"only {names[0]!r} was given" if names else "none was given"
         raise UsageError(f"Labelling needs at least two classes, and {given}; name them as in --classes chest,breast.")
+    return names
+
+
+def _named(classes: Sequence[str]) -> list[str]:
+    names = [" ".join(str(name).split()) for name in classes]
+    if not all(names):
+        raise UsageError("One of the class names is empty; give every class a name, as in --classes chest,breast.")
     return names
 
 

@@ -52,6 +52,7 @@ class ImageKind:
 class Meaning:
     """What a class name may mean: terms that fill the templates of an image kind, or sentences as they are.
 
+    `absent` are the terms for images without it, where it is one of several findings; where there are none they are made.
     `image` is None for a general word. `picture` is true where the class is the whole picture, not something on
     it. `home` is the kind of image that the library gives it; `image` may differ once a call has decided.
     """
@@ -63,6 +64,7 @@ class Meaning:
     picture: bool = False
     sentences: tuple[str, ...] = ()
     home: ImageKind | None = None
+    absent: tuple[str, ...] = ()
 
     @property
     def general(self) -> bool:
@@ -183,7 +185,7 @@ def _singular(word: str) -> str:
 # ---- reading ----
 
 _SECTIONS = ("templates", "modalities", "images", "together", "image", "classes")
-_CLASS_KEYS = ("also", "terms", "sentences", "image", "modality", "part")
+_CLASS_KEYS = ("also", "terms", "absent", "sentences", "image", "modality", "part")
 
 
 def load_library(file: Path | Sentences | None = None) -> Library:
@@ -485,6 +487,7 @@ def _classes(
             image=kind,
             sentences=_texts(forms, "sentences", ()),
             home=kind,
+            absent=_texts(forms, "absent", ()),
         )
 
 

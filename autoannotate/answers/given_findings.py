@@ -1,0 +1,236 @@
+"""Findings that exist before a run, several an image: one column a finding, as CheXpert and MIMIC-CXR have them, or one column
+with `a|b`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate.answers import importers
+from autoannotate.answers.given_labels import LABEL, SHOWN, ImageNames, Problem
+from autoannotate.errors import InputError, UsageError
+from autoannotate.images import ImageRef
+from autoannotate.labelling.zero_shot.vocabulary import key
+from autoannotate.runs.delimited import PATH, Delimited, column_key, read_delimited
+from autoannotate.runs.run import SEPARATOR
+from autoannotate.runs.tables import fused
+
+SEVERAL = ("findings", "labels", "finding_labels", "answers")
+"""What a column with several findings is called; one of those for single labels will do where its cells hold a bar."""
+NONE = ("none", "no finding", "no findings", "normal", "nothing", "healthy")
+POLICIES = ("ignore", "zeros", "ones")
+"""What a blank or an uncertain mention counts as: unknown, absent or present (Irvin et al. 2019, arXiv 1901.07031, section 3.2:
+U-Ignore, U-Zeros, U-Ones)."""
+VALUES = {
+    **dict.fromkeys(("1", "1.0", "yes", "true", "positive", "present", "pos", "y"), 1),
+    **dict.fromkeys(("0", "0.0", "no", "false", "negative", "absent", "neg", "n"), 0),
+    **dict.fromkeys(("-1", "-1.0", "−1", "uncertain", "unsure", "?"), -1),
+}
+NUMBERS = frozenset({"1", "1.0", "0", "0.0", "-1", "-1.0"})
+UNKNOWN, BLANK, UNCERTAIN = -1, -2, -3
+
+
+@dataclass(frozen=True, eq=False)
+class GivenFindings:
+    """Findings of N images.
+
+    values: (N, F) int, 1 present, 0 absent, -1 unknown. listed: (N,) bool, the table has the image. columns: what else a table
+    says of each image, by the name of its column. problems: rows that could not be used, and images without a row.
+    """
+
+    names: list[str]
+    values: NDArray[np.int64]
+    listed: NDArray[np.bool_]
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+
+
+def holds_findings(source: str | Path) -> bool:
+    """Whether a table of labels holds several findings an image: cells as `a|b`, or columns of 1, 0 and -1 and no label."""
+    table = _table(source)
+    if table is None or table.column(PATH) is None:
+        return False
+    label = table.column(LABEL)
+    if label is not None:
+        return any(SEPARATOR in _cell(row, label) for _, row in table.rows)
+    if any(column_key(name).partition("_")[0] in ("label", "annotator", "reader", "rater") and "_" in name
+           for name in table.header):  # fmt: skip
+        return False
+    return table.column(SEVERAL) is not None or bool(_binary(table))
+
+
+def read_given_findings(
+    source: str | Path,
+    refs: Sequence[ImageRef],
+    findings: Sequence[str] | None = None,
+    *,
+    blank: str = "ignore",
+    uncertain: str = "ignore",
+    skip_problems: bool = False,
+) -> GivenFindings:
+    """The findings of the images `refs`, from a CSV with a column a finding, or with one column as `a|b`.
+
+    Parameters
+    ----------
+    findings : those that are wanted; without it all that the table has
+    blank, uncertain : one of `POLICIES`, what a blank cell and a -1 count as
+    skip_problems : go on with the images that have a row that can be read
+
+    Raises
+    ------
+    InputError
+        Where the table has none of the findings, rows name images that are not there, images have no row, or cells cannot be
+        read, unless problems are skipped.
+    UsageError
+        For another policy.
+    """
+    for name, policy in (("--blank", blank), ("--uncertain", uncertain)):
+        if policy not in POLICIES:
+            raise UsageError(f"{name} takes {', '.join(POLICIES)}; {policy!r} is none of them.")
+    table = _table(source)
+    if table is None:
+        raise InputError(f"{source} is no table: findings come in a CSV, a column each or in one column as a|b.")
+    path = table.column(PATH)
+    if path is None:
+        raise InputError(f"{source} lacks the column path, which says which image a row is about.")
+    names, places, together = _columns(table, source, findings)
+    find = ImageNames(refs, Path(source).absolute().parent)
+    values = np.full((len(refs), len(names)), UNKNOWN, dtype=np.int64)
+    listed, problems = np.zeros(len(refs), dtype=bool), []
+    used = {path, together, *places}
+    more = {column: [""] * len(refs) for i, column in enumerate(table.header) if i not in used}
+    for number, row in table.rows:
+        image = fused(_cell(row, path), "path")
+        at = find(image)
+        if at is None:
+            problems.append(Problem(f"row {number}", image, "no such image"))
+            continue
+        said, wrong = (
+            _of_columns(names, [_cell(row, place) for place in places])
+            if together is None
+            else _of_cell(names, fused(_cell(row, together)))
+        )
+        if wrong:
+            problems.append(Problem(f"row {number}", refs[at].path, wrong))
+            continue
+        counted = np.array([_counted(value, blank, uncertain) for value in said])
+        clash = (counted >= 0) & (values[at] >= 0) & (counted != values[at])
+        if clash.any():
+            problems.append(
+                Problem(
+                    f"row {number}", refs[at].path, f"contradicts an earlier row about {names[int(clash.argmax())]}"
+                )
+            )
+            continue
+        values[at] = np.where(counted >= 0, counted, values[at])
+        listed[at] = True
+        for column in more:
+            more[column][at] = _cell(row, table.header.index(column))
+    unusable = {problem.path for problem in problems}
+    problems += [Problem("", ref.path, "has no row") for ref, there in zip(refs, listed, strict=True)
+                 if not there and ref.path not in unusable]  # fmt: skip
+    if problems and not skip_problems:
+        raise InputError(_sentence(source, problems))
+    if not (values >= 0).any():
+        raise InputError(f"{source} says of no image whether it has {', '.join(names)}: nothing can be doubted.")
+    return GivenFindings(names, values, listed, more, tuple(problems))
+
+
+def _columns(
+    table: Delimited, source: str | Path, findings: Sequence[str] | None
+) -> tuple[list[str], list[int], int | None]:
+    """The findings, and the column of each; or the one column that holds them all."""
+    several, label = table.column(SEVERAL), table.column(LABEL)
+    bars = label is not None and (findings is not None or any(SEPARATOR in _cell(row, label) for _, row in table.rows))
+    together = several if several is not None else label if bars else None
+    if findings is not None:
+        known = {key(name): i for i, name in enumerate(table.header)}
+        places = [known.get(key(name)) for name in findings]
+        if together is None or all(place is not None for place in places):
+            if missing := [name for name, place in zip(findings, places, strict=True) if place is None]:
+                raise InputError(f"{source} has no column {missing[0]}: its columns are {', '.join(table.header)}.")
+            return list(findings), [place for place in places if place is not None], None
+        said = {key(word) for _, row in table.rows for word in _words(fused(_cell(row, together)))}
+        if missing := [name for name in findings if key(name) not in said]:
+            raise InputError(f"No row of {source} names the finding {missing[0]}: check its spelling.")
+        return list(findings), [], together
+    if together is not None:
+        words: dict[str, str] = {}
+        for _, row in table.rows:
+            for word in _words(fused(_cell(row, together))):
+                if word.casefold() not in NONE:
+                    words.setdefault(key(word), word)
+        return sorted(words.values()), [], together
+    places = _binary(table)
+    if not places:
+        raise InputError(f"{source} has no columns of 1, 0 and -1: name those that hold findings with --findings.")
+    return [table.header[i] for i in places], list(places), None
+
+
+def _binary(table: Delimited) -> list[int]:
+    """The columns whose cells are blank, 1, 0 or -1, with a 1 at least."""
+    found = []
+    for i, name in enumerate(table.header):
+        cells = {fused(_cell(row, i)) for _, row in table.rows}
+        if name and cells <= {*NUMBERS, ""} and cells & {"1", "1.0"}:
+            found.append(i)
+    return found
+
+
+def _of_columns(names: Sequence[str], cells: Sequence[str]) -> tuple[list[int], str]:
+    said = []
+    for name, cell in zip(names, cells, strict=True):
+        text = fused(cell).casefold()
+        if text and text not in VALUES:
+            return [], f"has {cell!r} for {name}, which is none of 1, 0, -1 and blank"
+        said.append(BLANK if not text else UNCERTAIN if VALUES[text] < 0 else VALUES[text])
+    return said, ""
+
+
+def _of_cell(names: Sequence[str], cell: str) -> tuple[list[int], str]:
+    words = {key(word) for word in _words(cell)}
+    if not words:
+        return [BLANK] * len(names), ""
+    return [int(key(name) in words) for name in names], ""
+
+
+def _words(cell: str) -> list[str]:
+    return [word.strip() for word in cell.split(SEPARATOR) if word.strip()]
+
+
+def _counted(value: int, blank: str, uncertain: str) -> int:
+    policy = {BLANK: blank, UNCERTAIN: uncertain}.get(value)
+    return value if policy is None else {"ignore": UNKNOWN, "zeros": 0, "ones": 1}[policy]
+
+
+def _cell(row: Sequence[str], column: int) -> str:
+    return row[column].strip() if column < len(row) else ""
+
+
+def _table(source: str | Path) -> Delimited | None:
+    file = Path(source)
+    if not file.is_file() or file.suffix.lower() in (".npz", ".json", ".xml", ".zip"):
+        return None
+    with file.open("rb") as stream:
+        head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
+    return None if head.startswith((b"{", b"[", b"<", b"PK")) else read_delimited(file)
+
+
+def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
+    kinds: dict[str, list[str]] = defaultdict(list)
+    words: Mapping[str, str] = {"no such image": "names images that are not there", "has no row": "has no row for"}
+    for each in problems:
+        where = f"{each.path} ({each.where})" if each.where else each.path
+        kinds[words.get(each.problem, "has rows that cannot be used")].append(
+            where if each.problem in words else f"{where} {each.problem}"
+        )
+    parts = [
+        f"{kind}: {', '.join(found[:SHOWN])}{f' and {len(found) - SHOWN:,} more' if len(found) > SHOWN else ''}"
+        for kind, found in kinds.items()
+    ]
+    return f"{source} {'; it '.join(parts)}. Mend it, or go on with the rest with --skip-problems."

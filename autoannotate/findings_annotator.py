@@ -1,0 +1,207 @@
+"""The annotator of several findings an image: the same stages as `annotator.Annotator`, once a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from autoannotate._internal.progress import Clock, Track, silent
+from autoannotate.annotations import Annotations
+from autoannotate.annotator import Annotator
+from autoannotate.errors import UsageError
+from autoannotate.images import find_images, read_image
+from autoannotate.runs.run import Run, check_findings
+
+if TYPE_CHECKING:
+    from autoannotate.labelling.findings import LabelledFindings
+    from autoannotate.labelling.task import Task
+    from autoannotate.labelling.zero_shot.label_images import ZeroShot
+    from autoannotate.models.encoding import Encoded
+
+
+class FindingsAnnotator(Annotator):
+    """Labels a set of images with findings, of which an image can show none, one or several.
+
+    Parameters
+    ----------
+    findings : sequence of str
+        One or more.
+    prior : mapping, optional
+        How common each finding is, as a share of the images, of those where that is known.
+    more : as for `Annotator`
+
+    Examples
+    --------
+    >>> annotator = FindingsAnnotator(["effusion", "pneumonia"])                      # doctest: +SKIP
+    >>> annotator.label("scans/").findings                                            # doctest: +SKIP
+    """
+
+    def __init__(
+        self, findings: Sequence[str], model: str = "embedded", *, prior: Mapping[str, float] | None = None, **more: Any
+    ) -> None:
+        super().__init__(findings, model, **more)
+        self.priors = dict(prior or {})
+        if unknown := [name for name in self.priors if name not in self.classes]:
+            raise UsageError(
+                f"The prior names {unknown[0]!r}, which is none of the findings {', '.join(self.classes)}."
+            )
+        if wrong := [name for name, share in self.priors.items() if not 0 < share < 1]:
+            raise UsageError(f"The prior of {wrong[0]} must lie between 0 and 1.")
+
+    @staticmethod
+    def _check(names: Sequence[str]) -> list[str]:
+        return check_findings(names)
+
+    @classmethod
+    def from_run(cls, run: Run, **changes: Any) -> FindingsAnnotator:
+        """The annotator that made a run, see `Annotator.from_run`."""
+        made = super().from_run(run, **changes)
+        assert isinstance(made, FindingsAnnotator)
+        return made
+
+    def zero_shot_findings(self, embeddings: np.ndarray) -> list[ZeroShot]:
+        """What CLIP says of each finding on images with these embeddings, (N, D), and how much that is worth."""
+        from autoannotate.labelling.zero_shot.label_images import zero_shot_findings
+
+        return zero_shot_findings(
+            embeddings, self.classes, self.encoder.encode_texts, self.encoder.logit_scale, prompts=self.prompts,
+            modality=self.modality, seed=self.seed,
+        )  # fmt: skip
+
+    def tasks(self, encoded: Encoded, clips: Sequence[ZeroShot], **known: Any) -> list[Task]:
+        """A task for each finding, over the same features.
+
+        Parameters
+        ----------
+        known : given, answers, unsure: (N, F) arrays; excluded, groups: (N,) arrays; keep
+        """
+        from autoannotate.labelling.features import Features
+        from autoannotate.labelling.task import Task
+
+        features, names = Features(encoded.features), [ref.path for ref in encoded.refs]
+        made = []
+        for f, (name, clip) in enumerate(zip(self.classes, clips, strict=True)):
+            share = self.priors.get(name)
+            of_finding = {what: value[:, f] if np.ndim(value) == 2 else value for what, value in known.items()}
+            made.append(
+                Task(
+                    features, clip.probabilities, [f"no {name}", name], trust=clip.reliability.trust,
+                    meaningful=clip.reliability.meaningful, prior=None if share is None else np.array([1 - share, share]),
+                    image_names=names, seed=self.seed, **of_finding,
+                )
+            )  # fmt: skip
+        return made
+
+    def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
+        with clock("load the encoder"):
+            _ = self.encoder
+        return Annotations.of(self._labels_of(None, self._embeddings_of_file(), clock, track))
+
+    def _labels_of(self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track) -> Run:
+        from autoannotate.labelling.findings import label_findings
+
+        with clock("zero-shot"):
+            clips = self.zero_shot_findings(encoded.embeddings)
+        with clock("label"):
+            labelled = label_findings(self.tasks(encoded, clips), fit_on=self.fit_on, track=track)
+        return self._findings_run(images, encoded, clips, labelled, clock)
+
+    def audit_findings(
+        self,
+        images: str | Path,
+        labels: str | Path,
+        *,
+        blank: str = "ignore",
+        uncertain: str = "ignore",
+        groups: str | None = None,
+        skip_problems: bool = False,
+        track: Track = silent,
+    ) -> Annotations:
+        """Find what is wrong with findings that exist: a run whose values are the given ones, with its `issues`.
+
+        Parameters
+        ----------
+        labels : a table, see `answers.given_findings.read_given_findings`
+        blank, uncertain : what a blank and a -1 count as: ignore (unknown), zeros or ones
+        groups, skip_problems : as for `Annotator.audit`
+
+        Raises
+        ------
+        InputError
+            Where the findings do not fit the images.
+        """
+        from autoannotate.answers.given_findings import read_given_findings
+        from autoannotate.answers.given_labels import GivenLabels
+        from autoannotate.answers.groups import look_grouped, read_groups
+        from autoannotate.images.quality import measure
+        from autoannotate.labelling.findings import label_findings
+        from autoannotate.runs.build_findings import overall
+        from autoannotate.runs.findings_issues import findings_audit, told_apart
+
+        clock = Clock()
+        with clock("find images"):
+            found = find_images(images)
+            given = read_given_findings(
+                labels, found, self.classes, blank=blank, uncertain=uncertain, skip_problems=skip_problems
+            )
+            listed = GivenLabels(["listed" if there else "" for there in given.listed], columns=given.columns)
+            ids = None if groups is None else read_groups(groups, found, listed, skip_problems)
+        row_of = {ref.path: i for i, ref in enumerate(found)}
+        with clock("load the encoder"):
+            _ = self.encoder
+        with clock("encode images"):
+            encoded = self.encode([ref for ref in found if given.listed[row_of[ref.path]]], track)
+        with clock("zero-shot"):
+            clips = self.zero_shot_findings(encoded.embeddings)
+        rows = np.array([row_of[ref.path] for ref in encoded.refs])
+        of_groups = None if ids is None else ids[rows]
+        tasks = self.tasks(encoded, clips, given=given.values[rows], groups=of_groups, keep=True)
+        with clock("label"):
+            labelled = label_findings(tasks, fit_on=self.fit_on, track=track)
+        with clock("look at the pictures"):
+            look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
+            columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
+        made = self._findings_run(images, encoded, clips, labelled, clock)
+        made.run["given"] = True
+        made.run["arguments"] |= {"labels": str(labels), "groups": groups, "blank": blank, "uncertain": uncertain}
+        issues, made.run["audit"] = findings_audit(
+            tasks, labelled, look, self._kinds(encoded.embeddings), columns, self.seed
+        )
+        for name, about in told_apart(labelled).items():
+            made.run["findings"][name] |= about
+        rates = made.run["audit"]["error_rates"]
+        made.run["estimated_error_rate"] = rates["all"][0]
+        made.run["reliability"] = overall(made.run["findings"], given=True)
+        made.run["audit"]["note"] = look_grouped([ref.path for ref in encoded.refs]) if ids is None else None
+        table = made.table if of_groups is None else made.table.assign(group=[str(each) for each in of_groups])
+        for path, why in {each.path: each.problem for each in given.problems if each.path in row_of}.items():
+            made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
+        return Annotations.of(replace(made, table=table, issues=issues))
+
+    def _findings_run(
+        self,
+        images: str | Path | None,
+        encoded: Encoded,
+        clips: Sequence[ZeroShot],
+        labelled: LabelledFindings,
+        clock: Clock,
+    ) -> Run:
+        from autoannotate.runs.build import with_items
+        from autoannotate.runs.build_findings import build_findings_run
+
+        worth = [self._worth(clip, part) for clip, part in zip(clips, labelled.of_each, strict=True)]
+        settings = self._settings(images)
+        settings["arguments"] |= {"prior": self.priors or None, "student": "none"}
+        run = build_findings_run(
+            encoded.refs, encoded.unreadable, clips, worth, labelled, settings, clock.seconds, encoded.notes
+        )
+        return with_items(run, encoded.refs, {})
+
+
+def annotator_of(run: Run, **changes: Any) -> Annotator:
+    """The annotator that made a run, whether its images show one class each or several findings."""
+    return (FindingsAnnotator if run.record.findings else Annotator).from_run(run, **changes)

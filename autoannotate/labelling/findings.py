@@ -1,0 +1,215 @@
+"""Several findings an image: each is a binary problem, absent or present, of the one pipeline, and they share the features.
+
+Binary relevance (Zhang and Zhou 2014, "A Review on Multi-Label Learning Algorithms", section 3.1): what is made of a finding is
+made by `pipeline.label` with two classes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate._internal.progress import Track, silent
+from autoannotate.labelling.features import Features
+from autoannotate.labelling.label_errors.noisy_mixture import discriminant
+from autoannotate.labelling.label_errors.out_of_sample import SHRINK
+from autoannotate.labelling.neighbours import propagate
+from autoannotate.labelling.pipeline import Labelled, label
+from autoannotate.labelling.queries.queue import Queue
+from autoannotate.labelling.semi_supervised.refinement import match_prior
+from autoannotate.labelling.task import Task
+
+ABSENT, PRESENT, UNDECIDED = 0, 1, -1
+FEWEST = 2  # images with a finding, and without it, below which given labels teach nothing
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledFindings:
+    """What the pipeline makes of N images and F findings.
+
+    Attributes
+    ----------
+    names : F names
+    values : (N, F) int array
+        1 present, 0 absent, -1 undecided: not given, unsure, or a guess that nothing calibrates.
+    probability : (N, F) array
+        That the finding is present.
+    zero_shot : (N, F) array
+    source : (N, F) array of str
+        As `pipeline.Labelled.source`.
+    suspect : (N, F) bool array
+    suspect_score : (N, F) array in [0, 1]
+    suggested : (N, F) int array
+        1 or 0, what the finding should rather be.
+    reasons : by image and finding, why it is asked about
+    queue : Queue
+        The images that a clinician should look at, the first one first.
+    of_each : F of `pipeline.Labelled`
+    """
+
+    names: tuple[str, ...]
+    values: NDArray[np.int64]
+    probability: NDArray[np.float64]
+    zero_shot: NDArray[np.float64]
+    source: NDArray[np.object_]
+    suspect: NDArray[np.bool_]
+    suspect_score: NDArray[np.float64]
+    suggested: NDArray[np.int64]
+    reasons: dict[tuple[int, int], str]
+    queue: Queue
+    of_each: tuple[Labelled, ...]
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """(N, F), that each value is right; of an undecided one, that the more probable one is."""
+        sure = np.where(self.values == PRESENT, self.probability, 1.0 - self.probability)
+        return np.where(self.values == UNDECIDED, np.maximum(self.probability, 1.0 - self.probability), sure)
+
+
+def label_findings(
+    tasks: Sequence[Task], *, strategy: str | None = None, fit_on: int | None = None, track: Track = silent
+) -> LabelledFindings:
+    """Label F findings of the same N images.
+
+    Parameters
+    ----------
+    tasks : one task a finding, of two classes, absent and present, over the same features. `given` is -1 where the finding is
+        unknown: there its models are those of the other images, and its value stays undecided.
+    strategy, fit_on : see `pipeline.label`
+    """
+    parts = [_label_one(task, strategy, fit_on, track) for task in tasks]
+    shape = len(tasks[0]), len(tasks)
+    values, source = np.zeros(shape, dtype=np.int64), np.empty(shape, dtype=object)
+    probability, score = np.zeros(shape), np.zeros(shape)
+    suspect, suggested = np.zeros(shape, dtype=bool), np.zeros(shape, dtype=np.int64)
+    reasons: dict[tuple[int, int], str] = {}
+    for f, (task, part) in enumerate(zip(tasks, parts, strict=True)):
+        values[:, f], probability[:, f] = _outcome(task, part)
+        source[:, f], score[:, f] = part.source, part.suspect_score
+        if _guessed(task, part):  # no model says more than zero-shot
+            sure = np.maximum(probability[:, f], 1.0 - probability[:, f])
+            source[:, f] = np.where(task.answered, part.source, "clip")
+            score[:, f] = np.where(task.answered, 0.0, 1.0 - sure)
+        suspect[part.queue.rows, f] = True
+        suggested[:, f] = part.suggested
+        reasons |= {(int(row), f): why for row, why in zip(part.queue.rows, part.queue.reasons, strict=True)}
+    names = tuple(task.class_names[PRESENT] for task in tasks)
+    return LabelledFindings(
+        names, values, probability, np.stack([task.zero_shot[:, PRESENT] for task in tasks], axis=1), source, suspect, score,
+        suggested, reasons, _together(names, tasks, parts, score, reasons), tuple(parts),
+    )  # fmt: skip
+
+
+def _label_one(task: Task, strategy: str | None, fit_on: int | None, track: Track) -> Labelled:
+    """The pipeline on the images where a finding is known, and what it says of the others."""
+    if task.given is None:
+        return label(task, strategy=strategy, fit_on=fit_on, track=track)
+    truth = task.truth
+    known = (task.given >= 0) | (truth >= 0)
+    task = replace(task, given=np.where(task.given >= 0, task.given, np.maximum(truth, 0)))
+    if known.all():
+        return label(task, strategy=strategy, fit_on=fit_on, track=track)
+    rows, others = np.flatnonzero(known), np.flatnonzero(~known)
+    if len(rows) == 0:  # nothing is given of it: what CLIP says, which decides nothing
+        return label(replace(task, given=None), strategy=strategy, fit_on=fit_on, track=track)
+    part = label(task.take(rows), strategy=strategy, fit_on=fit_on, track=track)
+    count = len(task)
+
+    def spread(values: NDArray, fill: object) -> NDArray:
+        made = np.full((count, *values.shape[1:]), fill, dtype=values.dtype)
+        made[rows] = values
+        return made
+
+    probabilities = spread(part.probabilities, 0.0)
+    probabilities[others] = _predicted(task.features, rows, part.probabilities.argmax(axis=1), others)
+    labels = spread(part.labels, 0)
+    labels[others] = probabilities[others].argmax(axis=1)
+    duplicate_of = spread(part.duplicate_of, -1)
+    duplicate_of[rows] = np.where(part.duplicate_of >= 0, rows[part.duplicate_of], -1)
+    suggested = spread(part.suggested, 0)
+    suggested[others] = labels[others]
+    confidence = spread(part.confidence, 0.0)
+    confidence[others] = probabilities[others].max(axis=1)
+    return replace(
+        part, labels=labels, probabilities=probabilities, confidence=confidence, source=spread(part.source, "correction"),
+        rows=rows[part.rows], queue=replace(part.queue, rows=rows[part.queue.rows]),
+        suspect_score=spread(part.suspect_score, 0.0), suggested=suggested, duplicate_of=duplicate_of,
+    )  # fmt: skip
+
+
+def _predicted(
+    features: Features, rows: NDArray[np.int64], labels: NDArray[np.int64], others: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """(M, 2) probabilities of images without a label, by the models that also doubt labels: discriminant analysis and label
+    propagation."""
+    present = np.bincount(labels, minlength=2)
+    if present.min() < FEWEST:
+        return np.tile((present + 1) / (present.sum() + 2), (len(others), 1))
+    points = features.standardised
+    seeds = np.zeros((len(features), 2))
+    seeds[rows, labels] = 1.0
+    views = discriminant(points[rows], labels, points[others], SHRINK), propagate(features.graph, seeds)[others]
+    return np.asarray(np.mean(views, axis=0))
+
+
+def _guessed(task: Task, part: Labelled) -> bool:
+    return task.given is None and not part.meaningful and part.initial.source != "answers"
+
+
+def _outcome(task: Task, part: Labelled) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """(N,) values and (N,) probabilities that the finding is present.
+
+    What is given or answered stands. Guesses of zero-shot keep its ranking: they are cut where the prior says, and undecided
+    without one, since zero-shot puts its threshold nearly anywhere. Clusters, which name the guesses of classes, are what
+    divides the images most, and a finding hardly is.
+    """
+    labels, probabilities = part.labels, part.probabilities[:, PRESENT]
+    undecided = np.zeros(len(task), dtype=bool)
+    if task.given is not None:
+        undecided = task.given < 0
+    elif not _guessed(task, part):
+        likely = np.maximum(part.confidence, 0.5)
+        moved = part.probabilities.argmax(axis=1) != labels
+        probabilities = np.where(moved, np.where(labels == PRESENT, likely, 1.0 - likely), probabilities)
+    else:
+        start = task.zero_shot if task.prior is None else match_prior(task.zero_shot, task.prior)
+        probabilities, labels = start[:, PRESENT], start.argmax(axis=1)
+        undecided[:] = task.prior is None
+    unsure = np.zeros(len(task), dtype=bool) if task.unsure is None else task.unsure
+    values = np.where((undecided & ~task.answered) | task.left_out | unsure, UNDECIDED, labels)
+    return (
+        np.where(task.answered, task.truth, values),
+        np.where(task.answered, task.truth, probabilities).astype(np.float64),
+    )
+
+
+def _together(
+    names: Sequence[str],
+    tasks: Sequence[Task],
+    parts: Sequence[Labelled],
+    score: NDArray[np.float64],
+    reasons: dict[tuple[int, int], str],
+) -> Queue:
+    """One queue of images: by the score of the worst finding, or, where labels are not given and so not all doubts are
+    comparable, by the best place that an image has in the queue of a finding."""
+    given = all(task.given is not None for task in tasks)
+    place: dict[int, int] = {}
+    asked: dict[int, list[int]] = defaultdict(list)
+    for f, part in enumerate(parts):
+        for rank, row in enumerate(part.queue.rows.tolist()):
+            place[row] = min(rank, place.get(row, rank))
+            asked[row].append(f)
+    rows = np.array(sorted(place, key=lambda row: (0 if given else place[row], -score[row].max(), row)), dtype=np.int64)
+    return Queue(rows, tuple(_reason([(names[f], reasons[row, f]) for f in asked[row]]) for row in rows.tolist()))
+
+
+def _reason(of_findings: Sequence[tuple[str, str]]) -> str:
+    """Why an image is asked about, findings with the same reason together."""
+    why: dict[str, list[str]] = defaultdict(list)
+    for name, reason in of_findings:
+        why[reason].append(name)
+    return "; ".join(f"{', '.join(found)}: {reason}" for reason, found in why.items())

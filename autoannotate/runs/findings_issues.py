@@ -1,0 +1,145 @@
+"""issues.csv of an audit of several findings an image: each finding's labels, and what is wrong with the images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoannotate.labelling.findings import PRESENT, UNDECIDED
+from autoannotate.labelling.label_errors.error_rates import error_rate
+from autoannotate.labelling.label_errors.issues import Audited, Issue, find_issues, quality_scores, roc_area
+from autoannotate.runs.build_findings import joined
+from autoannotate.runs.delimited import column_key
+from autoannotate.runs.issues import SITES, SPLIT
+from autoannotate.runs.run import ISSUES
+
+if TYPE_CHECKING:
+    from autoannotate.images.quality import Appearance
+    from autoannotate.labelling.findings import LabelledFindings
+    from autoannotate.labelling.task import Task
+
+FEWEST = 5  # images with a finding, and without it, below which nothing is said of telling it
+LEAST_AREA = 0.6  # as for two classes in `label_errors.issues`
+OF_CLASSES = ("label", "class")  # issues that are told of each finding instead
+
+
+def findings_audit(
+    tasks: Sequence[Task],
+    labelled: LabelledFindings,
+    look: Appearance,
+    kinds: tuple[NDArray[np.float64], Sequence[str]],
+    columns: Mapping[str, Sequence[str]],
+    seed: int,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The issues with the columns of issues.csv, worst first, and what run.json keeps of the audit.
+
+    An issue of a finding has the given value as its label, `effusion` or `no effusion`; one of an image all its findings.
+
+    Parameters
+    ----------
+    tasks, labelled : of F findings, as `labelling.findings` has them
+    look, kinds, columns : as for `runs.issues.audited`
+    """
+    rows: list[tuple[float, str, str, str, str, str]] = [*_wrong_values(tasks, labelled)]
+    audited = _of_images(tasks, labelled, look, kinds, columns)
+    for each in find_issues(audited):
+        if each.kind not in OF_CLASSES and not (each.row is None and each.label is not None):
+            rows.append((each.score, *_row(each, audited)))
+    rows.sort(key=lambda row: (-row[0], row[1], row[4]))
+    table = pd.DataFrame(rows, columns=["score", "path", "label", "suggested_label", "issue", "detail"])
+    table.insert(0, "rank", np.arange(1, len(table) + 1))
+    rates, wrong = {}, []
+    for f, name in enumerate(labelled.names):
+        wrong.append(_wrong(labelled, f))
+        rates[name] = [round(value, 4) for value in error_rate(wrong[-1], seed)]
+    rates = {"all": [round(value, 4) for value in error_rate(np.concatenate(wrong), seed)], **rates}
+    told = {"issues": dict(Counter(table["issue"])), "error_rates": rates, "annotators": {}}
+    return table[list(ISSUES)], told
+
+
+def told_apart(labelled: LabelledFindings) -> dict[str, dict[str, Any]]:
+    """Of each finding whether its given values can be predicted from the images at all: the area under the ROC curve of
+    out-of-sample probabilities, with a 95% interval, as words and numbers for run.json."""
+    found: dict[str, dict[str, Any]] = {}
+    for f, (name, part) in enumerate(zip(labelled.names, labelled.of_each, strict=True)):
+        values, score = labelled.values[part.rows, f], part.corrected.queue.out_of_sample
+        ours, theirs = (score[values == value, PRESENT] for value in (1, 0)) if len(score) else ([], [])
+        if min(len(ours), len(theirs)) < FEWEST:
+            there = f"{len(ours):,} images with it and {len(theirs):,} without"
+            found[name] = {"meaningful": False, "trust": 0.0, "verdict": f"Too few to say: {there}."}
+            continue
+        area, spread = roc_area(np.asarray(ours), np.asarray(theirs))
+        low, high = max(area - 1.96 * spread, 0.0), min(area + 1.96 * spread, 1.0)
+        told = low > 0.5 and area >= LEAST_AREA
+        verdict = f"AUROC {area:.2f} (95% interval {low:.2f} to {high:.2f}) of the other images for the given values"
+        found[name] = {
+            "meaningful": told, "trust": round(max(0.0, 2 * area - 1), 4), "auroc": [round(x, 4) for x in (area, low, high)],
+            "verdict": f"{verdict}{'' if told else ': they cannot be told from the images, and doubts are guesses'}.",
+        }  # fmt: skip
+    return found
+
+
+def _wrong(labelled: LabelledFindings, f: int) -> NDArray[np.float64]:
+    """How probably each known value of a finding is wrong: its doubt, at the share that is estimated to be wrong."""
+    part = labelled.of_each[f]
+    doubt = part.corrected.doubt[labelled.values[part.rows, f] != UNDECIDED]
+    rate = part.corrected.queue.error_rate
+    return np.clip(doubt * rate / max(float(doubt.mean()), 1e-9), 0.0, 1.0) if len(doubt) else doubt
+
+
+def _wrong_values(tasks: Sequence[Task], labelled: LabelledFindings) -> Iterator[tuple[float, str, str, str, str, str]]:
+    """Values that the images contradict: as many as were flagged, and all that are rather wrong than right."""
+    names = tasks[0].names
+    for f, (task, part) in enumerate(zip(tasks, labelled.of_each, strict=True)):
+        doubt, reasons = np.zeros(len(task)), [""] * len(task)
+        doubt[part.rows] = part.corrected.doubt
+        for row, why in zip(part.rows.tolist(), part.corrected.queue.reasons, strict=True):
+            reasons[row] = why
+        flagged = np.zeros(len(task), dtype=bool)
+        flagged[part.rows] = part.corrected.queue.flagged
+        known = labelled.values[:, f] != UNDECIDED
+        for row in np.flatnonzero(known & (flagged | (doubt >= 0.5))).tolist():
+            value = int(labelled.values[row, f])
+            given, rather = task.class_names[value], task.class_names[1 - value]
+            why = reasons[row] or f"rather {rather}, by the other images"
+            yield float(doubt[row]), names[row], given, rather, "label", f"{labelled.names[f]}: {why}"
+
+
+def _of_images(
+    tasks: Sequence[Task],
+    labelled: LabelledFindings,
+    look: Appearance,
+    kinds: tuple[NDArray[np.float64], Sequence[str]],
+    columns: Mapping[str, Sequence[str]],
+) -> Audited:
+    """What is known of the images, the class of each being all of its findings together; no label is doubted here."""
+    first, present = tasks[0], labelled.values == PRESENT
+    together, labels = np.unique(present, axis=0, return_inverse=True)
+    labels = labels.reshape(-1).astype(np.int64)
+    logs = np.log(np.clip(np.stack([1.0 - labelled.probability, labelled.probability]), 1e-6, 1.0))
+    likely = np.exp(logs[0] @ (~together.T) + logs[1] @ together.T)
+    cells = {column_key(name): np.array(values) for name, values in columns.items()}
+    split = next((cells[name] for name in SPLIT if name in cells), None)
+    count = len(first)
+    return Audited(
+        labels, [joined(labelled.names, row) for row in together], first.names, np.zeros(count), np.zeros(count, dtype=bool),
+        labels, likely, first.features.neighbours, (), look.thumbnails,
+        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height), kinds, None,
+        first.groups, split, {name: cells[name] for name in SITES if name in cells},
+    )  # fmt: skip
+
+
+def _row(each: Issue, audited: Audited) -> tuple[str, str, str, str, str]:
+    names = [*audited.class_names, ""]
+    return (
+        "" if each.row is None else audited.image_names[each.row],
+        names[-1 if each.label is None else each.label],
+        names[-1 if each.suggested is None else each.suggested],
+        each.kind,
+        each.detail,
+    )
