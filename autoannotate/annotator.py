@@ -17,9 +17,11 @@ from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
 from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place
 from autoannotate.images.items import check_kind, chosen, items_of
+from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
+    from autoannotate.answers.known import Known
     from autoannotate.labelling.label_errors.student import Trainer
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.task import Task
@@ -150,7 +152,15 @@ class Annotator:
             self._encoder = load_encoder(self.model, self.device)
         return self._encoder
 
-    def label(self, images: str | Path | Sequence[str | Path] | None = None, track: Track = silent) -> Annotations:
+    def label(
+        self,
+        images: str | Path | Sequence[str | Path] | None = None,
+        track: Track = silent,
+        *,
+        groups: str | None = None,
+        trusted: str | Path | None = None,
+        skip_problems: bool = False,
+    ) -> Annotations:
         """Label every image of a folder (or one file).
 
         A call that is interrupted finds its encoded images in the cache.
@@ -161,29 +171,42 @@ class Annotator:
             A folder, a file, any other source that `autoannotate label` takes; or some files, a part of a set. May be left out
             with `embeddings` of the model's own space: then no picture is read, and no student is trained.
         track : shows progress, see `autoannotate._internal.progress`.
+        groups : what says which images are of one patient or lesion, see `answers.groups.read_groups`
+        trusted : a table of labels that are right: they count as answers, are never changed and never asked
+        skip_problems : go on without the rows of these that do not fit
 
         Raises
         ------
         InputError
-            Where there is no image that can be read.
+            Where there is no image that can be read, or groups or trusted labels do not fit.
         ModelError
             Where the model cannot be had.
         """
+        from autoannotate.answers.groups import look_grouped
+        from autoannotate.answers.known import read_known
+
         clock = Clock()
         if images is None:
             return self._label_embeddings(clock, track)
         with clock("find images"):
+            some = not isinstance(images, str | Path)
             place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
+            named = [item.middle for item in items_of(found.refs, self.item)]
+            known = read_known(named, groups=groups, trusted=trusted, classes=self.classes, skip_problems=skip_problems)
             items = items_of(hashed(found.refs) if self.hash_paths else found.refs, self.item)
+            refs = [item.middle for item in items]
+            known = known.renamed({old.path: new.path for old, new in zip(named, refs, strict=True)})
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self.encode([item.middle for item in items], track)
-        run = encoded.survived(lambda readable: self._labels_of(place, readable, clock, track))
+            encoded = self.encode(refs, track)
+        run = encoded.survived(lambda readable: self._labels_of(place, readable, clock, track, known))
+        run.run["arguments"] |= file_arguments(groups=groups, trusted=trusted) | {"part": some}
         run.run["items"] = chosen(items)
         run.run["not_kept"] = dict(Counter(name for item in items for name in item.identifying).most_common())
         run.run["passed_over"] = [asdict(group) for group in found.passed_over]
-        return Annotations.of(run)
+        run.run["note"] = look_grouped([ref.path for ref in refs]) if groups is None else None
+        return Annotations.of(replace(run, table=known.columns(run.table)))
 
     def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
         """The run of a file of embeddings, without pictures."""
@@ -192,12 +215,16 @@ class Annotator:
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=False)
         return Annotations.of(self._run(None, encoded, clip, labelled, clock))
 
-    def _labels_of(self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track) -> Run:
+    def _labels_of(
+        self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track, known: Known | None = None
+    ) -> Run:
         """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
         with clock("zero-shot"):
             clip = self.zero_shot(encoded.embeddings)
         with clock("label"):
-            labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=True)
+            task = self.task(encoded, clip)
+            task = task if known is None else replace(task, **known.arguments(task.names, self.classes))
+            labelled = self._labelled(task, encoded.refs, track, train=True)
         return self._run(images, encoded, clip, labelled, clock)
 
     def audit(
@@ -225,7 +252,8 @@ class Annotator:
             Where the labels do not fit the images or the classes.
         """
         from autoannotate.answers.given_labels import read_given_labels
-        from autoannotate.answers.groups import look_grouped, read_groups
+        from autoannotate.answers.groups import look_grouped
+        from autoannotate.answers.known import read_known
         from autoannotate.images.quality import measure
         from autoannotate.labelling.label_errors.issues import find_issues
         from autoannotate.runs.issues import audit_record, audited, issues_table
@@ -233,42 +261,40 @@ class Annotator:
         clock = Clock()
         with clock("find images"):
             found = find_images(images)
-            given = read_given_labels(labels, found, skip_problems)
-            ids = None if groups is None else read_groups(groups, found, given, skip_problems)
-            gold = None if trusted is None else read_given_labels(trusted, found, skip_problems, partial=True)
+            given = read_given_labels(labels, found, skip_problems, classes=self.classes)
+            known = read_known(
+                found, given=given, groups=groups, trusted=trusted, classes=self.classes, skip_problems=skip_problems
+            )
         row_of = {ref.path: i for i, ref in enumerate(found)}
         encoded, clip = self._seen([ref for ref in found if given.labels[row_of[ref.path]]], clock, track)
         rows = np.array([row_of[ref.path] for ref in encoded.refs])
-        task = replace(
-            self.task(encoded, clip), given=self._class_numbers(given.labels, rows, labels), keep=True,
-            groups=None if ids is None else ids[rows],
-            answers=None if gold is None else self._class_numbers(gold.labels, rows, str(trusted)),
-        )  # fmt: skip
+        task = self.task(encoded, clip)
+        task = replace(task, **known.arguments(task.names, self.classes))
         with clock("label"):
             labelled = self._labelled(task, encoded.refs, track, train=True)
         with clock("look at the pictures"):
             look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
             columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
-            known = audited(task, labelled, look, self._kinds(encoded.embeddings), columns)
-            issues = find_issues(known)
+            state = audited(task, labelled, look, self._kinds(encoded.embeddings), columns)
+            issues = find_issues(state)
         made = self._run(images, encoded, clip, labelled, clock)
-        votes = {who: self._class_numbers(each, rows, labels) for who, each in given.votes.items()}
-        wrong = 1.0 - labelled.corrected.probabilities[np.arange(len(rows)), known.labels]
+        votes = {who: self._class_numbers(each, rows) for who, each in given.votes.items()}
+        wrong = 1.0 - labelled.corrected.probabilities[np.arange(len(rows)), state.labels]
         contradicted = [each.row for each in issues if each.kind == "contradiction" and each.row is not None]
         wrong[contradicted] = np.maximum(wrong[contradicted], 0.5)  # of two copies with different labels one is wrong
         made.run["given"] = True
-        made.run["arguments"] |= {"labels": str(labels), "groups": groups}
-        made.run["audit"] = audit_record(issues, known, wrong, votes, self.seed)
+        made.run["arguments"] |= file_arguments(labels=labels, groups=groups, trusted=trusted) | {"item": "image"}
+        made.run["audit"] = audit_record(issues, state, wrong, votes, self.seed)
         rate, low, high = made.run["audit"]["error_rates"]["all"]
         made.run["estimated_error_rate"] = rate
         made.run["reliability"]["verdict"] = (
             f"An estimated {rate:.1%} of the given labels are wrong (95% interval {low:.1%} to {high:.1%})."
         )
-        made.run["audit"]["note"] = look_grouped(known.image_names) if ids is None else None
-        table = made.table if ids is None else made.table.assign(group=[str(each) for each in ids[rows]])
-        for path, why in {each.path: each.problem for each in given.problems if each.path in row_of}.items():
-            made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
-        return Annotations.of(replace(made, table=table, issues=issues_table(issues, known)))
+        made.run["note"] = look_grouped(state.image_names) if groups is None else None
+        for path, why in known.without.items():
+            if path in row_of:
+                made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
+        return Annotations.of(replace(made, table=known.columns(made.table), issues=issues_table(issues, state)))
 
     def update(
         self, run: Run, track: Track = silent, strategy: str | None = None, images: Path | str | None = None
@@ -278,6 +304,9 @@ class Annotator:
         It starts from the images, the arguments of the run and all answers that stand, never from the labels that it
         replaces. So the order of answers and the number of updates between them change nothing, and an update with nothing
         answered gives the same labels. Nothing is written where labels and queue stay the same and no answer is new to them.
+
+        Images that joined since are labelled too, with what is known by now; only they are encoded. Those that are gone lose
+        their label and keep their answers.
 
         Parameters
         ----------
@@ -300,12 +329,14 @@ class Annotator:
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
         from autoannotate.answers.consensus import consensus
+        from autoannotate.answers.known import known_of
         from autoannotate.answers.merge import merge_answers
         from autoannotate.answers.standing import about_images, standing_answers
         from autoannotate.answers.update_record import account, changes_of, new_round
         from autoannotate.labelling.queries.strategies import find_strategy
         from autoannotate.runs import history
-        from autoannotate.runs.pictures import pictures_of, place_of
+        from autoannotate.runs.growth import file_changes
+        from autoannotate.runs.pictures import all_pictures, place_of
         from autoannotate.runs.save import contents
 
         folder = run.folder
@@ -319,24 +350,34 @@ class Annotator:
                 place, pictures, found = None, None, self._embeddings_of_file().refs
             else:
                 place = place_of(run.record, images, folder)
-                pictures = found = pictures_of(run.record, run.paths, images, folder)
+                pictures = found = all_pictures(run.record, run.paths, images, folder)
+            if pictures is None or run.record.arguments.get("part"):  # others are there that were never meant
+                found = [ref for ref in found if ref.path in set(run.paths)]
             vanished = sorted(set(run.paths) - {ref.path for ref in found})
+            files = file_changes(run, found)
+            known = known_of(run, found)
+            found = [ref for ref in found if ref.path not in known.without]
             standing, replaced = standing_answers(folder, found)
-        encoded, clip = self._seen(pictures, clock, track)
+        encoded, clip = self._seen(None if pictures is None else found, clock, track)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):
             together = consensus(standing, self.classes, dict(zip(names, clip.probabilities, strict=True)))
             answered = about_images(together, names, self.classes)
         with clock("label"):
+            told = known.arguments(names, self.classes, keep=not standing)
+            asked = (answered.answers >= 0) | answered.excluded
+            told["answers"] = np.where(asked, answered.answers, told.get("answers", -1))
             task = replace(
-                self.task(encoded, clip), answers=answered.answers, excluded=answered.excluded, unsure=answered.unsure,
-                student=self._earlier(run, encoded.refs), **self._given_before(run, names, not standing),
+                self.task(encoded, clip), excluded=answered.excluded, unsure=answered.unsure,
+                student=self._earlier(run, encoded.refs), **told,
             )  # fmt: skip
             labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
 
         made = self._run(place, encoded, clip, labelled, clock)
-        table = merge_answers(made.table, {names[i]: one for i, one in answered.said.items()})
+        table = known.columns(merge_answers(made.table, {names[i]: one for i, one in answered.said.items()}))
         unreadable = made.unreadable
+        for path, why in known.without.items():
+            unreadable.loc[len(unreadable)] = [path, why]
         for path in vanished:
             unreadable.loc[len(unreadable)] = [path, "it is no longer where the run found it"]
         counts = Counter(table["label"])
@@ -357,20 +398,17 @@ class Annotator:
             table, made.suspects, unreadable, record, encoded.refs, folder, run.student, made.probabilities
         )
         changes = changes_of(run.table, new.table, answered, labelled.duplicate_of)
-        told = new_round(folder, run, new, standing, changes, strategy)
-        record["update"] = account(folder, told, standing, together, int((labelled.duplicate_of >= 0).sum()), replaced)
-        if not told.learnt and not told.taken_back and _same(run, new):
+        made_round = new_round(folder, run, new, standing, changes, strategy, files.counts if files else {})
+        taken_over = int((labelled.duplicate_of >= 0).sum())
+        record["update"] = account(folder, made_round, standing, together, taken_over, replaced)
+        if not made_round.learnt and not made_round.taken_back and not files and _same(run, new):
             return run if isinstance(run, Annotations) else Annotations.of(run)
-        history.keep(folder, contents(new), told)
+        history.keep(folder, contents(new), made_round)
         return new
 
-    def _class_numbers(self, labels: Sequence[str], rows: np.ndarray, source: str | Path) -> np.ndarray:
-        """Class numbers of some images, -1 where a label is empty. Raises InputError for one that is no class."""
+    def _class_numbers(self, labels: Sequence[str], rows: np.ndarray) -> np.ndarray:
+        """Class numbers of some images, -1 where a label is empty."""
         number = {"": -1} | {name: k for k, name in enumerate(self.classes)}
-        if unknown := sorted({labels[row] for row in rows} - number.keys()):
-            raise InputError(
-                f"{source} has the label {unknown[0]!r}, which is none of the classes {', '.join(self.classes)}."
-            )
         return np.array([number[labels[row]] for row in rows], dtype=np.int64)
 
     def _kinds(self, embeddings: np.ndarray) -> tuple[np.ndarray, list[str]]:
@@ -381,18 +419,6 @@ class Annotator:
         prompts = modality_prompts(self.prompts)
         texts = classifier.class_embeddings([self.encoder.encode_texts(kind.texts) for kind in prompts])
         return classifier.probabilities(embeddings, texts, self.encoder.logit_scale), [kind.name for kind in prompts]
-
-    def _given_before(self, run: Run, names: Sequence[str], keep: bool) -> dict[str, Any]:
-        """The labels and groups that an audit was given, as arguments of `Task`; nothing where the run is no audit."""
-        from autoannotate.runs import history
-
-        if not run.record.given or run.folder is None:
-            return {}
-        first = history.load_round(run.folder, 0).table.set_index("path")
-        number = {name: k for k, name in enumerate(self.classes)}
-        given = np.array([number[first["label"][name]] for name in names], dtype=np.int64)
-        groups = np.array([int(first["group"][name]) for name in names]) if "group" in first else None
-        return {"given": given, "groups": groups, "keep": keep}
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""

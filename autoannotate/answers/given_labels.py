@@ -20,6 +20,7 @@ from autoannotate.runs.tables import fused
 FOLDERS = "folders"
 LABEL = ("label", "answer", "class", "class_name", "diagnosis", "category", "target")
 ANNOTATOR = ("annotator", "reader", "rater", "labeller", "completed_by")
+UNKNOWN = "is none of the classes"
 SHOWN = 3  # rows that a sentence names
 
 
@@ -60,7 +61,11 @@ class GivenLabels:
 
 
 def read_given_labels(
-    source: str | Path, refs: Sequence[ImageRef], skip_problems: bool = False, partial: bool = False
+    source: str | Path,
+    refs: Sequence[ImageRef],
+    skip_problems: bool = False,
+    partial: bool = False,
+    classes: Sequence[str] = (),
 ) -> GivenLabels:
     """The labels of the images `refs`, from a file or from `folders`.
 
@@ -70,6 +75,7 @@ def read_given_labels(
         an image and annotator), COCO, FiftyOne or Label Studio JSON, CVAT XML or zip, or a MedMNIST .npz
     skip_problems : go on with the images that have one label
     partial : labels of some images, or of one class, will do
+    classes : what a label can be; by default anything
 
     Raises
     ------
@@ -90,6 +96,9 @@ def read_given_labels(
         for column, text in more.items():
             cells.setdefault(column, [""] * len(refs))[row] = text
         for annotator, label in labels.items():
+            if classes and label and label not in classes:
+                problems.append(Problem(where, refs[row].path, f"{UNKNOWN} ({label})"))
+                continue
             if label and said[row].setdefault(annotator, label) != label:
                 earlier = said[row][annotator]
                 problems.append(Problem(where, refs[row].path, f"is {label!r} here and {earlier!r} in an earlier row"))
@@ -108,10 +117,11 @@ def read_given_labels(
     ]
     if problems and not skip_problems:
         raise InputError(_sentence(source, problems))
-    classes = sorted({label for label in together if label})
-    if len(classes) < (1 if partial else 2):
-        has = f"has one class only ({classes[0]})" if classes else "has no label of these images"
-        raise InputError(f"{source} {has}: an audit tells classes apart, and needs two.")
+    present = sorted({label for label in together if label})
+    if not present:
+        raise InputError(f"{source} has no label of these images that can be used.")
+    if len(present) < 2 and not partial:
+        raise InputError(f"{source} has one class only ({present[0]}): an audit tells classes apart, and needs two.")
     return GivenLabels(together, votes if len(annotators) > 1 else {}, cells, tuple(problems))
 
 
@@ -258,14 +268,23 @@ def _majority(votes: Sequence[str]) -> str:
 def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
     kinds: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
-        kinds["is two things" if problem.problem.startswith("is ") else problem.problem].append(problem)
+        unknown = problem.problem.startswith(UNKNOWN)
+        twice = problem.problem.startswith("is ") and not unknown
+        kinds[UNKNOWN if unknown else "is two things" if twice else problem.problem].append(problem)
     parts = []
     for kind, found in kinds.items():
-        some = ", ".join(f"{each.path} ({each.where})" if each.where else each.path for each in found[:SHOWN])
+        some = ", ".join(_named(each) for each in found[:SHOWN])
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
         words = {
             "no such image": "names images that are not there", "has no label": "gives no label to",
-            "is two things": "gives two labels to",
+            "is two things": "gives two labels to", UNKNOWN: "gives labels that are none of the classes to",
         }[kind]  # fmt: skip
         parts.append(f"{words}: {some}{more}")
     return f"{source} {'; it '.join(parts)}. Mend it, or go on with the rest with --skip-problems."
+
+
+def _named(each: Problem) -> str:
+    """The image, and in brackets where the file says so and which label it is, where that is no class."""
+    label = each.problem.removeprefix(UNKNOWN).strip(" ()") if each.problem.startswith(UNKNOWN) else ""
+    told = ", ".join(part for part in (each.where, label) if part)
+    return f"{each.path} ({told})" if told else each.path

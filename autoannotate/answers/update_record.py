@@ -37,8 +37,9 @@ def new_round(
     standing: Sequence[Answer],
     changes: Sequence[history.Change],
     strategy: str | None,
+    files: Mapping[str, int] | None = None,
 ) -> history.Round:
-    """The record of the round that an update makes."""
+    """The record of the round that an update makes. files: how many images are new, gone and changed."""
     rounds = history.rounds(folder)
     used = {answer.id for answer in standing if answer.id is not None}
     was, learnt = set(rounds[-1].answers), history.learnt(rounds)
@@ -52,7 +53,7 @@ def new_round(
         rounds[-1].number + 1, "update", datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(used)),
         tuple(sorted(used - was)), tuple(sorted((was | learnt) - used)), tuple(changes), strategy,
         history.numbers_of(previous), history.numbers_of(new), learnt=tuple(sorted(used - learnt)),
-        account=became,
+        account=became, files=files or {},
     )  # fmt: skip
 
 

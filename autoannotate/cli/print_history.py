@@ -13,10 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from autoannotate._internal.wording import counted, listed, percent
-from autoannotate.answers.account import in_words
+from autoannotate.answers.account import in_words as account_in_words
 from autoannotate.answers.consensus import latest
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.cli.console import make_console
+from autoannotate.runs.growth import in_words
 from autoannotate.runs.history import Round, learnt, rounds
 
 MOST = 40  # lines of one kind; the files have them all
@@ -51,7 +52,7 @@ def print_history(folder: Path, console: Console | None = None) -> None:
     console.print(table)
     console.print()
     if account := told[-1].account:
-        said = f"{counted(sum(account.values()), 'answer')} in round {told[-1].number}: {in_words(account)}"
+        said = f"{counted(sum(account.values()), 'answer')} in round {told[-1].number}: {account_in_words(account)}"
         console.print(said, soft_wrap=True)
     known = learnt(told)
     waiting = [one for one in latest(answers.values()).values() if one.id not in known]
@@ -76,7 +77,9 @@ def print_update(folder: Path, new_round: bool, console: Console | None = None) 
         soft_wrap=True,
     )
     if one.account:
-        console.print(f"{counted(sum(one.account.values()), 'answer')}: {in_words(one.account)}.", soft_wrap=True)
+        console.print(
+            f"{counted(sum(one.account.values()), 'answer')}: {account_in_words(one.account)}.", soft_wrap=True
+        )
 
 
 def print_round(folder: Path, one: Round, console: Console | None = None) -> None:
@@ -106,7 +109,8 @@ def what(one: Round, answers: Mapping[int, Answer]) -> str:
     by = Counter(answers[i].reader for i in one.learnt or one.new if i in answers)
     said = [f"{name} {n:,}" for name, n in sorted(by.items())]
     words = f"{'applied' if one.what == 'apply' else 'answers'}: {listed(said)}" if said else "no new answers"
-    return words + (f"; {len(one.taken_back):,} taken back" if one.taken_back else "")
+    words += f"; {len(one.taken_back):,} taken back" if one.taken_back else ""
+    return words + (f"; {in_words(one.files)}" if one.files else "")
 
 
 def _print_answers(title: str, answers: Sequence[Answer], console: Console) -> None:

@@ -6,6 +6,7 @@ for the disagreements, which a reader sees who took no part in them.
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import threading
 from collections import Counter
@@ -26,6 +27,7 @@ from autoannotate.review.reading_plan import keep_plan, load_plan, parse_plan
 from autoannotate.review.rows import Row, rows_of
 from autoannotate.review.similar_images import LookAlikes
 from autoannotate.runs import tables
+from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.run import Run
 
 LONGEST_NAME = 60
@@ -59,6 +61,9 @@ class Desk:
         self.round = annotations.record.round
         self.by_path = {row.path: row for row in self.rows}
         self.by_number = {row.id: row for row in self.rows}
+        if joined := [path for path in self.by_path if path not in self.refs]:  # since the page was opened
+            with contextlib.suppress(InputError):
+                self.refs |= {ref.path: ref for ref in pictures_of(annotations.record, joined, folder=self.folder)}
         self.suspects = [path for path in annotations.suspects["path"] if path in self.by_path]
         self.plan = load_plan(self.folder)
         self.files = Files(list(self.by_path), self.refs, annotations.record.stamps)

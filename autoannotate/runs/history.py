@@ -43,7 +43,7 @@ class Round:
     answers that count in it. new: those that the round before did not have. learnt: those that the other labels learn from
     since this update; `apply` only puts answers in the place of labels. taken_back: those that counted and were undone since.
     changes: labels that differ from the round before. before, after: numbers to compare. restored: the round that this one is
-    like. account: what became of the answers, see `answers.account`.
+    like. account: what became of the answers, see `answers.account`. files: how many images were new, gone and changed.
     """
 
     number: int
@@ -59,6 +59,7 @@ class Round:
     restored: int | None = None
     learnt: tuple[int, ...] = ()
     account: Mapping[str, int] = field(default_factory=dict)
+    files: Mapping[str, int] = field(default_factory=dict)
 
 
 def rounds(folder: str | Path) -> list[Round]:

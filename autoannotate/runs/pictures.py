@@ -57,6 +57,15 @@ def pictures_of(
     InputError
         Where there is nothing, or nothing of the run.
     """
+    known = set(paths)
+    return [ref for ref in all_pictures(record, known, moved, folder) if ref.path in known]
+
+
+def all_pictures(
+    record: RunRecord, paths: Collection[str], moved: Path | str | None = None, folder: Path | None = None
+) -> list[ImageRef]:
+    """All pictures where those of a run are, in path order, those that joined since too. Parameters and errors are those of
+    `pictures_of`."""
     from autoannotate.images import find_images
     from autoannotate.images.hashed_paths import hashed
     from autoannotate.images.items import items_of
@@ -66,13 +75,13 @@ def pictures_of(
     try:
         refs = find_images(place)
         refs = hashed(refs) if record.arguments.get("hash_paths") else refs
-        found = [item.middle for item in items_of(refs, kind) if item.path in known]
+        found = [item.middle for item in items_of(refs, kind)]
     except InputError as error:
         if moved is not None:
             raise
         way_out = "say where they are now with --images."
         raise InputError(f"The images of the run are not where they were: {way_out} ({error})") from None
-    if not found:
+    if not any(ref.path in known for ref in found):
         raise InputError(
             f"None of the images that the run labelled is in {place}: say where they are now with --images (the first is "
             f"{min(known, default='none')})."

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any, Self
 
 from autoannotate.errors import InputError
@@ -126,6 +127,15 @@ class RunRecord:
             known[name] = section(**_known(section, known.get(name)))
         known["classes"] = tuple(str(name) for name in known.get("classes", ()))
         return cls(**known)
+
+
+def file_arguments(**files: str | Path | None) -> dict[str, str]:
+    """How files are written into run.json, so that a later command finds them from any folder; words stay as they are."""
+    return {
+        name: Path(file).absolute().as_posix() if Path(file).exists() else str(file)
+        for name, file in files.items()
+        if file is not None
+    }
 
 
 SECTIONS: dict[str, Any] = {

@@ -99,7 +99,9 @@ def _answered(folder: Path, there: list[str]) -> bool:
     if any(name.startswith("answers") or name == "rounds" for name in there):
         return True
     try:
-        return bool((tables.read(folder / "labels.csv", LABELS)["source"] == "clinician").any())
+        table = tables.read(folder / "labels.csv", LABELS)
+        answered = (table["source"] == "clinician") & (table.get("trusted_label", "") == "")
+        return bool(answered.any())
     except InputError:
         return "labels.csv" in there  # unreadable to us: it may hold anything, so it stays
 

@@ -147,6 +147,4 @@ def _print_issues(annotations: Annotations, out: Path) -> None:
         typer.echo(f"{who}   quality {found['quality']:.2f}, {found['labels']} labels{confuses}")
     for kind, count in sorted(told["issues"].items(), key=lambda each: -each[1]):
         typer.echo(f"{kind:<15}{count:,}")
-    if told["note"]:
-        typer.echo(told["note"])
     typer.echo(f"Issues  {out / 'issues.csv'}")

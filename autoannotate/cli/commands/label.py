@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from autoannotate._internal.wording import listed
+from autoannotate.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
-from autoannotate.errors import InputError, UsageError
+from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_names
 from autoannotate.runs.lock import reserved
+from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import check_classes, check_findings
 from autoannotate.runs.save import ensure_writable
 
@@ -75,6 +79,20 @@ def label(
             "--hash-paths", help="Keyed hashes in place of the names of files and folders, which may name patients."
         ),
     ] = False,
+    groups: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Which images are of one patient: a CSV (path,patient), folder, or dicom:patient, study, series.",
+        ),
+    ] = None,
+    trusted: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Labels that are right (CSV: path,label): the others learn from them."),
+    ] = None,
+    skip_problems: Annotated[
+        bool, typer.Option("--skip-problems", help="Go on without the rows of --groups and --trusted that do not fit.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
     model: Annotated[
@@ -125,7 +143,10 @@ def label(
         bool, typer.Option("--no-cache", help="Keep no encoded images.", rich_help_panel=MACHINERY)
     ] = False,
 ) -> None:
-    """Label a folder of images: labels, doubts and a report."""
+    """Label a folder of images: labels, doubts and a report.
+
+    The same command once more lets images that joined since into the run; every answer is kept.
+    """
     if findings is not None and (classes is not None or classes_file is not None):
         raise UsageError("--findings stands in the place of classes: give one of them.")
     if findings is not None:
@@ -145,17 +166,30 @@ def label(
         )
     if images is not None and source_of(images) is None and not Path(images).exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
-    ensure_writable(out, overwrite)
+    check_student(student)
+    again = (
+        None if overwrite else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors})
+    )
+    if again is None:
+        ensure_writable(out, overwrite)
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator import Annotator
+    from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
     from autoannotate.findings_annotator import FindingsAnnotator
+    from autoannotate.runs.lock import alone
 
+    if again is not None:
+        with alone(out):
+            after = Annotator.from_run(again, device=device).update(again, on_stderr, images=images)
+        print_update(out, new_round=after is not again)
+        print_summary(after, out)
+        return
     annotator = (Annotator if findings is None else FindingsAnnotator)(
         names,
         model=model,
-        student=check_student(student),
+        student=student,
         prompts=prompts,
         modality=modality,
         prior=priors,
@@ -169,7 +203,9 @@ def label(
         hash_paths=hash_paths,
     )
     with reserved(out):
-        annotations = annotator.label(images, track=on_stderr)
+        annotations = annotator.label(
+            images, track=on_stderr, groups=groups, trusted=trusted, skip_problems=skip_problems
+        )
         called = _as_called(context, names_only=hash_paths)
         called["arguments"] |= annotations.run["arguments"]  # as the annotator understood them
         annotations.run.update(called)
@@ -215,6 +251,38 @@ def parse_prior(text: str | None, classes: list[str], several: bool = False) -> 
     if abs(total - 1) > 0.01:
         raise UsageError(f"{form}; yours add up to {total:.3g}, and they must add up to 1.")
     return {name: prior[name] / total for name in classes}
+
+
+MAY_DIFFER = ("out", "overwrite", "device", "cache", "no_cache", "skip_problems", "classes_file")
+"""Arguments that change no label: a run is labelled again though they are others."""
+
+
+def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
+    """The run in the folder, where the same arguments made it; None where there is none.
+
+    Raises
+    ------
+    OutputError
+        Where it was made with other arguments, which are named.
+    """
+    if not (out / "run.json").is_file():
+        return None
+    from autoannotate.images import location
+
+    run = Annotations.load(out)
+    then = {**run.record.arguments, "classes": list(run.record.classes)}
+    now = {**arguments, **file_arguments(groups=arguments["groups"], trusted=arguments["trusted"])}
+    if now["images"] is not None:
+        now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
+    others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]
+    if not others and not run.record.given:
+        return run
+    names = listed("IMAGES" if name == "images" else f"--{name.replace('_', '-')}" for name in others)
+    why = "an audit" if run.record.given else f"made with other {names}"
+    raise OutputError(
+        f"{out} already holds a run, {why}: choose another folder with --out, or replace it with --overwrite. The same "
+        "command again lets new images join."
+    )
 
 
 def _as_called(context: typer.Context, names_only: bool = False) -> dict[str, Any]:
