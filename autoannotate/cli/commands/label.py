@@ -275,10 +275,10 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
     if now["images"] is not None:
         now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
     others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]
-    if not others and not run.record.given:
+    if not others and not run.record.given and run.findings is None:
         return run
     names = listed("IMAGES" if name == "images" else f"--{name.replace('_', '-')}" for name in others)
-    why = "an audit" if run.record.given else f"made with other {names}"
+    why = "an audit" if run.record.given else f"made with other {names}" if others else "of several findings"
     raise OutputError(
         f"{out} already holds a run, {why}: choose another folder with --out, or replace it with --overwrite. The same "
         "command again lets new images join."
