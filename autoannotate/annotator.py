@@ -17,6 +17,7 @@ from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
 from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place
 from autoannotate.images.items import check_kind, chosen, items_of
+from autoannotate.models.cache_size import SIZE
 from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
 
@@ -64,6 +65,8 @@ class Annotator:
         What gets one label: image, file, series, study, patient, or auto, see `autoannotate.images.items.items_of`.
     hash_paths : bool
         Keyed hashes in place of the names of files and folders, see `autoannotate.images.hashed_paths`.
+    cache_size : int
+        Bytes that the cache may take; what was used longest ago goes first.
     fast : bool
         One short training of the student, where time goes before quality.
     fit_on : int
@@ -101,6 +104,7 @@ class Annotator:
         fit_on: int = FIT_ON,
         embeddings: Path | str | None = None,
         hash_paths: bool = False,
+        cache_size: int = SIZE,
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -114,7 +118,7 @@ class Annotator:
             raise UsageError(
                 f"Models need {FEWEST_TO_FIT} images or more to be fitted on: --fit-on {fit_on} is too few."
             )
-        self.fit_on = fit_on
+        self.fit_on, self.cache_size = fit_on, cache_size
         self.embeddings = Path(embeddings) if embeddings else None
         self.hash_paths = hash_paths
         if hash_paths and embeddings:
@@ -134,8 +138,8 @@ class Annotator:
     def from_run(cls, run: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
-        asked = ("student", "prompts", "modality", "prior", "device", "cache", "fast", "item", "fit_on", "embeddings",
-                 "hash_paths")  # fmt: skip
+        asked = ("student", "prompts", "modality", "prior", "device", "cache", "cache_size", "fast", "item", "fit_on",
+                 "embeddings", "hash_paths")  # fmt: skip
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -434,7 +438,7 @@ class Annotator:
         from autoannotate.models.embeddings_file import read_embeddings
         from autoannotate.models.encoding import encode
 
-        encoded = encode(found, self.encoder, self.cache, track)
+        encoded = encode(found, self.encoder, self.cache, track, cache_size=self.cache_size)
         if self.embeddings is None:
             return encoded
         return replace(encoded, features=read_embeddings(self.embeddings).of([ref.path for ref in encoded.refs]))
@@ -519,6 +523,7 @@ class Annotator:
                 "fast": self.fast,
                 "item": self.item,
                 "fit_on": self.fit_on,
+                "cache_size": self.cache_size,
                 "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
             },
             "seed": self.seed,

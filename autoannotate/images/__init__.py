@@ -1,7 +1,7 @@
 """Find and read images. A format is a file here with a `Reader` and an entry in `registry`; a source is one in `sources`."""
 
 from autoannotate.images.content import fetched_ahead
-from autoannotate.images.reading import fingerprint, read_grey, read_image, read_picture, stamp
+from autoannotate.images.reading import content_hash, fingerprint, read_grey, read_image, read_picture, stamp
 from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture, mostly_passed_over
 from autoannotate.images.sources import find, find_images, find_some, location
 
@@ -11,6 +11,7 @@ __all__ = [
     "ImageRef",
     "PassedOver",
     "Picture",
+    "content_hash",
     "fetched_ahead",
     "find",
     "find_images",

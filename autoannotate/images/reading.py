@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -128,6 +129,39 @@ def fingerprint(ref: ImageRef) -> str:
     digest = hashlib.sha256(path)
     digest.update(f"\0{found.st_size}\0{found.st_mtime_ns}\0{ref.frame}".encode())
     return digest.hexdigest()
+
+
+def content_hash(ref: ImageRef) -> str:
+    """A name for the content of an image that stays when its file is moved or copied.
+
+    Returns
+    -------
+    str
+        The sha256, in hexadecimal, of the bytes of its file, the ending of its name, and the frame.
+
+    Raises
+    ------
+    UnreadableImageError
+        The file is not there, or cannot be read.
+    """
+    with ref.as_file() as file:
+        try:
+            found = file.stat()
+            digest = _bytes_hash(file, found.st_size, found.st_mtime_ns)
+        except FileNotFoundError:
+            raise UnreadableImageError(_GONE) from None
+        except PermissionError:
+            raise UnreadableImageError(_NO_PERMISSION) from None
+        except OSError:
+            raise UnreadableImageError(_NO_ANSWER) from None
+    return hashlib.sha256(f"{digest}\0{ref.file.suffix.lower()}\0{ref.frame}".encode()).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _bytes_hash(file: Path, size: int, changed: int) -> str:
+    """Of a file of this size and time of change: the frames of a file follow each other."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def stamp(ref: ImageRef) -> str:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import InputError, UnreadableImageError
-from autoannotate.images import ImageRef, fetched_ahead, fingerprint, read_image, read_picture
+from autoannotate.images import ImageRef, content_hash, fetched_ahead, fingerprint, read_image, read_picture
+from autoannotate.labelling.neighbours import MANY
+from autoannotate.models.cache_size import SIZE
 from autoannotate.models.embedding_cache import EncodingCache, default_folder
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TRIES = 3  # of encoding what another run has removed from the cache meanwhile
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
 
 
@@ -81,13 +84,19 @@ class Encoded:
 
 
 def encode(
-    found: Sequence[ImageRef], encoder: Encoder, cache: Path | str | bool = True, track: Track = silent
+    found: Sequence[ImageRef],
+    encoder: Encoder,
+    cache: Path | str | bool = True,
+    track: Track = silent,
+    *,
+    cache_size: int = SIZE,
 ) -> Encoded:
     """Encode items, each one image or the mean of its slices; what the cache knows is not encoded again.
 
     Parameters
     ----------
     cache : folder, or True for the user's own cache folder, False for none.
+    cache_size : bytes that the cache may take; what was used longest ago goes first.
 
     Raises
     ------
@@ -95,8 +104,10 @@ def encode(
         Where none of the images can be read.
     """
     if all(len(ref.slices) == 1 for ref in found):
-        return _encode_images(found, encoder, cache, track)
-    return pooled(found, _encode_images([part for ref in found for part in ref.slices], encoder, cache, track))
+        return _encode_images(found, encoder, cache, track, cache_size)
+    return pooled(
+        found, _encode_images([part for ref in found for part in ref.slices], encoder, cache, track, cache_size)
+    )
 
 
 def pooled(items: Sequence[ImageRef], slices: Encoded) -> Encoded:
@@ -137,10 +148,12 @@ def _mean(rows: np.ndarray) -> np.ndarray:
     return mean * (np.linalg.norm(rows, axis=1).mean() / max(float(np.linalg.norm(mean)), 1e-12))
 
 
-def _encode_images(found: Sequence[ImageRef], encoder: Encoder, cache: Path | str | bool, track: Track) -> Encoded:
+def _encode_images(
+    found: Sequence[ImageRef], encoder: Encoder, cache: Path | str | bool, track: Track, size: int
+) -> Encoded:
     """Encode images one by one. Raises `InputError` where none of them can be read."""
     folder = Path(cache) if not isinstance(cache, bool) else default_folder() if cache else None
-    kept = EncodingCache(folder, encoder.weights_hash)
+    kept = EncodingCache(folder, encoder.weights_hash, size)
     keys: dict[ImageRef, str] = {}
     unreadable: dict[ImageRef, str] = {}
     for ref in found:
@@ -148,37 +161,61 @@ def _encode_images(found: Sequence[ImageRef], encoder: Encoder, cache: Path | st
             keys[ref] = fingerprint(ref)
         except UnreadableImageError as error:
             unreadable[ref] = str(error)
-    here = kept.known(list(keys.values()))
-    todo = [ref for ref in keys if keys[ref] not in here]
+    for _ in range(TRIES):
+        here = kept.known(list(keys.values()))
+        todo = [ref for ref in keys if keys[ref] not in here and ref not in unreadable]
+        if not todo:
+            break
+        _encode_and_keep(todo, keys, kept, encoder, unreadable, track)
+    refs = [ref for ref in found if ref not in unreadable]
+    if not refs:
+        kept.close()
+        raise InputError(
+            f"None of the {len(found)} images could be read. The first: {found[0].path}: {unreadable[found[0]]}"
+        )
+    kept.trim()
+    asked = [keys[ref] for ref in refs]
+    embeddings, said = kept.embeddings(asked), kept.notes(asked)
+    features: Any = kept.stored(asked) if len(asked) > MANY else kept.features(asked)
+    if len(asked) <= MANY:
+        kept.close()
+    lost = [(ref.path, reason) for ref, reason in unreadable.items()]
+    return Encoded(refs, embeddings, features, lost, {ref.path: said[keys[ref]] for ref in refs if keys[ref] in said})
+
+
+def _encode_and_keep(
+    todo: Sequence[ImageRef],
+    keys: Mapping[ImageRef, str],
+    kept: EncodingCache,
+    encoder: Encoder,
+    unreadable: dict[ImageRef, str],
+    track: Track,
+) -> None:
+    """Encode what the cache does not know, neither by its name nor by its content; what cannot be read joins `unreadable`."""
     waiting = track(fetched_ahead(todo), "reading and encoding", len(todo))
     seen: list[ImageRef] = []
     notes: dict[str, str] = {}
+    contents: dict[str, str] = {}
 
     def pictures() -> Iterator[Image.Image]:
         for ref in islice(waiting, ENCODED_AT_ONCE):
             try:
-                picture = read_picture(ref)
+                content = content_hash(ref)
+                copy = content in contents.values() or kept.recognise({keys[ref]: content})
+                picture = None if copy else read_picture(ref)
             except UnreadableImageError as error:
                 unreadable[ref] = str(error)
-            else:
+                continue
+            contents[keys[ref]] = content
+            if picture is not None:
                 seen.append(ref)
                 if picture.notes:
                     notes[keys[ref]] = " ".join(picture.notes)
                 yield picture.image
 
     for _ in range(0, len(todo), ENCODED_AT_ONCE):
-        first = len(seen)
         encodings = encoder.encode_images(pictures(), closer=True)
-        new = [keys[ref] for ref in seen[first:]]
-        kept.put(new, encodings.embeddings, encodings.features, {key: notes[key] for key in new if key in notes})
+        kept.put([keys[ref] for ref in seen], encodings.embeddings, encodings.features, notes, contents)
+        for each in (seen, notes, contents):
+            each.clear()
     next(waiting, None)  # past the last image, so that the progress bar ends
-    refs = [ref for ref in found if ref not in unreadable]
-    if not refs:
-        raise InputError(
-            f"None of the {len(found)} images could be read. The first: {found[0].path}: {unreadable[found[0]]}"
-        )
-    embeddings, features = kept.get([keys[ref] for ref in refs])
-    said = kept.notes([keys[ref] for ref in refs])
-    kept.close()
-    lost = [(ref.path, reason) for ref, reason in unreadable.items()]
-    return Encoded(refs, embeddings, features, lost, {ref.path: said[keys[ref]] for ref in refs if keys[ref] in said})

@@ -139,6 +139,14 @@ def label(
         Path | None,
         typer.Option(metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY),
     ] = None,
+    cache_size: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="What the cache may take, as in 500MB; what was used longest ago goes first.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = "20GB",
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Keep no encoded images.", rich_help_panel=MACHINERY)
     ] = False,
@@ -159,7 +167,9 @@ def label(
     if prompts and not prompts.is_file():
         raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
     from autoannotate.images.sources import account, source_of
+    from autoannotate.models.cache_size import parse_size
 
+    size = parse_size(cache_size)
     if images is None and embeddings is None:
         raise UsageError(
             "Name the IMAGES to label: a folder, as in `autoannotate label scans/ --classes chest,breast`."
@@ -201,6 +211,7 @@ def label(
         fit_on=fit_on,
         embeddings=embeddings,
         hash_paths=hash_paths,
+        cache_size=size,
     )
     with reserved(out):
         annotations = annotator.label(
