@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_runs import make_run
 from orthanc import Orthanc, running
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -170,3 +171,38 @@ def test_a_run_from_a_pacs_holds_no_identifier_and_goes_on_from_the_cache(tmp_pa
     assert len(written) > 8
     for text in [done.stdout, done.stderr, updated.stdout, *(file.read_bytes().decode("latin1") for file in written)]:
         assert not any(marker in text for marker in MARKERS)
+
+
+def test_reports_are_stored_beside_their_images_and_only_when_asked(pacs: Orthanc, tmp_path: Path) -> None:
+    pytest.importorskip("highdicom", reason="highdicom is not here: pip install 'autoannotate[sr]'")
+    place = f"{pacs.place}?Modality=CR"
+    refs = find_images(place)
+    run = make_run(Path(), [ref.path for ref in refs], ("pneumonia", "normal"), draw=False)
+    run.run["arguments"] = {"images": place, "item": "auto"}
+    run.save(tmp_path / "run")
+    before = len(pacs.get("/instances"))
+    asked = ["export", tmp_path / "run", "--format", "dicom-sr", "--what", "all"]
+    done = autoannotate(*asked, "--out", tmp_path / "kept")
+    assert done.returncode == 0, done.stderr
+    assert "belong in the PACS" in done.stdout
+    assert len(pacs.get("/instances")) == before
+    done = autoannotate(*asked, "--out", tmp_path / "sent", "--store", pacs.place)
+    assert done.returncode == 0, done.stderr
+    assert "11 structured reports stored" in done.stdout
+    series = pacs.get("/series?expand")
+    reports = [one for one in series if one["MainDicomTags"]["Modality"] == "SR"]
+    assert sum(len(one["Instances"]) for one in reports) == 11
+    studies = {one["ParentStudy"] for one in series if one["MainDicomTags"]["Modality"] == "CR"}
+    assert {one["ParentStudy"] for one in reports} == studies  # of the same patients and studies, not of new ones
+    again = autoannotate(*asked, "--out", tmp_path / "again", "--store", pacs.place)
+    assert again.returncode == 0, again.stderr
+    assert len(pacs.get("/instances")) == before + 11  # the same reports are the same instances
+    dicomweb.server_at.cache_clear()
+    found = find(pacs.place)  # a report is no picture
+    assert len(found.refs) == 12
+    assert sum(group.count for group in found.passed_over) == 11
+    wrong = autoannotate(*asked, "--out", tmp_path / "wrong", "--store", "https://elsewhere")
+    assert wrong.returncode == 1
+    assert "is no PACS: write dicomweb://" in wrong.stderr
+    assert not (tmp_path / "wrong").exists()
+    assert autoannotate("export", tmp_path / "run", "--store", pacs.place).returncode == 2

@@ -33,7 +33,7 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone or huggingface.",
+            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone, huggingface or dicom-sr.",
         ),
     ] = "csv",
     what: Annotated[
@@ -61,6 +61,13 @@ def export(
             metavar="A,B[,C]", help="Parts for training: 80,20 is train and test, 70,15,15 train, val and test."
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of dicom-sr: store the reports in this PACS too (dicomweb://HOST/PATH); else nothing is sent.",
+        ),
+    ] = None,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="A column for the probability of each class.")
     ] = False,
@@ -74,6 +81,12 @@ def export(
 
     part: Literal["suspects", "all"] = "suspects" if what is Part.suspects else "all"
     module = find_format(format)
+    if store is not None and not hasattr(module, "store"):
+        raise UsageError(
+            f"--store sends DICOM structured reports to a PACS: it goes with --format dicom-sr, not {format}."
+        )
+    if store is not None:
+        module.check_address(store)  # type: ignore[attr-defined]
     annotations, left_out = select(Annotations.load(run, images), what.value, min_confidence)
     if split is not None:
         annotations = with_split(annotations, _shares(split))
@@ -107,6 +120,10 @@ def export(
     if exported.removed:
         removed = ", ".join(f"{kind} of {counted(n, 'picture')}" for kind, n in sorted(exported.removed.items()))
         typer.echo(f"Left out of the pictures: {removed}.")
+    if store is not None:
+        sent = module.store(made[0], store)  # type: ignore[attr-defined]
+        typer.echo(f"{counted(sent, 'structured report')} stored in {store}; nothing else was sent.")
+        return
     if hasattr(module, "next_step"):
         said = module.next_step(made[0], part, link or "")
         typer.echo(said.replace(" DIR ", f" {shlex.quote(str(run))} "), nl=bool(said))

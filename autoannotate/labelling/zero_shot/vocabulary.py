@@ -73,6 +73,15 @@ class Meaning:
 
 
 @dataclass(frozen=True)
+class Code:
+    """A concept of a coding scheme (PS3.3, 8): SCT 233604007 Pneumonia."""
+
+    scheme: str
+    value: str
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Library:
     """All words at hand: `find` gives the meanings of a class name, `kind` the image kind that words name."""
 
@@ -83,6 +92,12 @@ class Library:
     together: Mapping[frozenset[str], ImageKind]
     names: Mapping[str, tuple[Meaning, ...]]
     terms: Mapping[str, tuple[Meaning, ...]]
+    codes: Mapping[str, Code]
+
+    def code(self, name: str) -> Code | None:
+        """The code of a class by its name, or by that of a class that the name means; None where no file has one."""
+        known = (self.codes.get(key(word)) for word in (name, *(meaning.name for meaning in self.find(name))))
+        return next((code for code in known if code), None)
 
     def find(self, name: str) -> tuple[Meaning, ...]:
         """The meanings of a class name: by name, negated, with its body part, or as a term; () if unknown."""
@@ -184,7 +199,7 @@ def _singular(word: str) -> str:
 
 # ---- reading ----
 
-_SECTIONS = ("templates", "modalities", "images", "together", "image", "classes")
+_SECTIONS = ("templates", "modalities", "images", "together", "image", "classes", "codes")
 _CLASS_KEYS = ("also", "terms", "absent", "sentences", "image", "modality", "part")
 
 
@@ -359,6 +374,7 @@ def _build(documents: Sequence[_Document]) -> Library:
         together=_together(documents, images, modalities),
         names=names,
         terms=_index([*own, *shipped], lambda meaning: meaning.terms),
+        codes=_codes(documents),
     )
 
 
@@ -426,6 +442,17 @@ def _images(documents: Sequence[_Document], modalities: Mapping[str, Modality]) 
                 part=forms["part"].text() if "part" in forms else before.part,
                 terms=_texts(forms, "terms", before.terms),
             )
+    return found
+
+
+def _codes(documents: Sequence[_Document]) -> dict[str, Code]:
+    found = {}
+    for _, section in _section(documents, "codes"):
+        for name, entry in section.mapping().items():
+            scheme, value, meaning = (*entry.text().split(maxsplit=2), "", "", "")[:3]
+            if not meaning or len(scheme) > 16 or len(value) > 16 or len(meaning) > 64:
+                raise entry.wrong("a code is a scheme, a value and a meaning, as in `SCT 233604007 Pneumonia`")
+            found[key(name)] = Code(scheme, value, meaning)
     return found
 
 
