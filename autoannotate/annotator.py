@@ -260,6 +260,7 @@ class Annotator:
         from autoannotate.answers.known import read_known
         from autoannotate.images.quality import measure
         from autoannotate.labelling.label_errors.issues import find_issues
+        from autoannotate.runs.build import told_of_none
         from autoannotate.runs.issues import audit_record, audited, issues_table
 
         clock = Clock()
@@ -279,7 +280,7 @@ class Annotator:
         with clock("look at the pictures"):
             look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
             columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
-            state = audited(task, labelled, look, self._kinds(encoded.embeddings), columns)
+            state = audited(task, labelled, look, columns)
             issues = find_issues(state)
         made = self._run(images, encoded, clip, labelled, clock)
         votes = {who: self._class_numbers(each, rows) for who, each in given.votes.items()}
@@ -293,6 +294,7 @@ class Annotator:
         made.run["estimated_error_rate"] = rate
         made.run["reliability"]["verdict"] = (
             f"An estimated {rate:.1%} of the given labels are wrong (95% interval {low:.1%} to {high:.1%})."
+            f"{told_of_none(labelled.none_of_these)}"
         )
         made.run["note"] = look_grouped(state.image_names) if groups is None else None
         for path, why in known.without.items():
@@ -415,15 +417,6 @@ class Annotator:
         number = {"": -1} | {name: k for k, name in enumerate(self.classes)}
         return np.array([number[labels[row]] for row in rows], dtype=np.int64)
 
-    def _kinds(self, embeddings: np.ndarray) -> tuple[np.ndarray, list[str]]:
-        """How probable each kind of image that the prompts know is, (N, M) of embeddings (N, D); and their names."""
-        from autoannotate.labelling.zero_shot import classifier
-        from autoannotate.labelling.zero_shot.prompts import modality_prompts
-
-        prompts = modality_prompts(self.prompts)
-        texts = classifier.class_embeddings([self.encoder.encode_texts(kind.texts) for kind in prompts])
-        return classifier.probabilities(embeddings, texts, self.encoder.logit_scale), [kind.name for kind in prompts]
-
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
         from autoannotate.labelling.zero_shot.label_images import zero_shot
@@ -468,7 +461,7 @@ class Annotator:
         return Task(
             Features(encoded.features), clip.probabilities, self.classes, trust=clip.reliability.trust,
             meaningful=clip.reliability.meaningful, prior=self.prior, image_names=[ref.path for ref in encoded.refs],
-            seed=self.seed,
+            image_kinds=clip.image_kinds, seed=self.seed,
         )  # fmt: skip
 
     def trainer(self, refs: Sequence[ImageRef], track: Track = silent) -> Trainer | None:
@@ -502,7 +495,7 @@ class Annotator:
         from autoannotate.runs.build import build_run, with_items
 
         run = build_run(
-            encoded.refs, encoded.unreadable, self.classes, clip, self._worth(clip, labelled), labelled,
+            encoded.refs, encoded.unreadable, self.classes, clip, self._judged(clip, labelled), labelled,
             self._settings(images), clock.seconds, self.student, encoded.notes,
         )  # fmt: skip
         return with_items(run, encoded.refs, self._telling_slices(run, encoded))
@@ -549,6 +542,13 @@ class Annotator:
             for ref in encoded.refs
             if len(ref.slices) > 1 and (here := [part.path for part in ref.slices if part.path in rows])
         }
+
+    def _judged(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
+        """What the labels are worth by now, in words, and how many images are of none of the classes."""
+        from autoannotate.runs.build import told_of_none
+
+        worth = self._worth(clip, labelled)
+        return replace(worth, verdict=f"{worth.verdict}{told_of_none(labelled.none_of_these)}")
 
     def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
         """What the labels are worth by now, in words."""

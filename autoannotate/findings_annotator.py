@@ -139,6 +139,7 @@ class FindingsAnnotator(Annotator):
         from autoannotate.answers.groups import look_grouped, read_groups
         from autoannotate.images.quality import measure
         from autoannotate.labelling.findings import label_findings
+        from autoannotate.labelling.zero_shot.image_kinds import none_of_these
         from autoannotate.runs.build_findings import overall
         from autoannotate.runs.findings_issues import findings_audit, told_apart
 
@@ -168,8 +169,9 @@ class FindingsAnnotator(Annotator):
         made = self._findings_run(images, encoded, clips, labelled, clock)
         made.run["given"] = True
         made.run["arguments"] |= {"labels": str(labels), "groups": groups, "blank": blank, "uncertain": uncertain}
+        looks = clips[0].image_kinds
         issues, made.run["audit"] = findings_audit(
-            tasks, labelled, look, self._kinds(encoded.embeddings), columns, self.seed
+            tasks, labelled, look, None if looks is None else none_of_these(looks), columns, self.seed
         )
         for name, about in told_apart(labelled).items():
             made.run["findings"][name] |= about

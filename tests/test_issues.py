@@ -21,6 +21,7 @@ from autoannotate.labelling.label_errors.issues import (
 )
 from autoannotate.labelling.label_errors.suspects import find_suspects
 from autoannotate.labelling.neighbours import nearest
+from autoannotate.labelling.zero_shot.image_kinds import ImageKinds, none_of_these
 
 CLASSES = ["cyst", "tumour", "clear"]
 
@@ -131,12 +132,11 @@ def test_a_share_of_a_class_that_belongs_to_another_is_said() -> None:
 def test_an_image_of_another_kind_is_none_of_these_with_what_it_looks_like() -> None:
     points, labels = made()
     kinds = np.tile([0.9, 0.1], (120, 1))
-    kinds[8] = [0.05, 0.95]
-    (one,) = of_kind(
-        find_issues(audited(points, labels, kinds=(kinds, ["ultrasound", "a photograph"]))), "none-of-these"
-    )
+    kinds[8] = [0.02, 0.98]
+    looks = none_of_these(ImageKinds(kinds, ("lung ultrasound", "a photograph"), ("ultrasound", "photograph")), labels)
+    (one,) = of_kind(find_issues(audited(points, labels, none_of_these=looks)), "none-of-these")
     assert one.row == 8
-    assert "a photograph (95%)" in one.detail
+    assert one.detail == "looks like a photograph (98%), which no class is"
 
 
 def test_what_many_images_have_is_no_issue_of_each() -> None:

@@ -101,6 +101,8 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     rows.append((asked, f"{doubted:,} ({percent(doubted / images)})"))
     if copies := record.counts.copies:
         rows.append(("copies", f"{copies:,} of {images:,} images are (nearly) the same picture as another"))
+    if foreign := record.counts.none_of_these:
+        rows.append(("images of none of the classes", f"{counted(foreign, 'image')} ({percent(foreign / images)})"))
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
     if groups := passed_over(record):
         rows.append(("files passed over", ", ".join(f"{group.kind} ({group.count:,})" for group in groups)))

@@ -46,6 +46,8 @@ class Labelled:
         The answered image of which an image took the answer over, as nearly the same picture; -1 elsewhere.
     copies : int
         Images that are nearly the same picture as an earlier one.
+    none_of_these : dict
+        What images of none of the classes look like, by row.
     """
 
     labels: NDArray[np.int64]
@@ -60,6 +62,7 @@ class Labelled:
     suggested: NDArray[np.int64]
     duplicate_of: NDArray[np.int64]
     copies: int
+    none_of_these: dict[int, str]
 
     @property
     def meaningful(self) -> bool:
@@ -128,9 +131,16 @@ def label(
         labels=labels, probabilities=probabilities, confidence=confidence,
         source=_sources(task, inside, rows, initial, corrected), initial=initial, corrected=corrected, rows=rows,
         queue=replace(queue, rows=rows[queue.rows]), suspect_score=score, suggested=suggested,
-        duplicate_of=task.spread.duplicate_of,
+        duplicate_of=task.spread.duplicate_of, none_of_these=_none_of_these(inside, rows, corrected),
         copies=len(task) - len(np.unique(task.features.duplicate_groups)),
     )  # fmt: skip
+
+
+def _none_of_these(inside: Task, rows: NDArray[np.int64], corrected: Corrected) -> dict[int, str]:
+    """What images of none of the classes look like, by row of all."""
+    found = inside.none_of_these
+    flagged = np.flatnonzero(corrected.queue.none_of_these)
+    return {} if found is None else {int(rows[i]): found.looks_like[i] for i in flagged}
 
 
 def ranking(task: Task, labelled: Labelled, strategy: str) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.duplicates import Spread, spread_answers
 from autoannotate.labelling.features import Features
+from autoannotate.labelling.zero_shot.image_kinds import ImageKinds, NoneOfThese, none_of_these
 
 UNANSWERED = -1
 SMOOTHING = 0.1  # of labels that come from elsewhere, spread over all classes
@@ -47,6 +48,8 @@ class Task:
     image_names : sequence of N names, optional
     student : (N, K) array, optional
         Out-of-sample probabilities of a student that was trained before.
+    image_kinds : ImageKinds, optional
+        What kind of image each looks like; without it none is of no class.
     keep : bool
         Given labels are doubted, and never changed: an audit.
     seed : int
@@ -65,6 +68,7 @@ class Task:
     groups: NDArray[np.int64] | None = None
     image_names: Sequence[str] | None = None
     student: NDArray[np.floating] | None = None
+    image_kinds: ImageKinds | None = None
     keep: bool = False
     seed: int = 0
 
@@ -90,6 +94,11 @@ class Task:
         return self.truth >= 0
 
     @cached_property
+    def none_of_these(self) -> NoneOfThese | None:
+        """Which images look like none of the classes."""
+        return None if self.image_kinds is None else none_of_these(self.image_kinds, self.given)
+
+    @cached_property
     def left_out(self) -> NDArray[np.bool_]:
         """(N,) bool, `excluded`."""
         return np.zeros(len(self), dtype=bool) if self.excluded is None else self.excluded
@@ -106,6 +115,7 @@ class Task:
             self, features=self.features.take(rows), zero_shot=self.zero_shot[rows], given=part(self.given),
             answers=self.truth[rows], excluded=part(self.excluded), unsure=part(self.unsure), groups=part(self.groups),
             image_names=[self.names[i] for i in rows], student=None if self.student is None else self.student[rows],
+            image_kinds=None if self.image_kinds is None else self.image_kinds.take(rows),
         )  # fmt: skip
         taken.__dict__["spread"] = Spread(
             self.truth[rows], np.full(len(rows), -1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from autoannotate._internal.version import __version__
+from autoannotate._internal.wording import counted
 from autoannotate.images import stamp
 from autoannotate.runs import student_predictions
 from autoannotate.runs.record import FORMAT
@@ -90,6 +92,7 @@ def build_run(
             "unreadable": len(unreadable),
             "suspects": len(queue.rows),
             "copies": labelled.copies,
+            "none_of_these": len(labelled.none_of_these),
             "clip_student_disagreements": disagree if trained else None,
             "per_class": {name: int((labelled.labels == k).sum()) for k, name in enumerate(class_names)},
         },
@@ -119,6 +122,20 @@ def versions() -> dict[str, Any]:
     """What made a run, and the form of its record."""
     packages = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
     return {"format": FORMAT, "version": __version__, "versions": packages}
+
+
+def told_of_none(found: Mapping[int, str]) -> str:
+    """A sentence on the images of none of the classes, by row what they look like; nothing where there is none.
+
+    >>> told_of_none({3: "dermoscopy", 8: "brain MRI", 9: "brain MRI"})
+    ' 3 images are of none of the classes: they look like brain MRI (2), dermoscopy (1).'
+    """
+    if not found:
+        return ""
+    kinds = ", ".join(f"{name} ({many:,})" for name, many in Counter(found.values()).most_common())
+    are = "is" if len(found) == 1 else "are"
+    looks = "it looks" if len(found) == 1 else "they look"
+    return f" {counted(len(found), 'image')} {are} of none of the classes: {looks} like {kinds}."
 
 
 def with_items(run: Run, refs: Sequence[ImageRef], telling: Mapping[str, str]) -> Run:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoannotate.images.quality import Appearance
     from autoannotate.labelling.findings import LabelledFindings
     from autoannotate.labelling.task import Task
+    from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
 FEWEST = 5  # images with a finding, and without it, below which nothing is said of telling it
 LEAST_AREA = 0.6  # as for two classes in `label_errors.issues`
@@ -32,7 +33,7 @@ def findings_audit(
     tasks: Sequence[Task],
     labelled: LabelledFindings,
     look: Appearance,
-    kinds: tuple[NDArray[np.float64], Sequence[str]],
+    foreign: NoneOfThese | None,
     columns: Mapping[str, Sequence[str]],
     seed: int,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -43,10 +44,11 @@ def findings_audit(
     Parameters
     ----------
     tasks, labelled : of F findings, as `labelling.findings` has them
-    look, kinds, columns : as for `runs.issues.audited`
+    look, columns : as for `runs.issues.audited`
+    foreign : which images look like no kind of image that the findings are seen on
     """
     rows: list[tuple[float, str, str, str, str, str]] = [*_wrong_values(tasks, labelled)]
-    audited = _of_images(tasks, labelled, look, kinds, columns)
+    audited = _of_images(tasks, labelled, look, foreign, columns)
     for each in find_issues(audited):
         if each.kind not in OF_CLASSES and not (each.row is None and each.label is not None):
             rows.append((each.score, *_row(each, audited)))
@@ -114,7 +116,7 @@ def _of_images(
     tasks: Sequence[Task],
     labelled: LabelledFindings,
     look: Appearance,
-    kinds: tuple[NDArray[np.float64], Sequence[str]],
+    foreign: NoneOfThese | None,
     columns: Mapping[str, Sequence[str]],
 ) -> Audited:
     """What is known of the images, the class of each being all of its findings together; no label is doubted here."""
@@ -129,7 +131,7 @@ def _of_images(
     return Audited(
         labels, [joined(labelled.names, row) for row in together], first.names, np.zeros(count), np.zeros(count, dtype=bool),
         labels, likely, first.features.neighbours, (), look.thumbnails,
-        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height), kinds, None,
+        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height), foreign, None,
         first.groups, split, {name: cells[name] for name in SITES if name in cells},
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from autoannotate.images.quality import Appearance
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.task import Task
+    from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
 SPLIT = ("split", "fold", "subset", "partition")
 SITES = ("site", "scanner", "device", "hospital", "center", "centre", "manufacturer", "institution")
@@ -28,7 +30,6 @@ def audited(
     task: Task,
     labelled: Labelled,
     look: Appearance,
-    kinds: tuple[NDArray[np.float64], Sequence[str]],
     columns: Mapping[str, Sequence[str]],
 ) -> Audited:
     """What is known of the labels of a task when they have been doubted. columns: (N,) cells each, of the labels' table."""
@@ -42,9 +43,16 @@ def audited(
         task.given, task.class_names, task.names, np.where(task.answered, wrong, corrected.doubt), queue.flagged | wrong,
         np.where(task.answered, task.truth, queue.suggested), evidence, task.features.neighbours, queue.reasons,
         look.thumbnails,
-        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height), kinds,
+        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height),
+        _open(task),
         joint_by_label(task.given, evidence), task.groups, split, {name: cells[name] for name in SITES if name in cells},
     )  # fmt: skip
+
+
+def _open(task: Task) -> NoneOfThese | None:
+    """Images of none of the classes, those aside that a trusted label gives a class."""
+    found = task.none_of_these
+    return None if found is None else replace(found, flagged=found.flagged & ~task.answered)
 
 
 def issues_table(issues: Sequence[Issue], audited: Audited) -> pd.DataFrame:

@@ -47,14 +47,16 @@ class StudentRecord:
 
 @dataclass(frozen=True)
 class CountsRecord:
-    """How many images, and of what. copies: images that are nearly the same picture as an earlier one."""
+    """How many images, and of what. copies: images that are nearly the same picture as an earlier one.
+
+    none_of_these: those that look like another kind of image than every class."""
 
     images: int = 0
     unreadable: int = 0
     suspects: int = 0
     copies: int | None = None
     clinician: int = 0
-    copies: int = 0
+    none_of_these: int = 0
     clip_student_disagreements: int | None = None
     per_class: Mapping[str, int] = field(default_factory=dict)
 

@@ -2,8 +2,8 @@
 
 A *task* is a set of classes (all classes of a set, a pair of them, or two sets told apart). A *problem* is a sample of a
 task with a size, a balance, a kind and a rate of noise, and a seed. Seeds below 2000 (`CHOOSING`) are for choosing between
-variants, seeds from 4000 on (`REPORTING`) for reporting; no number that is reported comes from a seed that chose anything. Seeds
-from 2000 to 2005 were reported once, then a rule was changed: they are used up.
+variants, seeds from 4000 on (`REPORTING`) for reporting; no number that is reported comes from a seed that chose anything.
+Seeds from 2000 to 2005 were reported once, then a rule was changed: they are used up.
 """
 
 from __future__ import annotations

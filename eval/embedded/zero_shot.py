@@ -24,8 +24,9 @@ from PIL import Image
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.images import read_image
 from autoannotate.labelling.zero_shot import classifier
-from autoannotate.labelling.zero_shot.label_images import UNRELATED, Annotator
-from autoannotate.labelling.zero_shot.prompts import class_prompts
+from autoannotate.labelling.zero_shot.image_kinds import image_kinds
+from autoannotate.labelling.zero_shot.label_images import UNRELATED
+from autoannotate.labelling.zero_shot.prompts import class_prompts, modality_prompts
 from autoannotate.labelling.zero_shot.reliability import estimate_reliability
 from autoannotate.models.encoder import Encoder, load_encoder
 
@@ -125,7 +126,7 @@ def main() -> None:
         for side, name in ((None, "full"), (28, "28 px")):
             embeddings, _, truth = sets.of_task(task, side)
             normalised = classifier.distribution_normalised(embeddings)
-            kinds = Annotator(names, options.model).kinds_of(embeddings)
+            kinds = image_kinds(embeddings, modality_prompts(), encoder.encode_texts, encoder.logit_scale).common()
             texts = [encoder.encode_texts(prompt.texts) for prompt in class_prompts(names, modality=kinds)]
             classes = classifier.class_embeddings(texts)
             right = (normalised @ classes.T).argmax(1) == truth

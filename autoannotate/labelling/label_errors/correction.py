@@ -194,13 +194,17 @@ def conclude(
     sure = noise.posterior[rows, final] if noise.may_change and meaningful else given[rows, final]
     queue = find_suspects(
         task.features, final, task.zero_shot, task.class_names, seed=task.seed, track=track, image_names=task.names,
-        estimate=noise, student=student.probabilities if student.reliable else None,
+        estimate=noise, student=student.probabilities if student.reliable else None, none_of_these=task.none_of_these,
     )  # fmt: skip
+    sure = np.clip(sure, 0.0, 1.0)
+    if task.none_of_these is not None:  # a label is right only where a class is
+        sure = np.where(queue.none_of_these, np.minimum(sure, 1.0 - task.none_of_these.probability), sure)
     if from_answers:  # no model sees the errors that it made itself; how sure it is tells more
-        queue = replace(queue, error_rate=float(np.where(answered, 0.0, 1.0 - np.clip(sure, 0.0, 1.0)).mean()))
+        queue = replace(queue, error_rate=float(np.where(answered, 0.0, 1.0 - sure).mean()))
     queue = replace(
         queue,
         flagged=queue.flagged & ~answered,
+        none_of_these=queue.none_of_these & ~answered,
         score=np.where(answered, 0.0, queue.score),
         suggested=np.where(answered, final, queue.suggested),
         reasons=tuple("" if seen else why for seen, why in zip(answered, queue.reasons, strict=True)),
@@ -208,7 +212,7 @@ def conclude(
     return Corrected(
         labels=final,
         probabilities=np.where(answered[:, None], given, noise.posterior),
-        confidence=np.where(answered, 1.0, np.clip(sure, 0.0, 1.0)),
+        confidence=np.where(answered, 1.0, sure),
         changed=(final != came) & ~answered,
         queue=queue,
         student=student,
@@ -238,6 +242,8 @@ def _weights(noise: NoiseEstimate, labels: NDArray[np.int64], task: Task) -> NDA
     else:
         doubts = find_suspects(task.features, labels, task.zero_shot, task.class_names, estimate=noise)
         weights = (~doubts.flagged).astype(np.float64)
+    if task.none_of_these is not None:
+        weights = np.where(task.none_of_these.flagged, 0.0, weights)
     return np.where(task.answered, ANSWER_WEIGHT, weights)
 
 

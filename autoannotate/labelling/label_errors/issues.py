@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.label_errors.reasons import REASONS, Evidence
 from autoannotate.labelling.neighbours import Neighbours, near_duplicates
+from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
 SEVERITY = {
     "contradiction": 1.0, "label": 1.0, "none-of-these": 0.9, "outlier": 0.5, "class": 0.5, "group": 0.45, "quality": 0.4,
@@ -25,7 +26,6 @@ DUPLICATE = (
     1 / 3
 )  # thumbnails of near duplicates differ at most this share of what the most similar images usually differ by
 MUTUAL = 2  # and each is among this many nearest others of the other
-OTHER_KIND = 0.6  # probability of a kind of image that the set has not
 USUAL = 0.25  # what this share of the images has is what such images are like, and no issue of each
 CONFUSED = 0.1  # share of a class's labels that belong to one other class
 FEW = 8  # images of a class, below which nothing is said of it
@@ -52,8 +52,8 @@ class Audited:
 
     labels, suggested: (N,) class numbers. doubt: (N,) in 0 to 1, that the label is wrong. flagged: (N,) bool. out_of_sample:
     (N, K). neighbours: of the images. thumbnails: (N, P) grey. quality: by the name of a quality, (N,) scores in 0 to 1, low
-    is bad, and the score below which it is an issue, see `quality_scores`. kinds: (N, M) probabilities of kinds of image, and
-    their M names. joint: (K, K) the share of images with label i that are j. groups: (N,) ids. split: (N,) names of the parts.
+    is bad, and the score below which it is an issue, see `quality_scores`. none_of_these: which images look like none of the
+    classes. joint: (K, K) the share of images with label i that are j. groups: (N,) ids. split: (N,) names of the parts.
     sites: by the column's name, (N,) what it says of each image.
     """
 
@@ -68,7 +68,7 @@ class Audited:
     reasons: Sequence[str] = ()
     thumbnails: NDArray[np.generic] | None = None
     quality: Mapping[str, tuple[NDArray[np.float64], float]] = field(default_factory=dict)
-    kinds: tuple[NDArray[np.float64], Sequence[str]] | None = None
+    none_of_these: NoneOfThese | None = None
     joint: NDArray[np.float64] | None = None
     groups: NDArray[np.integer] | None = None
     split: NDArray[np.str_] | None = None
@@ -187,18 +187,12 @@ def outlier(audited: Audited) -> Iterator[Issue]:
 
 @issue("none-of-these")
 def none_of_these(audited: Audited) -> Iterator[Issue]:
-    """An image that looks like another kind than those that the set is made of."""
-    if audited.kinds is None:
-        return
-    probabilities, names = audited.kinds
-    best = probabilities.argmax(axis=1)
-    share = np.bincount(best, minlength=len(names)) / max(len(best), 1)
-    # how probable the kinds are that the set is made of; siblings (a chest X-ray, an X-ray) share the rest of it
-    own = probabilities[:, share >= 0.05].sum(axis=1)
-    for i in np.flatnonzero((probabilities.max(axis=1) >= OTHER_KIND) & (share[best] < 0.02) & (own < 0.2)):
-        chance = float(probabilities[i, best[i]])
-        detail = f"looks like {names[best[i]]} ({chance:.0%}), which hardly any other image does"
-        yield Issue(int(i), "none-of-these", SEVERITY["none-of-these"] * chance, detail, int(audited.labels[i]))
+    """An image that looks like another kind than those that the set is made of (`zero_shot.image_kinds`)."""
+    found = audited.none_of_these
+    for i in () if found is None else np.flatnonzero(found.flagged).tolist():
+        chance = float(found.probability[i])
+        detail = f"looks like {found.looks_like[i]} ({chance:.0%}), which no class is"
+        yield Issue(i, "none-of-these", SEVERITY["none-of-these"] * chance, detail, int(audited.labels[i]))
 
 
 @issue("quality")

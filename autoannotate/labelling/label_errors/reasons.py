@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.neighbours import Neighbours, near_duplicates
+from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 from autoannotate.labelling.zero_shot.reliability import kappa
 
 NEAREST = 8  # neighbours asked by the reasons
@@ -23,7 +24,7 @@ class Evidence:
     """All that is known about N images with K classes.
 
     labels: (N,). zero_shot, out_of_sample: (N, K) probabilities. student: (N, K) or None. neighbours: of the images, nearest
-    first. class_names: K. image_names: N, for sentences.
+    first. none_of_these: which images look like none of the classes, or None. class_names: K. image_names: N, for sentences.
     """
 
     labels: NDArray[np.int64]
@@ -33,6 +34,7 @@ class Evidence:
     class_names: Sequence[str]
     image_names: Sequence[str]
     student: NDArray[np.float64] | None = None
+    none_of_these: NoneOfThese | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,19 @@ def reason(weight: float) -> Callable[[Callable[[Evidence], Doubt]], Callable[[E
         return function
 
     return register
+
+
+@reason(weight=1.0)
+def none_of_these(evidence: Evidence) -> Doubt:
+    """It looks like another kind of image than the set is made of, so that no class is right (`zero_shot.image_kinds`)."""
+    found = evidence.none_of_these
+    if found is None:
+        return _never(evidence)
+    chance, looks = found.probability, found.looks_like
+    return Doubt(
+        np.where(found.flagged, chance, 0.0),
+        lambda i: f"none of the classes: looks like {looks[i]} ({_percent(chance[i])})",
+    )
 
 
 @reason(weight=0.1)

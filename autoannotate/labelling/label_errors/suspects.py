@@ -25,6 +25,7 @@ from autoannotate.labelling.label_errors.noise_estimate import (
 from autoannotate.labelling.label_errors.out_of_sample import out_of_sample
 from autoannotate.labelling.label_errors.reasons import REASONS, Doubt, Evidence
 from autoannotate.labelling.spectral_clustering import Named, cut_and_name
+from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
 SPOKEN = 0.1  # a reason is named in the queue when it doubts at least this much
 MARGIN = 0.02  # share of the set that may be flagged beyond the estimated share of wrong labels
@@ -39,6 +40,7 @@ class Suspects:
     flagged: (N,) bool, worth a clinician's look. score: (N,) in [0, 1], higher is more doubtful. suggested: (N,) the class that
     the evidence favours, the given one unless the evidence is strong. reasons: N sentences, "" where there is none.
     out_of_sample: (N, K), what models that did not see a label say of it. error_rate: the estimated share of wrong labels.
+    none_of_these: (N,) bool, those of the flagged that look like none of the classes.
     """
 
     flagged: NDArray[np.bool_]
@@ -47,6 +49,7 @@ class Suspects:
     reasons: tuple[str, ...]
     out_of_sample: NDArray[np.float64]
     error_rate: float
+    none_of_these: NDArray[np.bool_]
 
 
 def find_suspects(
@@ -61,18 +64,21 @@ def find_suspects(
     student: NDArray[np.floating] | None = None,
     estimate: NoiseEstimate | None = None,
     groups: NDArray[np.integer] | None = None,
+    none_of_these: NoneOfThese | None = None,
 ) -> Suspects:
     """Doubt N labels.
 
     features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
     duplicates by. student: (N, K), what a network predicts, if there is one. estimate: about their true classes,
-    where it is known already. groups: (N,) ids, see `predict_out_of_sample`. The order of the images does not matter.
+    where it is known already. groups: (N,) ids, see `predict_out_of_sample`. none_of_these: which images look
+    like none of the classes. The order of the images does not matter.
 
     score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is how probable the label is, the mean of P(label is true |
     the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
     w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the
     classes that can be told by looking and hardly more than the estimated number of errors; and near duplicates that
-    contradict each other. Suggested: `NoiseEstimate.corrected`. error_rate: by the estimate, if it may change labels; else the
+    contradict each other, and images of none of the classes. Suggested: `NoiseEstimate.corrected`. error_rate: by the
+    estimate, if it may change labels; else the
     confident joint's, or where classes overlap the noise seen where prediction is easy, if less.
     Raises ValueError on shapes that don't fit.
     """
@@ -86,7 +92,8 @@ def find_suspects(
         )
     names = [f"image {i + 1}" for i in range(n)] if image_names is None else list(image_names)
     if n < 2:
-        return Suspects(np.zeros(n, bool), np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0)
+        nothing = np.zeros(n, dtype=bool)
+        return Suspects(nothing, np.zeros(n), given, ("",) * n, zero_shot.copy(), 0.0, nothing)
     if estimate is None:
         predicted = predict_out_of_sample(features, given, zero_shot, groups=groups, seed=seed, track=track)
         estimate = predicted.estimate()
@@ -99,6 +106,7 @@ def find_suspects(
         class_names=class_names,
         image_names=names,
         student=None if student is None else np.asarray(student, dtype=np.float64),
+        none_of_these=none_of_these,
     )
     doubts = {name: each.doubt(evidence) for name, each in REASONS.items()}
     flagged, error_rate = _confident_learning(given, outside)
@@ -108,7 +116,8 @@ def find_suspects(
         error_rate = min(error_rate, _noise_among_the_easy(given, outside))
         flagged &= _told(given, outside)[given]
     flagged = _likeliest(flagged, outside[rows, given], (error_rate + MARGIN) * n)
-    flagged |= doubts["near_duplicate_disagrees"].strength >= 0.5
+    of_no_class = doubts["none_of_these"].strength > 0.0
+    flagged |= (doubts["near_duplicate_disagrees"].strength >= 0.5) | of_no_class
     return Suspects(
         flagged=flagged,
         score=_score((estimate.clean[rows, given] + estimate.posterior[rows, given]) / 2, doubts),
@@ -116,6 +125,7 @@ def find_suspects(
         reasons=_sentences(doubts, n),
         out_of_sample=outside,
         error_rate=error_rate,
+        none_of_these=of_no_class,
     )
 
 

@@ -54,7 +54,7 @@ def choose(
 
     As many as labels are estimated to be wrong, in the strategy's order, then the suspects that are not among them. Where
     the labels are guesses, so are all doubts about them: then the queue has the representatives, `EACH_CLASS` times the
-    number of classes, less those answered, whatever is suspected.
+    number of classes, less those answered, whatever is suspected; and images of none of the classes.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def choose(
         wanted_too = corrected.queue.flagged[ranked[wanted:]]
     else:
         wanted = max(EACH_CLASS * len(class_names) - int(answered.sum()), EACH_CLASS)
-        wanted_too = np.zeros(len(ranked[wanted:]), dtype=bool)
+        wanted_too = corrected.queue.none_of_these[ranked[wanted:]]
     asked = np.concatenate([ranked[:wanted], ranked[wanted:][wanted_too]])
     waiting = np.flatnonzero(unsure)
     reasons = [_why(int(i), corrected, pool, class_names, name) for i in asked]

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.zero_shot import classifier
 from autoannotate.labelling.zero_shot.classifier import BLOCK
+from autoannotate.labelling.zero_shot.image_kinds import ImageKinds, image_kinds
 from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, finding_prompts, modality_prompts
 from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability, unnamed
 from autoannotate.labelling.zero_shot.vocabulary import Sentences
 
-IMAGES_FOR_KIND = 400  # looked at to find out what kind of images a set holds
-SHARE_OF_A_KIND = 0.1  # a kind of image counts when it is this common
 UNRELATED = (  # what no class of a medical set is: how far the words alone spread the scores
     "a bicycle", "a guitar", "a mountain lake", "a kitchen table", "a newspaper", "a railway station", "orange juice",
     "a blue car", "a wooden chair", "a football match", "a bird in a tree", "a city at night", "a sailing boat",
@@ -42,12 +41,15 @@ class ZeroShot:
     probabilities : (N, K) array
     reliability : Reliability
         How much the probabilities are worth.
+    image_kinds : ImageKinds, optional
+        What kind of image each looks like, and which of these the classes are of.
     """
 
     kinds: str | list[str]
     prompts: list[ClassPrompts]
     probabilities: NDArray[np.float64]
     reliability: Reliability
+    image_kinds: ImageKinds | None = None
 
 
 def zero_shot(
@@ -71,7 +73,8 @@ def zero_shot(
     prompts : a YAML file of the user's own words, or sentences by class
     modality : what all images are; else it is found out
     """
-    kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
+    looks = image_kinds(embeddings, modality_prompts(prompts), encode_texts, logit_scale)
+    kinds = modality or looks.common(seed)
     asked = class_prompts(class_names, file=prompts, modality=kinds)
     texts = [encode_texts(prompt.texts) for prompt in asked]
     probabilities = _probabilities(embeddings, texts, logit_scale)
@@ -79,7 +82,7 @@ def zero_shot(
     reliability = estimate_reliability(normalised, texts, encode_texts(UNRELATED), seed=seed)
     if names := [prompt.name for prompt in asked if not prompt.says_something]:
         reliability = unnamed(reliability, names)
-    return ZeroShot(kinds, asked, probabilities, reliability)
+    return ZeroShot(kinds, asked, probabilities, reliability, looks.of_classes(asked))
 
 
 def zero_shot_findings(
@@ -98,14 +101,17 @@ def zero_shot_findings(
 
     The parameters are those of `zero_shot`.
     """
-    kinds = modality or kinds_of(embeddings, encode_texts, logit_scale, prompts=prompts, seed=seed)
+    looks = image_kinds(embeddings, modality_prompts(prompts), encode_texts, logit_scale)
+    kinds = modality or looks.common(seed)
     normalised, unrelated = _normalised(embeddings, seed), encode_texts(UNRELATED)
     found = []
-    for asked in finding_prompts(findings, file=prompts, modality=kinds):
+    sides = finding_prompts(findings, file=prompts, modality=kinds)
+    looks = looks.of_classes([side for asked in sides for side in (asked.absent, asked.present)])
+    for asked in sides:
         texts = [encode_texts(side.texts) for side in (asked.absent, asked.present)]
         probabilities = _probabilities(embeddings, texts, logit_scale)
         reliability = estimate_reliability(normalised, texts, unrelated, seed=seed)
-        found.append(ZeroShot(kinds, [asked.absent, asked.present], probabilities, reliability))
+        found.append(ZeroShot(kinds, [asked.absent, asked.present], probabilities, reliability, looks))
     return found
 
 
@@ -124,35 +130,3 @@ def _normalised(embeddings: NDArray[np.floating], seed: int) -> NDArray[np.float
     count = len(embeddings)
     some = embeddings if count <= BLOCK else embeddings[np.sort(np.random.default_rng(seed).permutation(count)[:BLOCK])]
     return next(classifier.unit_blocks(some)) - classifier.half_mean(embeddings)
-
-
-def kinds_of(
-    embeddings: NDArray[np.floating],
-    encode_texts: EncodeTexts,
-    logit_scale: float,
-    *,
-    prompts: Path | Sentences | None = None,
-    seed: int = 0,
-) -> list[str]:
-    """What kinds of image these are, by zero-shot over all kinds that the prompts know.
-
-    Parameters
-    ----------
-    embeddings : (N, D) array of unit rows
-        Of which `IMAGES_FOR_KIND` are looked at.
-    encode_texts : the model's text tower
-    logit_scale : the model's, see `classifier.probabilities`
-    prompts : a YAML file of the user's own words
-    seed : of the choice of images
-
-    Returns
-    -------
-    list of str
-        Kinds that at least `SHARE_OF_A_KIND` of the images are of, the commonest first.
-    """
-    kinds = modality_prompts(prompts)
-    texts = [encode_texts(kind.texts) for kind in kinds]
-    some = np.random.default_rng(seed).permutation(len(embeddings))[:IMAGES_FOR_KIND]
-    of_each = classifier.probabilities(embeddings[some], classifier.class_embeddings(texts), logit_scale)
-    shares = np.bincount(of_each.argmax(1), minlength=len(kinds)) / len(some)
-    return [kinds[k].name for k in np.argsort(-shares, kind="stable") if shares[k] >= SHARE_OF_A_KIND]

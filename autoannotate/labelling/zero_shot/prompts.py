@@ -33,7 +33,7 @@ MAX_SENTENCES_OF_A_KIND = 9  # an image kind, in modality_prompts
 
 @dataclass(frozen=True)
 class ClassPrompts:
-    """A class as the user named it, the sentences for it, and in plain words the sense that was chosen.
+    """A class as the user named it, the sentences for it, the chosen sense in plain words, and its modality, if known.
 
     says_something: False where the name says nothing about a picture (`0`, `A`, `class 2`), and nothing explains it.
     """
@@ -42,6 +42,7 @@ class ClassPrompts:
     texts: tuple[str, ...]
     sense: str = ""
     says_something: bool = True
+    modality: str = ""
 
 
 def class_prompts(
@@ -94,6 +95,7 @@ def class_prompts(
             _sentences(meaning, library),
             _sense(meaning, known=bool(library.find(name))),
             says_something=not (meaning.general and _BARE.fullmatch(name.strip())),
+            modality=_modality(meaning),
         )
         for name, meaning in zip(names, meanings, strict=True)
     ]
@@ -138,7 +140,7 @@ def finding_prompts(
         found.append(
             FindingPrompts(
                 name,
-                ClassPrompts(name, _sentences(meaning, library), sense),
+                ClassPrompts(name, _sentences(meaning, library), sense, modality=_modality(meaning)),
                 ClassPrompts(f"no {name}", _sentences(absent, library), f"without {sense}"),
             )
         )
@@ -170,7 +172,12 @@ def modality_prompts(file: Path | Sentences | None = None) -> list[ClassPrompts]
     """
     library = load_library(file)
     return [
-        ClassPrompts(k.name, _fill(k.terms, library.image_templates, MAX_SENTENCES_OF_A_KIND), k.modality.name)
+        ClassPrompts(
+            k.name,
+            _fill(k.terms, library.image_templates, MAX_SENTENCES_OF_A_KIND),
+            k.modality.name,
+            modality=k.modality.name,
+        )
         for k in library.images
     ]
 
@@ -282,6 +289,11 @@ class _Call:
 
 def _any_covers(focus: Sequence[ImageKind], meaning: Meaning) -> bool:
     return any(f.covers(meaning.image) for f in focus)
+
+
+def _modality(meaning: Meaning) -> str:
+    """What kind of machine makes the images that show it; nothing where the words do not say."""
+    return meaning.image.modality.name if meaning.image else ""
 
 
 def _sense(meaning: Meaning, *, known: bool) -> str:
