@@ -189,7 +189,9 @@ def outlier(audited: Audited) -> Iterator[Issue]:
 def none_of_these(audited: Audited) -> Iterator[Issue]:
     """An image that looks like another kind than those that the set is made of (`zero_shot.image_kinds`)."""
     found = audited.none_of_these
-    for i in () if found is None else np.flatnonzero(found.flagged).tolist():
+    if found is None:
+        return
+    for i in np.flatnonzero(found.flagged).tolist():
         chance = float(found.probability[i])
         detail = f"looks like {found.looks_like[i]} ({chance:.0%}), which no class is"
         yield Issue(i, "none-of-these", SEVERITY["none-of-these"] * chance, detail, int(audited.labels[i]))
