@@ -519,7 +519,7 @@ def broken_files(folder: Path) -> dict[str, str]:
     for name in ("text.png", "text.tif", "text.dcm", "text.npz"):
         (folder / name).write_text(f"Patient: {NAME}\n" * 50)
     np.savez(folder / "other.npz", weights=np.zeros(3))
-    np.savez(folder / "volumes.npz", train_images=np.zeros((2, 28, 28, 28), dtype=np.uint8))
+    np.savez(folder / "five.npz", train_images=np.zeros((2, 9, 9, 9, 9), dtype=np.uint8))
     dicom(folder / "report.dcm", RAMP)
     without = dicom(folder / "report.dcm", RAMP)
     import pydicom
@@ -547,7 +547,7 @@ def broken_files(folder: Path) -> dict[str, str]:
         "text.dcm": "not DICOM",
         "text.npz": "no archive of arrays",
         "other.npz": "no images as MedMNIST",
-        "volumes.npz": "stacks of volumes are not supported",
+        "five.npz": "are not stacks of images",
         "report.dcm": "header without pixel data",
         "cut.dcm": "cut short",
         "jpegls.dcm": r"compressed as JPEG-LS Lossless Image Compression \(1.2.840.10008.1.2.4.80\), is damaged",

@@ -344,7 +344,7 @@ def test_avif_jpeg_xl_and_heic(tmp_path: Path) -> None:
 
 def test_npz_files_of_other_makers_get_a_sentence(tmp_path: Path) -> None:
     cases = {
-        "volumes": (np.zeros((2, 8, 8, 8), np.uint8), "stacks of volumes are not supported"),
+        "five": (np.zeros((2, 8, 8, 8, 8), np.uint8), "are not stacks of images"),
         "words": (np.array([["a", "b"]] * 2)[:, :, None], "hold no pixel values but text"),
         "objects": (np.array([[[None]]], dtype=object), "hold Python objects"),
     }

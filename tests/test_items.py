@@ -12,7 +12,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from autoannotate import Annotations, Annotator
 from autoannotate.errors import UsageError
-from autoannotate.images import find_images
+from autoannotate.images import find_images, read_image
 from autoannotate.images.items import items_of
 from autoannotate.images.ref import MOST_SLICES
 
@@ -150,3 +150,28 @@ def test_a_run_has_one_row_an_item_and_stays_so(tmp_path: Path) -> None:
     assert list(updated.table["label"]) == list(run.table["label"])
     for file in (tmp_path / "run").iterdir():
         assert b"MARKER-4711" not in file.read_bytes()
+
+
+def test_the_volumes_of_a_medmnist_file_are_items_of_slices(tmp_path: Path) -> None:
+    stacks = np.zeros((3, 4, 8, 6), dtype=np.uint8)
+    stacks += np.arange(3, dtype=np.uint8)[:, None, None, None] * 50 + np.arange(4, dtype=np.uint8)[:, None, None] * 10
+    np.savez(
+        tmp_path / "set3d.npz",
+        train_images=stacks[:2],
+        val_images=stacks[2:],
+        train_labels=[[0], [1]],
+        val_labels=[[1]],
+    )
+    refs = find_images(tmp_path)
+    assert len(refs) == 12
+    items = items_of(refs)
+    assert [(item.path, item.kind, len(item.refs)) for item in items] == [
+        (f"set3d.npz#{number}", "series", 4) for number in range(3)
+    ]
+    assert [part.path for part in items[1].refs] == [f"set3d.npz#1/{i}" for i in range(4)]
+    shades = [[int(np.asarray(read_image(part))[0, 0, 0]) for part in item.refs] for item in items]
+    assert shades == (np.arange(3)[:, None] * 50 + np.arange(4) * 10).tolist()
+    assert len(items_of(refs, "image")) == 12
+    from autoannotate.evaluation.datasets import read_labelled
+
+    assert read_labelled([str(tmp_path / "set3d.npz")]).labels.tolist() == [0, 1, 1]

@@ -16,6 +16,7 @@ from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.wording import listed
 from autoannotate.errors import InputError, UnreadableImageError, UsageError
 from autoannotate.images import ImageRef, find_images, read_image
+from autoannotate.images.items import items_of
 from autoannotate.runs.delimited import PATH, column_key, read_delimited
 from autoannotate.runs.run import check_classes
 
@@ -339,7 +340,7 @@ def _read_medmnist(file: Path) -> LabelledSet:
     """A MedMNIST .npz with the medmnist package's classes and checksum, where the file has the name of one of its sets."""
     from medmnist import INFO
 
-    refs = find_images(file)
+    refs = [item.middle for item in items_of(find_images(file))]
     codes = _medmnist_labels(file)
     if refs[0].frame is None:
         try:

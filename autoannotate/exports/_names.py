@@ -53,9 +53,9 @@ def safe(text: str) -> str:
 
 
 def _stem(path: str) -> str:
-    from autoannotate.images.registry import READERS
+    from autoannotate.images.registry import readers
 
-    endings = sorted((ending for reader in READERS for ending in reader.suffixes), key=len, reverse=True)
+    endings = sorted((ending for reader in readers() for ending in reader.suffixes), key=len, reverse=True)
     file, frame = path, ""
     if found := re.fullmatch(r"(.*)#(\d+)", path, re.DOTALL):
         file, frame = found[1], f"-frame-{int(found[2]):04d}"

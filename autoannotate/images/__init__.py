@@ -2,15 +2,17 @@
 
 from autoannotate.images.content import fetched_ahead
 from autoannotate.images.reading import content_hash, fingerprint, read_grey, read_image, read_picture, stamp
-from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, Picture, mostly_passed_over
+from autoannotate.images.ref import Found, Grey, ImageRef, PassedOver, PassOver, Picture, Reader, mostly_passed_over
 from autoannotate.images.sources import find, find_images, find_some, location
 
 __all__ = [
     "Found",
     "Grey",
     "ImageRef",
+    "PassOver",
     "PassedOver",
     "Picture",
+    "Reader",
     "content_hash",
     "fetched_ahead",
     "find",

@@ -14,11 +14,10 @@ from autoannotate._internal.files import write_files
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import key_file, keyed_hash
 from autoannotate.images.ref import ImageRef
-from autoannotate.images.registry import READERS
+from autoannotate.images.registry import readers
 
 HIDDEN = "IMAGES"  # what run.json and the report have in place of where the images are
 PLACES = "places.json"  # beside the key: where the images of runs with hashed names are
-_SUFFIXES = sorted({suffix for reader in READERS for suffix in reader.suffixes}, key=len, reverse=True)
 
 
 def hashed(refs: Sequence[ImageRef]) -> list[ImageRef]:
@@ -56,5 +55,6 @@ def _places() -> dict[str, str]:
 def _hashed(ref: ImageRef) -> str:
     path, frame = (ref.path, "") if ref.frame is None else ref.path.rsplit("#", 1)
     *folders, name = path.split("/")
-    suffix = next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
+    suffixes = sorted({suffix for reader in readers() for suffix in reader.suffixes}, key=len, reverse=True)
+    suffix = next((suffix for suffix in suffixes if name.lower().endswith(suffix)), "")
     return "/".join([*map(keyed_hash, folders), keyed_hash(name) + suffix]) + (f"#{frame}" if frame else "")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from autoannotate.errors import UsageError
-from autoannotate.images import dicom, medmnist, metaimage, nifti, nrrd
+from autoannotate.images import dicom
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import keyed_hash
 from autoannotate.images.quiet import quiet
@@ -32,7 +32,6 @@ IDENTIFYING = (  # attributes that name people and places (PS3.15, table E.1-1) 
     "InstitutionalDepartmentName", "StationName", "DeviceSerialNumber", "ImageComments", "SOPInstanceUID",
     "SeriesInstanceUID", "StudyInstanceUID",
 )  # fmt: skip
-_VOLUMES = (nifti.READER, nrrd.READER, metaimage.READER)
 _FLAT = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|webp|gif|jp2|j2k|p[gnp]m|avif|heic|heif|jxl|tiff?)$", re.IGNORECASE)
 
 
@@ -81,8 +80,12 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
     groups: defaultdict[tuple[str, Hashable], list[tuple[ImageRef, _Header]]] = defaultdict(list)
     for parts in files.values():
         reader = _reader(parts[0])
+        slices = _slices(parts[0], reader)
+        if slices is not None and slices < len(parts):
+            alone += _successive(parts, slices, kind)
+            continue
         header = _header(parts[0]) if reader is dicom.READER else _Header()
-        level, key = _level(kind, reader, header, len(parts))
+        level, key = _level(kind, header, len(parts), slices)
         if key:
             groups[(level, key)] += [(ref, header) for ref in parts]
         elif level == "image":
@@ -123,17 +126,40 @@ def chosen(items: Sequence[Item]) -> str:
     return f"{len(items):,} items of {sum(len(item.refs) for item in items):,} images: {', '.join(parts)}; --item changes it"
 
 
-def _level(kind: str, reader: Reader | None, header: _Header, frames: int) -> tuple[str, str]:
+def _successive(parts: list[ImageRef], slices: int, kind: str) -> list[Item]:
+    """The items of a file that holds many images or volumes, whose slices follow each other: `set.npz#3` is the fourth."""
+    if slices == 1:
+        return [Item(ref.path, "image", (ref,)) for ref in parts]
+    if kind == "file":
+        return [Item(_without_frame(parts[0]), "file", tuple(parts))]
+    stem = _without_frame(parts[0])
+    found = []
+    for number, start in enumerate(range(0, len(parts), slices)):
+        of = [replace(ref, path=f"{stem}#{number}/{i}") for i, ref in enumerate(parts[start : start + slices])]
+        found.append(Item(f"{stem}#{number}", "series", tuple(of)))
+    return found
+
+
+def _slices(ref: ImageRef, reader: Reader | None) -> int | None:
+    """How many frames of the file that follow each other are slices of one volume; see `Reader.slices`."""
+    if reader is None or reader.slices is None or ref.frame is None:
+        return None
+    try:
+        with quiet(), ref.as_file() as file:
+            return reader.slices(file)
+    except Exception:
+        return None
+
+
+def _level(kind: str, header: _Header, frames: int, slices: int | None) -> tuple[str, str]:
     """The kind of item that a file belongs to, and by what it is grouped with others; no key where it stands alone."""
-    if reader is medmnist.READER:  # a set of images in one file
-        return "image", ""
     uid = {"series": header.series, "study": header.study, "patient": header.patient}.get(kind, "")
     if uid:
         return kind, uid
     if kind == "auto" and frames == 1 and header.series and header.modality in VOLUME_MODALITIES:
         return "series", header.series
     if frames > 1:
-        return ("series" if reader in _VOLUMES and kind != "file" else "file"), ""
+        return ("series" if slices is not None and kind != "file" else "file"), ""
     return "image", ""
 
 

@@ -1,4 +1,4 @@
-"""MedMNIST's .npz files (Yang et al. 2023, MedMNIST v2): arrays of images, one for each split."""
+"""MedMNIST's .npz files (Yang et al. 2023, MedMNIST v2): arrays of images or volumes, one for each split."""
 
 from __future__ import annotations
 
@@ -38,6 +38,21 @@ class _Split:
     data_offset: int
 
     @property
+    def is_volumes(self) -> bool:
+        """Whether each image is a stack of slices, as in the 3-D sets: count × slices × height × width."""
+        return len(self.shape) == 4 and self.shape[3] not in (3, 4)
+
+    @property
+    def slices(self) -> int:
+        """Of each image."""
+        return self.shape[1] if self.is_volumes else 1
+
+    @property
+    def frames(self) -> int:
+        """Slices, or flat images, in all."""
+        return self.shape[0] * self.slices
+
+    @property
     def image_bytes(self) -> int:
         return int(np.prod(self.shape[1:])) * self.dtype.itemsize
 
@@ -47,7 +62,12 @@ class _Split:
 
 
 def _frames(file: Path) -> int | None:
-    return sum(split.shape[0] for split in _splits(file, file.stat().st_mtime_ns)) or None
+    return sum(split.frames for split in _splits(file, file.stat().st_mtime_ns)) or None
+
+
+def _slices(file: Path) -> int:
+    """How many slices each volume has; 1 in files of flat images."""
+    return max((split.slices for split in _splits(file, file.stat().st_mtime_ns)), default=1)
 
 
 def _read(file: Path, frame: int | None) -> Picture:
@@ -61,11 +81,13 @@ def _read(file: Path, frame: int | None) -> Picture:
             "The .npz file holds no images as MedMNIST stores them (train_images, val_images, test_images)."
         )
     for split in splits:
-        if frame < split.shape[0]:
-            block, row = divmod(frame, split.images_per_block)
+        if frame < split.frames:
+            number, slice_ = divmod(frame, split.slices)
+            block, row = divmod(number, split.images_per_block)
             pixels = _block(file, modified, split, block)[row]
+            pixels = pixels[slice_] if split.is_volumes else pixels
             return Picture(Image.fromarray(values_to_8_bit(pixels)).convert("RGB"))
-        frame -= split.shape[0]
+        frame -= split.frames
     raise UnreadableImageError("The .npz file holds fewer images than it did when the run began.")
 
 
@@ -82,22 +104,21 @@ def _splits(file: Path, modified: int) -> tuple[_Split, ...]:
                 version = npy.read_magic(stream)
                 read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
                 shape, fortran_order, dtype = read_header(stream)
-                grey_or_colour = len(shape) == 3 or (len(shape) == 4 and shape[3] in (3, 4))
                 if dtype.hasobject or fortran_order:
                     raise UnreadableImageError(
                         "The arrays of the .npz file hold Python objects, or columns before rows: save them with "
                         "numpy.ascontiguousarray as numbers."
                     )
-                if not grey_or_colour:
+                if len(shape) not in (3, 4):
                     raise UnreadableImageError(
-                        "The arrays of the .npz file are not stacks of flat images "
-                        "(count × height × width, with or without × 3 colours); stacks of volumes are not supported."
+                        "The arrays of the .npz file are not stacks of images (count × height × width, with or without × 3 "
+                        "colours) or volumes (count × slices × height × width)."
                     )
                 if dtype.kind not in "biuf":
                     raise UnreadableImageError(
                         f"The arrays of the .npz file hold no pixel values but {_KINDS[dtype.kind]}."
                     )
-                if shape[1] * shape[2] > MAX_PIXELS:
+                if shape[-1] * shape[-2] * (shape[1] if len(shape) == 4 else 1) > MAX_PIXELS:
                     raise UnreadableImageError(TOO_LARGE)
                 splits.append(_Split(member, shape, dtype, stream.tell()))
     return tuple(splits)
@@ -124,4 +145,5 @@ READER = Reader(
     recognises=lambda head: False,
     frames=_frames,
     read=_read,
+    slices=_slices,
 )

@@ -191,6 +191,9 @@ class Reader:
         The frame as a `Picture`. May raise anything; users see an `UnreadableImageError`.
     read_grey : callable or None
         The frame's grey values where it has more to show than 8 bits, else None; raises as `read` does.
+    slices : callable or None
+        How many frames that follow each other are slices of one volume; 1 where frames are images of their own. None where
+        all frames of a file belong together, as those of a cine do.
     """
 
     formats: str
@@ -199,6 +202,7 @@ class Reader:
     frames: Callable[[Path], int | None] | None
     read: Callable[[Path, int | None], Picture]
     read_grey: Callable[[Path, int | None], Grey | None] | None = None
+    slices: Callable[[Path], int] | None = None
 
 
 class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)

@@ -1,11 +1,16 @@
-"""The formats that can be read, and which of them a file is."""
+"""The formats that can be read, and which of them a file is.
+
+A package from outside adds a format by an entry point of the group `autoannotate.readers` that names a `Reader`.
+"""
 
 from __future__ import annotations
 
 import zlib
+from functools import cache
 from pathlib import Path
 
 from autoannotate.images import dicom, heif, jpeg_xl, medmnist, metaimage, nifti, nrrd, raster, tiff
+from autoannotate.images.plugins import added
 from autoannotate.images.ref import HEAD_BYTES, Reader
 
 READERS: tuple[Reader, ...] = (
@@ -19,7 +24,14 @@ READERS: tuple[Reader, ...] = (
     metaimage.READER,
     medmnist.READER,
 )
+GROUP = "autoannotate.readers"
 _GZIP = b"\x1f\x8b\x08"
+
+
+@cache
+def readers() -> tuple[Reader, ...]:
+    """All readers: those of other packages first, so that they may take over what is here. Raises `InputError` for bad ones."""
+    return (*added(GROUP, Reader), *READERS)
 
 
 def reader_for(file: Path) -> Reader | None:
@@ -29,11 +41,11 @@ def reader_for(file: Path) -> Reader | None:
 
 def reader_of(name: str, head: bytes) -> Reader | None:
     """The reader of a file with that name whose first bytes, from `head_of`, are these."""
-    for reader in READERS:
+    for reader in readers():
         if reader.recognises(head):
             return reader
     name = name.lower()
-    return next((reader for reader in READERS if name.endswith(tuple(reader.suffixes))), None)
+    return next((reader for reader in readers() if name.endswith(tuple(reader.suffixes))), None)
 
 
 def head_of(file: Path) -> bytes:
@@ -59,4 +71,4 @@ def unpacked_head(head: bytes) -> bytes:
 
 def formats_read() -> str:
     """The formats in words, for messages."""
-    return ", ".join(reader.formats for reader in READERS)
+    return ", ".join(reader.formats for reader in readers())

@@ -149,6 +149,7 @@ def reader(
         frames=frames,
         read=lambda file, frame: picture(volume_in(file), frame),
         read_grey=lambda file, frame: grey(volume_in(file), frame),
+        slices=lambda file: frames(file) or 1,
     )
 
 

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 
 from autoannotate.errors import InputError, UnreadableImageError
@@ -20,6 +19,7 @@ from autoannotate.images.content import Content
 from autoannotate.images.find import all_found, look
 from autoannotate.images.find import find as find_files
 from autoannotate.images.kinds import kind_of
+from autoannotate.images.plugins import added
 from autoannotate.images.ref import HEAD_BYTES, Found, ImageRef, PassedOver
 from autoannotate.images.registry import reader_of, unpacked_head
 from autoannotate.images.sources import archives, cloud, dicomweb, globs, lists
@@ -51,20 +51,7 @@ def sources() -> tuple[Source, ...]:
     InputError
         A package's entry point cannot be used.
     """
-    added = []
-    for point in entry_points(group=GROUP):
-        try:
-            source = point.load()
-        except Exception as error:
-            raise InputError(
-                f"The source {point.name} of another package cannot be used ({error}): remove or mend it."
-            ) from None
-        if not isinstance(source, Source):
-            raise InputError(
-                f"The source {point.name} of another package is not an autoannotate.images.sources.Source."
-            )
-        added.append(source)
-    return (*added, *SOURCES)
+    return (*added(GROUP, Source), *SOURCES)
 
 
 def source_of(text: str) -> Source | None:
