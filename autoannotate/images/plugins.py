@@ -25,8 +25,8 @@ def added(group: str, kind: type[T]) -> tuple[T, ...]:
             made = point.load()
         except Exception as error:
             raise InputError(
-                f"The {kind.__name__.lower()} {point.name} of the package {package} cannot be used ({error}): remove the package "
-                "or mend it."
+                f"The {kind.__name__.lower()} {point.name} of the package {package} cannot be used ({error}): "
+                "remove the package or mend it."
             ) from None
         if not isinstance(made, kind):
             raise InputError(
