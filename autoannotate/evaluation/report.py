@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 OURS = "ours"
 NAMES = {
+    "auroc": "AUROC",
     "macro_f1": "macro F1",
     "ece": "calibration error (ECE)",
     "fixed": "wrong labels fixed",

@@ -29,7 +29,8 @@ class Options:
     templates, or a YAML file. test: share of the images held for testing. pixels: squash every image to a square of
     this side first. model, student: as in `Annotator`. fast: whether time goes before quality. error: how often the
     simulated clinician is wrong. max_error: the error rate that certify promises. simclr_epochs: of the protocol labels, its
-    own number where None.
+    own number where None. foreign, share: of the protocol ood, the classes that are not asked for, and
+    their share of all images.
     """
 
     count: int = 300
@@ -43,6 +44,8 @@ class Options:
     error: float = 0.0
     max_error: float = 0.02
     simclr_epochs: int | None = None
+    foreign: str = ""
+    share: float = 0.05
 
     def changed(self) -> set[str]:
         """The names of those that differ from the default."""

@@ -23,7 +23,19 @@ from autoannotate.evaluation.report import best_of, less_is_better
 
 HERE = Path(__file__).parent
 FIRST, LAST = "<!-- table -->", "<!-- end of table -->"
-SETTINGS = ("noise", "prompts", "pixels", "count", "student", "error", "max_error", "fast", "simclr_epochs")
+SETTINGS = (
+    "noise",
+    "prompts",
+    "pixels",
+    "count",
+    "student",
+    "error",
+    "max_error",
+    "fast",
+    "simclr_epochs",
+    "foreign",
+    "share",
+)
 
 
 def command(config: dict[str, Any], cell: dict[str, Any], options: argparse.Namespace, out: Path) -> list[str]:

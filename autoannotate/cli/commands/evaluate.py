@@ -21,7 +21,7 @@ OUT = Path("autoannotate-evaluation")
 def evaluate(
     protocol: Annotated[
         str,
-        typer.Argument(metavar="PROTOCOL", help="pair, noise, clinician, labels or certify.", show_default=False),
+        typer.Argument(metavar="PROTOCOL", help="pair, noise, clinician, labels, certify or ood.", show_default=False),
     ],
     data: Annotated[
         list[str] | None,
@@ -86,6 +86,13 @@ def evaluate(
             rich_help_panel=SETTINGS,
         ),
     ] = None,
+    foreign: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…", help="Classes that are not asked for: images of no class.", rich_help_panel=SETTINGS
+        ),
+    ] = "",
+    share: Annotated[float, typer.Option(help="Share of such images among all.", rich_help_panel=SETTINGS)] = 0.05,
     model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
     student: Annotated[
         str, typer.Option(metavar="NAME", help="The student: embedded, resnet18 or none.", rich_help_panel=MACHINERY)
@@ -120,6 +127,8 @@ def evaluate(
         error=error,
         max_error=max_error,
         simclr_epochs=simclr_epochs,
+        foreign=foreign,
+        share=share,
     )
     labelled = datasets.read_labelled([*(data or []), *(fetched(name) for name in download or [])])
     for note in labelled.notes:
