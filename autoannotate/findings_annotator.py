@@ -12,9 +12,10 @@ import numpy as np
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotations import Annotations
 from autoannotate.annotator import Annotator
-from autoannotate.errors import UsageError
+from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images, read_image
 from autoannotate.runs.run import Run, check_findings
+from autoannotate.runs.tables import to_csv
 
 if TYPE_CHECKING:
     from autoannotate.labelling.findings import LabelledFindings
@@ -183,6 +184,81 @@ class FindingsAnnotator(Annotator):
         for path, why in {each.path: each.problem for each in given.problems if each.path in row_of}.items():
             made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
         return Annotations.of(replace(made, table=table, issues=issues))
+
+    def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
+        from autoannotate.answers.consensus import consensus
+        from autoannotate.answers.findings import answered_findings
+        from autoannotate.answers.standing import Answered, standing_answers
+        from autoannotate.answers.update_record import account, changes_of, new_round
+        from autoannotate.labelling.findings import label_findings
+        from autoannotate.labelling.queries.strategies import find_strategy
+        from autoannotate.runs import history
+        from autoannotate.runs.pictures import pictures_of, place_of
+        from autoannotate.runs.save import contents
+
+        folder = run.folder
+        if folder is None:
+            raise InputError("The run has no folder, and so no answers: save it, and review it there.")
+        if strategy is not None:
+            find_strategy(strategy)
+        clock = Clock()
+        with clock("find images"):
+            place = place_of(run.record, images, folder)
+            found = pictures_of(run.record, run.paths, images, folder)
+            vanished = sorted(set(run.paths) - {ref.path for ref in found})
+            standing, replaced = standing_answers(folder, found)
+        with clock("load the encoder"):
+            _ = self.encoder
+        with clock("encode images"):
+            encoded = self.encode(found, track)
+        names = [ref.path for ref in encoded.refs]
+        with clock("zero-shot"):
+            clips = self.zero_shot_findings(encoded.embeddings)
+        with clock("consensus"):
+            together = consensus(standing, self.classes)
+            said = answered_findings(standing, names, self.classes)
+        with clock("label"):
+            tasks = self.tasks(
+                encoded, clips, answers=said.answers, unsure=said.unsure, excluded=said.excluded,
+                **self._findings_before(run, names, keep=not standing),
+            )  # fmt: skip
+            labelled = label_findings(tasks, strategy=strategy, fit_on=self.fit_on, track=track)
+        made = self._findings_run(place, encoded, clips, labelled, clock)
+        for path in vanished:
+            made.unreadable.loc[len(made.unreadable)] = [path, "it is no longer where the run found it"]
+        record = {
+            **{name: value for name, value in run.run.items() if name not in made.run},
+            **made.run,
+            "arguments": run.record.arguments | {name: made.run["arguments"][name] for name in ("images", "place")},
+            "round": history.rounds(folder)[-1].number + 1,
+        }
+        record["counts"]["unreadable"] = len(made.unreadable)
+        record["counts"]["clinician"] = int((made.table["source"] == "clinician").sum())
+        new = Annotations.of(replace(made, run=record, images=encoded.refs, folder=folder))
+        row_of = {path: i for i, path in enumerate(names)}
+        settled = {row_of[path]: one for path, one in together.images.items() if path in row_of}
+        answered = Answered(said.answers, said.excluded, said.unsure.any(axis=1), settled)
+        duplicate_of = np.max([part.duplicate_of for part in labelled.of_each], axis=0)
+        told = new_round(folder, run, new, standing, changes_of(run.table, new.table, answered, duplicate_of), strategy)
+        record["update"] = account(folder, told, standing, together, int((duplicate_of >= 0).sum()), replaced)
+        if not told.learnt and not told.taken_back and to_csv(run.findings) == to_csv(new.findings):
+            return run if isinstance(run, Annotations) else Annotations.of(run)
+        history.keep(folder, contents(new), told)
+        return new
+
+    def _findings_before(self, run: Run, names: Sequence[str], keep: bool) -> dict[str, Any]:
+        """The findings and groups that an audit was given, as arguments of `tasks`; nothing where the run is no audit."""
+        from autoannotate.runs import history
+
+        if not run.record.given or run.folder is None:
+            return {}
+        first = history.load_round(run.folder, 0)
+        assert first.findings is not None
+        values = first.findings.pivot(index="path", columns="finding", values="value")
+        table = first.table.set_index("path")
+        groups = np.array([int(table["group"][name]) for name in names]) if "group" in table else None
+        given = values.loc[list(names), self.classes].to_numpy(dtype=np.int64)
+        return {"given": given, "groups": groups, "keep": keep}
 
     def _findings_run(
         self,

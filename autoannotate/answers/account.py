@@ -45,6 +45,8 @@ def account_of(
         By the names of `IN_WORDS`, those that are not zero, in their order.
     """
     here, gone, classes = set(run.table["path"]), set(run.unreadable["path"]), set(run.classes)
+    if run.findings is not None:  # an answer is a set of findings, checked as it came
+        classes |= {answer.label for answer in answers if answer.label}
     counts = dict.fromkeys(IN_WORDS, 0)
     for answer in answers:
         counts[_outcome(answer, replaced, together, here, gone, classes)] += 1

@@ -20,6 +20,7 @@ from autoannotate.answers import importers
 from autoannotate.answers.account import account_of
 from autoannotate.answers.checks import LEFT, NEW, PROBLEM, WAITS, Row, checked, compared, read_by
 from autoannotate.answers.consensus import Consensus, consensus
+from autoannotate.answers.findings import merge_findings
 from autoannotate.answers.importers import Wanted
 from autoannotate.answers.merge import merge_answers
 from autoannotate.answers.standing import about_replaced
@@ -163,8 +164,13 @@ def _kept(annotations: Run, folder: Path, answers: Sequence[Answer]) -> tuple[Ru
     last = history.rounds(folder)[-1]
     used = {answer.id for answer in standing if answer.id is not None}
     fresh = {answer.path for answer in standing if answer.id not in last.answers}
-    merged = _merged(annotations, together, fresh)
-    pairs = (merged.table, annotations.table), (merged.suspects, annotations.suspects)
+    if annotations.findings is None:
+        merged = _merged(annotations, together, fresh)
+    else:
+        merged = merge_findings(annotations, [answer for answer in standing if answer.path in fresh])
+    pairs = [(merged.table, annotations.table), (merged.suspects, annotations.suspects)]
+    if merged.findings is not None and annotations.findings is not None:
+        pairs.append((merged.findings, annotations.findings))
     if used <= set(last.answers) and all(tables.to_csv(new) == tables.to_csv(old) for new, old in pairs):
         return annotations, together, account
     changes = _changes(annotations.table, merged.table, standing)
@@ -194,5 +200,5 @@ def _counts(annotations: Run) -> Mapping[str, Any]:
     table, counts = annotations.table, dict(annotations.run.get("counts") or {})
     counts |= {"suspects": len(annotations.suspects), "clinician": int((table["source"] == "clinician").sum())}
     if "per_class" in counts:
-        counts["per_class"] = {name: int((table["label"] == name).sum()) for name in counts["per_class"]}
+        counts["per_class"] = annotations.per_class
     return counts

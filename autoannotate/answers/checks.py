@@ -7,11 +7,13 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from autoannotate.answers.findings import together
 from autoannotate.answers.image_names import ImageNames
 from autoannotate.answers.importers import Given
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.runs import tables
+from autoannotate.runs.finding_words import understand_findings
 from autoannotate.runs.run import Run
 from autoannotate.runs.verdict_words import understand
 
@@ -41,8 +43,10 @@ def checked(given: Sequence[Given], annotations: Run, source: str, images_in: st
     images_in: the folder in which the file says that the images lie, see `ImageNames`.
     """
     images, classes = ImageNames.of(annotations, images_in), annotations.classes
+    several = annotations.findings is not None
+    given = together(given) if several else given
     unreadable = set(annotations.unreadable["path"])
-    rows = [_understood(one, images, unreadable, classes, source) for one in given]
+    rows = [_understood(one, images, unreadable, classes, source, several) for one in given]
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if row.answer is not None:
@@ -79,7 +83,7 @@ def _settle(rows: list[Row], places: Sequence[int]) -> None:
 
 
 def _understood(
-    given: Given, images: ImageNames, unreadable: Container[str], classes: Sequence[str], source: str
+    given: Given, images: ImageNames, unreadable: Container[str], classes: Sequence[str], source: str, several: bool
 ) -> Row:
     match = images.find(given.image, given.by_file)
     path = match.path
@@ -91,7 +95,8 @@ def _understood(
     try:
         known = {name.casefold() for name in classes}
         agrees = given.word.casefold() in AGREE and given.machine and given.word.casefold() not in known
-        verdict, label = understand(given.machine if agrees else given.word, classes)
+        word = given.machine if agrees else given.word
+        verdict, label = understand_findings(word, classes) if several else understand(word, classes)
     except InputError as error:
         return Row(given, path, None, PROBLEM, str(error).rstrip("."))
     answer = Answer(

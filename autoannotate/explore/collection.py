@@ -18,6 +18,7 @@ from autoannotate.explore import groups as grouping
 from autoannotate.explore import maps
 from autoannotate.explore.groups import Cluster
 from autoannotate.explore.metadata import Column, Metadata, read_metadata
+from autoannotate.findings_annotator import annotator_of
 from autoannotate.images import ImageRef, find_images
 from autoannotate.labelling.features import principal_axes
 from autoannotate.labelling.neighbours import Neighbours, near_duplicate_groups, nearest
@@ -216,7 +217,7 @@ def open_collection(
         from autoannotate.review.server import pictures_of
 
         refs = pictures_of(source, images)
-        annotator = Annotator.from_run(run, device=device)
+        annotator = annotator_of(run, device=device)
     if len(refs) < 2:
         raise InputError("A map needs two images or more.")
     encoded = annotator.encode(refs, track)

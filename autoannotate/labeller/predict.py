@@ -14,7 +14,7 @@ from autoannotate.errors import OutputError
 from autoannotate.images import find
 from autoannotate.labeller.labeller import ABOUT, FOLDER, Labeller, digest, learn
 from autoannotate.runs import tables
-from autoannotate.runs.run import UNREADABLE, Run
+from autoannotate.runs.run import UNREADABLE, Run, check_single_labels
 
 FILES = ("labels.csv", "probabilities.csv", "unreadable.csv")
 
@@ -40,6 +40,7 @@ def labeller_of(folder: Path, *, device: str = "auto", images: Path | None = Non
     if (folder / ABOUT).is_file():
         return Labeller.load(folder)
     run = Run.load(folder)
+    check_single_labels(run, "predict")
     place = folder / FOLDER
     if (place / ABOUT).is_file():
         kept = Labeller.load(place)

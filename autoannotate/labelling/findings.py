@@ -49,6 +49,8 @@ class LabelledFindings:
     queue : Queue
         The images that a clinician should look at, the first one first.
     of_each : F of `pipeline.Labelled`
+    excluded : (N,) bool array
+        Images that a clinician found not usable.
     """
 
     names: tuple[str, ...]
@@ -62,6 +64,7 @@ class LabelledFindings:
     reasons: dict[tuple[int, int], str]
     queue: Queue
     of_each: tuple[Labelled, ...]
+    excluded: NDArray[np.bool_]
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -94,13 +97,15 @@ def label_findings(
             sure = np.maximum(probability[:, f], 1.0 - probability[:, f])
             source[:, f] = np.where(task.answered, part.source, "clip")
             score[:, f] = np.where(task.answered, 0.0, 1.0 - sure)
+        looked = task.left_out if task.unsure is None else task.left_out | task.unsure
+        source[looked, f] = "clinician"
         suspect[part.queue.rows, f] = True
         suggested[:, f] = part.suggested
         reasons |= {(int(row), f): why for row, why in zip(part.queue.rows, part.queue.reasons, strict=True)}
     names = tuple(task.class_names[PRESENT] for task in tasks)
     return LabelledFindings(
         names, values, probability, np.stack([task.zero_shot[:, PRESENT] for task in tasks], axis=1), source, suspect, score,
-        suggested, reasons, _together(names, tasks, parts, score, reasons), tuple(parts),
+        suggested, reasons, _together(names, tasks, parts, score, reasons), tuple(parts), tasks[0].left_out,
     )  # fmt: skip
 
 

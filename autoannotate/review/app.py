@@ -111,6 +111,11 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
     def said(number: int, reader: str) -> list[str]:
         return desk.said(number, check_reader(reader))
 
+    @app.get("/api/broken")
+    def broken(label: str, reader: str) -> dict[str, str]:
+        """Which rule a set of findings breaks, in a sentence; "" where it breaks none."""
+        return {"broken": desk.broken(label)}
+
     @app.get("/api/agreement")
     def agreement(reader: str) -> dict[str, Any]:
         return desk.agreement(check_reader(reader))

@@ -124,12 +124,12 @@ def _reporting(reports: Connection) -> Track:
 def update_run(folder: Path, track: Track) -> dict[str, Any]:
     """`autoannotate update` of the run in the folder."""
     from autoannotate.annotations import Annotations
-    from autoannotate.annotator import Annotator
+    from autoannotate.findings_annotator import annotator_of
     from autoannotate.runs.lock import alone
 
     with alone(folder):
         before = Annotations.load(folder)
-        after = Annotator.from_run(before).update(before, track=track)
+        after = annotator_of(before).update(before, track=track)
     return {"new_round": after is not before, "round": after.record.round}
 
 

@@ -13,6 +13,7 @@ from autoannotate.review.agreement import disputed
 from autoannotate.review.reading_plan import ReadingPlan, order_of
 from autoannotate.review.rows import Row
 from autoannotate.review.similar_images import LookAlikes
+from autoannotate.runs.finding_words import UNSURE, written
 
 ORDERS: dict[str, Callable[[Row], Any]] = {
     "doubtful": lambda row: -row.score,
@@ -23,6 +24,7 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
     "random": lambda row: order_of(row.path),
 }
 MOST_IN_GRID = 400
+NOTHING = "none of them"  # of several findings
 
 
 class Reading(Protocol):
@@ -70,7 +72,7 @@ class Filters:
     def fits(self, row: Row) -> bool:
         """Whether the machine's row passes."""
         return (
-            (not self.label or row.label == self.label)
+            (not self.label or row.shows(self.label))
             and (not self.source or row.source == self.source)
             and self.low <= row.confidence <= self.high
             and self.reason.casefold() in row.reason.casefold()
@@ -137,7 +139,7 @@ def grid(desk: Reading, reader: str, filters: Filters) -> dict[str, Any]:
         rows = list(desk.rows)
     else:
         rows = [row for row in desk.rows if row.path not in mine and others.want(row)]
-    of_class = Counter(row.label for row in rows)
+    of_class = shown(rows)
     rows = [row for row in rows if filters.fits(row)]
     if filters.like is None:
         rows.sort(key=ORDERS[filters.order])
@@ -146,6 +148,15 @@ def grid(desk: Reading, reader: str, filters: Filters) -> dict[str, Any]:
         rows = sorted((row for row in rows if row.path in near), key=lambda row: near[row.path])
     listed = items(desk, [row.path for row in rows], mine)
     return {"items": listed[:MOST_IN_GRID], "total": len(listed), "labels": of_class}
+
+
+def shown(rows: Sequence[Row]) -> Counter[str]:
+    """How many of the rows are of each class, or show each finding."""
+    return Counter(
+        name
+        for row in rows
+        for name in ((row.label,) if row.findings is None else [each for each in row.findings if row.shows(each)])
+    )
 
 
 def items(
@@ -186,7 +197,7 @@ def item(desk: Reading, row: Row, answer: Answer | None, members: Sequence[str] 
     return {
         "id": row.id,
         "path": row.path,
-        "label": row.label,
+        "label": row.label if row.findings is None else row.label or NOTHING,
         "suggested": row.suggested,
         "confidence": round(row.confidence, 4),
         "source": row.source,
@@ -194,16 +205,24 @@ def item(desk: Reading, row: Row, answer: Answer | None, members: Sequence[str] 
         "score": round(row.score, 4),
         "suspect": row.suspect,
         "reason": row.reason,
+        "findings": row.findings,
+        "says": None if row.findings is None else _decided(row.findings),
         "members": [desk.by_path[p].id for p in members],
         "answer": as_seen(answer),
         "known": {} if answer is None else {row.path: answer.id},
     }
 
 
+def _decided(findings: Mapping[str, Any]) -> str:
+    """What the machine says of the findings that it decided, as an answer that confirms it."""
+    verdict, label = written({n: f["value"] for n, f in findings.items() if f["value"] != UNSURE}, list(findings))
+    return label or {"none": NOTHING}.get(verdict, verdict)
+
+
 def blind(one: dict[str, Any]) -> dict[str, Any]:
     """The image without anything that the machine says of it."""
     hidden = {"label": None, "suggested": None, "confidence": None, "source": "", "clip": None, "score": None}
-    return {**one, **hidden, "suspect": False, "reason": "", "blind": True}
+    return {**one, **hidden, "suspect": False, "reason": "", "findings": None, "blind": True}
 
 
 def as_seen(answer: Answer | None) -> dict[str, Any] | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import threading
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,12 @@ from autoannotate.images import ImageRef
 from autoannotate.review import queues
 from autoannotate.review.agreement import agreement, said
 from autoannotate.review.picture_files import ChangedError, Files
-from autoannotate.review.queues import Filters, as_seen
+from autoannotate.review.queues import Filters, as_seen, shown
 from autoannotate.review.reading_plan import keep_plan, load_plan, parse_plan
 from autoannotate.review.rows import Row, rows_of
 from autoannotate.review.similar_images import LookAlikes
 from autoannotate.runs import tables
+from autoannotate.runs.finding_words import understand_findings, values_of
 from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.run import Run
 
@@ -101,6 +101,7 @@ class Desk:
             "run": self.folder.resolve().name,
             "update": f"autoannotate update {shlex.quote(str(self.folder))}",
             "classes": self.classes,
+            "findings": self.annotations.record.findings,
             "images": len(self.rows),
             "readers": self.store.readers(),
             "plan": None if self.plan is None else str(self.plan),
@@ -108,7 +109,7 @@ class Desk:
             "note": self.lookalikes.note,
             "copied": self.files.copied,
             "meaningful": self.meaningful,
-            "labels": dict(Counter(row.label for row in self.rows)),
+            "labels": dict(shown(self.rows)),
             "sources": sorted({row.source for row in self.rows}),
             **self.progress(reader),
         }
@@ -117,7 +118,7 @@ class Desk:
         """How far the reader is and what it gained."""
         mine = self.mine(reader)
         this_round = [a for a in mine.values() if a.round == self.round and a.path in self.by_path]
-        kept = sum(a.label == self.by_path[a.path].label for a in this_round)
+        kept = sum(self._same(a) for a in this_round)
         unsure = sum(a.verdict == "unsure" for a in this_round)
         corrected = len(this_round) - kept - unsure
         rate = self.annotations.record.estimated_error_rate
@@ -130,6 +131,14 @@ class Desk:
             "errors_before": None if rate is None else round(rate * len(self.rows)),
             "errors_left": None if rate is None else max(0, round(rate * len(self.rows)) - corrected),
         }
+
+    def _same(self, answer: Answer) -> bool:
+        """Whether an answer says what the machine does; of findings, those that the machine decided."""
+        row = self.by_path[answer.path]
+        if row.findings is None or answer.verdict == "discard":
+            return answer.label == row.label
+        said = values_of(answer.verdict, answer.label, self.classes)
+        return bool(said) and all(said.get(name) == found["proposed"] for name, found in row.findings.items())
 
     def _ready(self) -> None:
         self.lookalikes.soon.wait(timeout=3)  # seconds; where they take longer they come later, and the page asks again
@@ -165,7 +174,7 @@ class Desk:
         row, mine = self.row(number), self.mine(reader)
         found = self.lookalikes.found
         near = found.neighbours.get(row.path, ())
-        votes = Counter(self.by_path[path].label for path in near if path in self.by_path)
+        votes = shown([self.by_path[path] for path in near if path in self.by_path])
         likely = [row.suggested, row.label, row.clip_label, *(name for name, _ in votes.most_common())]
         return {
             "id": row.id,
@@ -209,9 +218,11 @@ class Desk:
         answers, changed = [], []
         for one in given:
             path, verdict, label = one["path"], one["verdict"], one.get("label")
+            if self.annotations.findings is not None and verdict == "label":
+                verdict, label = understand_findings(label or "none", self.classes)
             if path not in self.by_path:
                 raise InputError(f"{path} is not an image of this run.")
-            if label is not None and label not in self.classes:
+            if label is not None and self.annotations.findings is None and label not in self.classes:
                 raise InputError(f"{label!r} is not one of the classes of this run.")
             now = self.files.look(path)
             if now.fingerprint != one["fingerprint"]:
@@ -238,6 +249,10 @@ class Desk:
             if elsewhere:
                 raise AnsweredError(elsewhere)
             return self.store.add(answers)
+
+    def broken(self, label: str) -> str:
+        """The sentence about a rule that these findings break."""
+        return ""
 
     def undo(self, reader: str) -> dict[str, Any]:
         """Take the reader's last batch back: which images it was about, and what stands for them now."""

@@ -74,9 +74,9 @@ class LookAlikes:
         if cached is not None:
             return list(keys), cached
         self.soon.set()
-        from autoannotate.annotator import Annotator
+        from autoannotate.findings_annotator import annotator_of
 
-        encoded = Annotator.from_run(annotations).encode([refs[path] for path in keys], track)
+        encoded = annotator_of(annotations).encode([refs[path] for path in keys], track)
         return [ref.path for ref in encoded.refs], encoded.features
 
 

@@ -14,7 +14,7 @@ from autoannotate._internal.wording import listed
 from autoannotate.images import stamp
 from autoannotate.labelling.findings import ABSENT, PRESENT, UNDECIDED
 from autoannotate.runs.build import versions
-from autoannotate.runs.run import FINDINGS, SEPARATOR, UNREADABLE, Run
+from autoannotate.runs.run import FINDINGS, NOT_USABLE, SEPARATOR, UNREADABLE, Run
 
 if TYPE_CHECKING:
     from autoannotate.images import ImageRef
@@ -42,7 +42,10 @@ def build_findings_run(
     """
     names, paths = labelled.names, [ref.path for ref in refs]
     confidence = labelled.confidence
-    labels = [joined(names, row == PRESENT) for row in labelled.values]
+    labels = [
+        NOT_USABLE if gone else joined(names, row == PRESENT)
+        for row, gone in zip(labelled.values, labelled.excluded, strict=True)
+    ]
     clip = labelled.zero_shot
     table = pd.DataFrame(
         {

@@ -200,6 +200,14 @@ class Run:
         return loaded.with_images(images)
 
 
+def check_single_labels(run: Run, what: str) -> None:
+    """Raises `UsageError` where the images of a run show several findings each, for what is not done with such runs."""
+    if run.record.findings:
+        raise UsageError(
+            f"{what} is for runs with one class an image, and this one has findings: label one with --classes."
+        )
+
+
 def check_classes(names: Sequence[str]) -> list[str]:
     """The class names, trimmed, where they can be used: two or more, different, none empty, none a formula.
 

@@ -34,7 +34,7 @@ from autoannotate.answers.standing import standing_answers
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.runs import tables
-from autoannotate.runs.run import LABELS, Run
+from autoannotate.runs.run import LABELS, Run, check_single_labels
 
 FOLDER = "certify"
 SAMPLE = ("sample.csv", "sample.json", "labels.csv")
@@ -75,6 +75,7 @@ def certify_run(
     """
     folder = Path(folder)
     annotations = Run.load(folder)
+    check_single_labels(annotations, "certify")
     standing, replaced, ever = _answers(folder, annotations)
     sample, drawn = read_sample(folder), annotations
     voided, earlier = "", 0

@@ -69,13 +69,13 @@ def update(
     before = Annotations.load(run, images)
 
     from autoannotate._internal.progress import on_stderr
-    from autoannotate.annotator import Annotator
     from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
+    from autoannotate.findings_annotator import annotator_of
     from autoannotate.runs.lock import alone
 
     with alone(run):
-        after = Annotator.from_run(before, device=device).update(before, on_stderr, strategy, images)
+        after = annotator_of(before, device=device).update(before, on_stderr, strategy, images)
     print_update(run, new_round=after is not before)
     print_summary(after, run)
 

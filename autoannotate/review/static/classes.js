@@ -5,19 +5,19 @@ import { $, make } from "./dom.js";
 const FEW = 9;  // as many as there are digits
 let names = [], likely = [];
 
-export function build(classes, choose) {
+export function build(classes, choose, keys = "123456789") {
   names = classes;
   const box = $("classes");
   box.className = `classes${names.length > 3 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
   $("answers").classList.toggle("crowded", names.length > 14);
   box.replaceChildren(...names.map((name, i) => {
-    const button = make("button", { type: "button", onclick: () => choose(name) });
+    const button = make("button", { type: "button", onclick: (event) => choose(name, event.shiftKey) });
     button.dataset.label = name;
     button.setAttribute("aria-label", name);
     button.setAttribute("aria-pressed", "false");
-    if (i < FEW) {
-      button.setAttribute("aria-keyshortcuts", String(i + 1));
-      button.append(make("kbd", { ariaHidden: "true" }, String(i + 1)));
+    if (i < keys.length) {
+      button.setAttribute("aria-keyshortcuts", keys[i].toUpperCase());
+      button.append(make("kbd", { ariaHidden: "true" }, keys[i].toUpperCase()));
     }
     button.append(make("span", {}, name));
     return button;

@@ -179,7 +179,7 @@ function answersFor(items) {
   for (const one of items) {
     for (const id of [one.id, ...one.members]) {
       const look = grid.looks.get(id);
-      if (look?.state === "ok") answers.push({ path: look.path, verdict: "label", label: meant(one), fingerprint: look.fingerprint, previous: one.known[look.path] ?? null });
+      if (look?.state === "ok") answers.push({ path: look.path, verdict: "label", label: marks.has(one.path) ? meant(one) : one.says ?? one.label, fingerprint: look.fingerprint, previous: one.known[look.path] ?? null });
     }
   }
   return answers;

@@ -5,6 +5,7 @@ import * as api from "./api.js";
 import * as classes from "./classes.js";
 import * as marks from "./marks.js";
 import * as one from "./one.js";
+import * as findings from "./findings.js";
 import * as filters from "./filters.js";
 import * as grid from "./grid.js";
 import * as answers from "./answers.js";
@@ -209,7 +210,7 @@ async function undo() {
 }
 
 const KEYS = [
-  ["1 – 9", "a class"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
+  ["1 – 9", "a class; of several findings it switches one, then letters, and with Shift it is unsure"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
   ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
   ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
   ["R", "reset the view"], ["S", "nearly identical images one by one"], ["L", "more like this one, in the grid"], ["A  Shift + arrows", "in the grid: select"], ["H", "hide what the machine says"],
@@ -257,6 +258,7 @@ addEventListener("keydown", (event) => {
     viewer.windowLevel(dx, dy);
     return;
   }
+  if (mode === "one" && findings.several() && findings.key(event)) { event.preventDefault(); return; }
   let act = LETTERS[key];
   if (mode === "one") act = IN_ONE[key] || act || (/^[1-9]$/.test(key) && state.session.classes[key - 1] && (() => one.answer("label", state.session.classes[key - 1])));
   if (mode === "done" && key === "ArrowLeft") act = doing.back;
@@ -281,7 +283,7 @@ function inField(event) {
   if (!first) return;
   classes.clear();
   $("viewer").focus();
-  one.answer("label", first);
+  choose(first);
 }
 
 document.addEventListener("click", (event) => {
@@ -333,10 +335,15 @@ async function begin(reader) {
   $("run").textContent = state.session.run;
   document.title = `${state.session.run} · review · autoannotate`;
   marks.openMarks(state.session.run, reader);
-  classes.build(state.session.classes, (label) => one.answer("label", label));
+  findings.build(state.session, async (label) => (await api.get("broken", { label: label ?? "" })).broken);
+  classes.build(state.session.classes, choose, findings.several() ? findings.KEYS : undefined);
   if (state.session.copied) api.trouble("The images look copied since they were labelled: whether one of them was replaced before that cannot be told.", true);
   filters.build();
   await go("one");
+}
+
+function choose(name, shift = false) {  // a class is the answer, a finding is one of several
+  if (findings.several()) findings.toggle(name, shift); else one.answer("label", name);
 }
 
 function askName(known) {

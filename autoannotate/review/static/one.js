@@ -4,6 +4,7 @@ import { $, counted, flash, inWords, make, percent, say } from "./dom.js";
 import * as api from "./api.js";
 import * as classes from "./classes.js";
 import * as conflict from "./conflict.js";
+import * as findings from "./findings.js";
 import * as marks from "./marks.js";
 import * as viewer from "./viewer.js";
 import { forget, picture, thumbnailOf } from "./pictures.js";
@@ -70,7 +71,7 @@ export async function showAt(index) {
   viewer.show(shown, `Image ${index + 1} of ${state.items.length}${hides() ? "" : `: ${one.path}`}`);
   document.body.dataset.shown = one.path;
   warn(one, shown.details);
-  if (!hides()) classes.order(shown.details.likely);
+  if (!hides() && !findings.several()) classes.order(shown.details.likely);
   lock(false);
   // The picture first: all else waits until it is drawn
   requestAnimationFrame(() => setTimeout(() => {
@@ -112,13 +113,14 @@ function write(one) {
   const takes = suggestion(one);
   $("labelled").textContent = one.answer
     ? `You answered: ${inWords(one.answer)}`
+    : findings.several() ? `Labelled ${findings.inWords(one.label)} by ${machine}`
     : guesses(one) ? `A guess, since ${machine} cannot tell these classes apart: ${one.label}`
       : `Labelled ${one.label} by ${machine}, ${percent(one.confidence ?? 0)} sure`;
   $("suggestion").textContent = !takes ? "Which is it?" : takes === one.label ? `Is it ${takes}?` : `Rather ${takes}?`;
   $("reasons").replaceChildren(...one.reason.split("; ").filter(Boolean).map((reason) => make("li", {}, reason)));
   if (marks.get(one.path) === "" && !one.answer) $("reasons").prepend(make("li", {}, `you marked ${one.label} as wrong`));
-  for (const id of ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
-  $("card").hidden = hidden && !(one.blind && one.answer);
+  for (const id of findings.several() ? ["labelled", "reasons"] : ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
+  $("card").hidden = hidden && !(one.blind && one.answer) && !findings.several();
   $("accept").replaceChildren(make("kbd", {}, "Enter"), ` Accept ${takes}`);
   $("accept").hidden = !takes;
   for (const button of document.querySelectorAll("#classes button")) {
@@ -126,6 +128,7 @@ function write(one) {
     button.classList.toggle("hint", name === takes);
     button.setAttribute("aria-pressed", String(one.answer?.label === name));
   }
+  if (findings.several()) findings.write(one, hidden);
   classes.clear();
   for (const button of document.querySelectorAll("[data-verdict]")) {
     button.setAttribute("aria-pressed", String(one.answer?.verdict === button.dataset.verdict));
@@ -319,6 +322,7 @@ function finish() {
 }
 
 export function accept() {
+  if (findings.several()) { answer(...findings.answer()); return; }
   const takes = suggestion(item());
   if (takes) answer("label", takes); else flash("Enter takes nothing here: choose a class.");
 }
