@@ -18,6 +18,7 @@ from autoannotate.runs.run import Run, check_findings
 from autoannotate.runs.tables import to_csv
 
 if TYPE_CHECKING:
+    from autoannotate.answers.known import Known
     from autoannotate.labelling.findings import LabelledFindings
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
@@ -64,6 +65,14 @@ class FindingsAnnotator(Annotator):
         assert isinstance(made, FindingsAnnotator)
         return made
 
+    def label(
+        self, images: str | Path | Sequence[str | Path] | None = None, track: Track = silent, **known: Any
+    ) -> Annotations:
+        """Look for the findings in every image, see `Annotator.label`. Raises `UsageError` for trusted labels."""
+        if known.get("trusted") is not None:
+            raise UsageError("--trusted is of single labels: findings that are right come in as answers, with apply.")
+        return super().label(images, track, **known)
+
     def zero_shot_findings(self, embeddings: np.ndarray) -> list[ZeroShot]:
         """What CLIP says of each finding on images with these embeddings, (N, D), and how much that is worth."""
         from autoannotate.labelling.zero_shot.label_images import zero_shot_findings
@@ -102,13 +111,18 @@ class FindingsAnnotator(Annotator):
             _ = self.encoder
         return Annotations.of(self._labels_of(None, self._embeddings_of_file(), clock, track))
 
-    def _labels_of(self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track) -> Run:
+    def _labels_of(
+        self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track, known: Known | None = None
+    ) -> Run:
         from autoannotate.labelling.findings import label_findings
 
         with clock("zero-shot"):
             clips = self.zero_shot_findings(encoded.embeddings)
+        groups = (
+            None if known is None else known.arguments([ref.path for ref in encoded.refs], self.classes).get("groups")
+        )
         with clock("label"):
-            labelled = label_findings(self.tasks(encoded, clips), fit_on=self.fit_on, track=track)
+            labelled = label_findings(self.tasks(encoded, clips, groups=groups), fit_on=self.fit_on, track=track)
         return self._findings_run(images, encoded, clips, labelled, clock)
 
     def audit_findings(
