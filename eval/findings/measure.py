@@ -1,7 +1,7 @@
 """Several findings an image, measured: AUROC after 0 to 100 answers a finding, and wrong values found among given ones.
 
-    python eval/findings/measure.py scores --data ../shared/data/more --out FOLDER     # an hour on a core; goes on where it was stopped
-    python eval/findings/measure.py table --data ../shared/data/more --out FOLDER      # the tables of README.md
+    python eval/findings/measure.py scores --data ../shared/data/more --out FOLDER   # 20 minutes; goes on where it stopped
+    python eval/findings/measure.py table --data ../shared/data/more --out FOLDER    # the tables of README.md
 
 Scores of every cell are kept, so that the tables, with intervals by a bootstrap over patients, take a minute.
 """
@@ -149,6 +149,7 @@ def found(doubt: np.ndarray, wrong: np.ndarray) -> float:
 def interval(data: Data, cells: list[tuple[np.ndarray, np.ndarray]], measure, rng: np.random.Generator) -> str:  # type: ignore[no-untyped-def]
     """The mean over cells of a measure of (score, truth), each (N,) with NaN where it does not count, and its 95% interval by a
     bootstrap over patients."""
+
     def mean(weights: np.ndarray | None) -> float:
         values = []
         for score, truth in cells:
