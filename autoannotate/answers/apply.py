@@ -89,7 +89,7 @@ def apply(
         raise InputError("The run has no folder to keep answers in: save it first.")
     history.settle(folder)
     annotations = replace(Run.load(folder), images=annotations.images)  # others may have changed it meanwhile
-    name, found = importers.read(file, format, Wanted(annotations.classes, control))
+    name, found = importers.read(file, format, Wanted(annotations.classes, control, annotations.findings is not None))
     given = [one for one in found if one.by_person or all_checked]
     if not given:
         raise InputError(f"{file} holds no answers: {importers.find_format(name).HINT}.")

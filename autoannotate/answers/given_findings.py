@@ -3,6 +3,7 @@ with `a|b`."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from autoannotate.runs.tables import fused
 
 SEVERAL = ("findings", "labels", "finding_labels", "answers")
 """What a column with several findings is called; one of those for single labels will do where its cells hold a bar."""
-NONE = ("none", "no finding", "no findings", "normal", "nothing", "healthy")
+NONE = ("none", "none of these", "none-of-these", "no finding", "no findings", "normal", "nothing", "healthy")
 POLICIES = ("ignore", "zeros", "ones")
 """What a blank or an uncertain mention counts as: unknown, absent or present (Irvin et al. 2019, arXiv 1901.07031, section 3.2:
 U-Ignore, U-Zeros, U-Ones)."""
@@ -32,6 +33,7 @@ VALUES = {
     **dict.fromkeys(("-1", "-1.0", "−1", "uncertain", "unsure", "?"), -1),
 }
 NUMBERS = frozenset({"1", "1.0", "0", "0.0", "-1", "-1.0"})
+OPEN = ("unsure", "not-usable", "")
 UNKNOWN, BLANK, UNCERTAIN = -1, -2, -3
 
 
@@ -55,6 +57,8 @@ def holds_findings(source: str | Path) -> bool:
     table = _table(source)
     if table is None or table.column(PATH) is None:
         return False
+    if table.header == ["path", "findings"] and Path(source).suffix.lower() not in (".csv", ".tsv", ".txt"):
+        return any(SEPARATOR in row[1] for _, row in table.rows)  # of a tool: single labels have no bar
     label = table.column(LABEL)
     if label is not None:
         return any(SEPARATOR in _cell(row, label) for _, row in table.rows)
@@ -213,12 +217,48 @@ def _cell(row: Sequence[str], column: int) -> str:
 
 
 def _table(source: str | Path) -> Delimited | None:
+    """The table, or what COCO, FiftyOne, Label Studio and CVAT say, as one with the findings of an image in one cell."""
     file = Path(source)
-    if not file.is_file() or file.suffix.lower() in (".npz", ".json", ".xml", ".zip"):
+    if not file.is_file() or file.suffix.lower() == ".npz":
         return None
     with file.open("rb") as stream:
         head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
-    return None if head.startswith((b"{", b"[", b"<", b"PK")) else read_delimited(file)
+    if head.startswith((b"[", b"<", b"PK")):
+        told = defaultdict(list)
+        for each in importers.read(file)[1]:
+            told[each.image].append(each.word)
+        said = {image: [word for word in words if word not in OPEN] or None for image, words in told.items()}
+    elif head.startswith(b"{"):
+        said = _json(file)
+    else:
+        return read_delimited(file)
+    cells = {image: "" if words is None else SEPARATOR.join(words) or NONE[0] for image, words in said.items()}
+    return Delimited(
+        ["path", "findings"], [(i, [image, cell]) for i, (image, cell) in enumerate(cells.items(), start=1)]
+    )
+
+
+def _json(file: Path) -> dict[str, list[str] | None]:
+    """The findings by image that COCO or FiftyOne tell; None where an image has no label."""
+    try:
+        told = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, UnicodeError) as error:
+        raise InputError(f"{file} cannot be read as JSON ({error}).") from None
+    said: dict[str, list[str] | None] = {}
+    if "categories" in told and "images" in told:
+        names = {each["id"]: str(each["name"]) for each in told["categories"]}
+        found: dict[object, list[str]] = {each["id"]: [] for each in told["images"]}
+        for each in told.get("annotations", []):
+            if names.get(each["category_id"]) not in (None, *found.get(each["image_id"], [])):
+                found.setdefault(each["image_id"], []).append(names[each["category_id"]])
+        return {str(each["file_name"]): found[each["id"]] for each in told["images"]}
+    for image, target in (told.get("labels") or {}).items():
+        several = target if isinstance(target, list) else [target]
+        labels = [each["label"] if isinstance(each, dict) else each for each in several if each is not None]
+        classes = told.get("classes") or []
+        words = [str(classes[label] if isinstance(label, int) else label) for label in labels]
+        said[image] = None if target is None else words
+    return said
 
 
 def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:

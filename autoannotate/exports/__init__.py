@@ -21,6 +21,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -29,6 +30,7 @@ from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import OutputError, UsageError
 from autoannotate.exports._exported_names import remember
 from autoannotate.images.find import remember_export
+from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,6 +69,29 @@ class Order:
             {row["path"]: row for row in _rows(self.annotations.rows(part))} for part in ("all", "suspects")
         )
         return [labels[path] | queue.get(path, {}) for path in self.annotations.rows(self.what)["path"]]
+
+    @cached_property
+    def shown(self) -> dict[str, list[tuple[str, float]]]:
+        """By path what an image is labelled with how much confidence: one class, or the findings that it shows."""
+        table, findings = self.annotations.table, self.annotations.findings
+        if findings is None:
+            return {row["path"]: [(row["label"], row["confidence"])] for row in _rows(table)}
+        there = findings[findings["value"] == 1]
+        shown: dict[str, list[tuple[str, float]]] = {path: [] for path in table["path"]}
+        for path, name, sure in zip(there["path"], there["finding"], there["probability"], strict=True):
+            shown[path].append((name, float(sure)))
+        gone = table["path"][table["label"] == NOT_USABLE]
+        return shown | {path: [(NOT_USABLE, 1.0)] for path in gone}
+
+    @cached_property
+    def chosen(self) -> dict[str, list[str]]:
+        """By path what a tool shows as chosen: `shown`, and `NONE_OF_THESE` where all findings are known to be absent."""
+        findings = self.annotations.findings
+        open_ = set() if findings is None else set(findings["path"][findings["value"] == -1])
+        return {
+            path: [name for name, _ in shown] or ([] if path in open_ else [NONE_OF_THESE])
+            for path, shown in self.shown.items()
+        }
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""COCO-style JSON: categories, images, and for each image one annotation that spans it, with its score.
+"""COCO-style JSON: categories, images, and for each image one annotation that spans it, with its score; one a finding.
 
 COCO knows no labels of whole images, so the box is the picture; datumaro reads the same file as labels (`coco_labels`).
 A folder with `images/` and `annotations/labels_all.json`; where the name asked for ends in `.json`, that file alone, with
@@ -23,7 +23,7 @@ def write(order: Order) -> None:
     """Write the folder, or the file."""
     alone = order.path.suffix.lower() == ".json"
     names = order.annotations.classes
-    names += sorted(set(order.annotations.table["label"]) - set(names))
+    names += sorted({name for shown in order.shown.values() for name, _ in shown} - set(names))
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (record, picture) in enumerate(pictures(order, BROWSERS), start=1):
@@ -33,19 +33,21 @@ def write(order: Order) -> None:
         images.append(
             {"id": number, "file_name": path if alone else picture.name, "width": width, "height": height, "path": path}
         )
-        annotations.append(
-            {
-                "id": number,
-                "image_id": number,
-                "category_id": 1 + names.index(record.pop("label")),
-                "bbox": [0, 0, width, height],
-                "area": width * height,
-                "iscrowd": 0,
-                "segmentation": [],
-                "score": record.pop("confidence"),
-                "attributes": record,
-            }
-        )
+        del record["label"], record["confidence"]
+        for name, confidence in order.shown[path]:
+            annotations.append(
+                {
+                    "id": len(annotations) + 1,
+                    "image_id": number,
+                    "category_id": 1 + names.index(name),
+                    "bbox": [0, 0, width, height],
+                    "area": width * height,
+                    "iscrowd": 0,
+                    "segmentation": [],
+                    "score": confidence,
+                    "attributes": record,
+                }
+            )
     content = {
         "info": {"description": "Labels by autoannotate", "version": order.annotations.record.version},
         "licenses": [],

@@ -62,7 +62,8 @@ def write(order: Order) -> None:
     for number, (name, width, height, record) in enumerate(sorted(named, key=lambda item: item[0])):
         where = {"id": str(number), "name": _NOT_XML.sub("_", name), "width": str(width), "height": str(height)}
         image = ElementTree.SubElement(root, "image", where)
-        ElementTree.SubElement(image, "tag", {"label": record["label"], "source": "auto"})
+        for label in order.chosen[record["path"]]:
+            ElementTree.SubElement(image, "tag", {"label": label, "source": "auto"})
     ElementTree.indent(root)
     file = order.path if alone else order.path / "annotations.xml"
     ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)

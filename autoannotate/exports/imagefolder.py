@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from autoannotate.errors import UsageError
 from autoannotate.exports._names import safe, unique
 from autoannotate.exports._pictures import TRAINING, pictures
 
@@ -20,6 +21,8 @@ LINKS = ("copy", "hard", "sym")
 
 def write(order: Order) -> None:
     """Write the folder; a class without an image has none, since torchvision refuses empty ones."""
+    if order.annotations.findings is not None:
+        raise UsageError("A folder a class cannot hold several findings an image: choose chexpert, coco or fiftyone.")
     labels = dict.fromkeys([*order.annotations.classes, *order.annotations.table["label"]])
     folders = unique({label: safe(label) for label in labels})
     order.path.mkdir()

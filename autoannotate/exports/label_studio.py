@@ -71,19 +71,21 @@ def write(order: Order) -> None:
                 )
             stream.write(("[\n" if number == 0 else ",\n") + text)
         stream.write("\n]\n" if size else "[]\n")
-    _config(file).write_text(labelling_config(order.annotations.classes), encoding="utf-8")
+    _config(file).write_text(
+        labelling_config(order.annotations.classes, several=order.annotations.findings is not None), encoding="utf-8"
+    )
 
 
-def labelling_config(classes: list[str]) -> str:
+def labelling_config(classes: list[str], several: bool = False) -> str:
     """What the annotator sees: why the machine doubts, the picture, the classes with their keys, room for a note."""
-    lines = []
+    lines, choice = [], "multiple" if several else "single"
     for number, name in enumerate(choices(classes), start=1):
         key = f' hotkey="{number}"' if number <= min(9, len(classes)) else ""
         lines.append(f"    <Choice value={quoteattr(name)}{key}/>\n")
     return (
         "<View>\n"
         '  <Header value="$question" size="5"/>\n'
-        f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="single" showInline="true" required="true">\n'
+        f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="{choice}" showInline="true" required="true">\n'
         f"{''.join(lines)}"
         "  </Choices>\n"
         f'  <Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true" '
@@ -96,7 +98,7 @@ def labelling_config(classes: list[str]) -> str:
 def _tasks(order: Order, file: Path) -> Iterator[dict[str, Any]]:
     version = f"autoannotate {order.annotations.record.version}".strip()
     for record, picture in pictures(order, BROWSERS):
-        choice = {"choices": [record["label"]]}
+        choice = {"choices": order.chosen[record["path"]]}
         result = [{"id": CHOICE, "from_name": CHOICE, "to_name": IMAGE, "type": "choices", "value": choice}]
         yield {
             "data": {

@@ -48,10 +48,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is looked for in a file. classes: those of the run. control: the control or column that holds the answers."""
+    """What is looked for in a file. classes: those of the run. control: the control or column that holds the answers.
+    several: whether an image can show several of the classes."""
 
     classes: Sequence[str] = ()
     control: str | None = None
+    several: bool = False
 
 
 class Format(Protocol):
@@ -68,7 +70,7 @@ def formats() -> list[str]:
     """The names of the formats.
 
     >>> formats()
-    ['csv', 'cvat', 'label-studio']
+    ['chexpert', 'csv', 'cvat', 'label-studio']
     """
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
@@ -95,7 +97,7 @@ def recognise(file: Path) -> str:
         raise InputError(f"{file} cannot be read ({(error.strerror or str(error)).lower()}).") from None
     if not head.strip():
         raise InputError(f"{file} is empty.")
-    for name in formats():
+    for name in sorted(formats(), key=lambda name: name == "chexpert"):  # it takes what the others leave
         if find_format(name).recognises(head):
             return name
     if head.startswith((b"PK", b"\xd0\xcf\x11\xe0")):

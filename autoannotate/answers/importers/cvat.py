@@ -44,8 +44,9 @@ def read(file: Path, wanted: Wanted) -> Iterator[Given]:
     for image in root.iter("image"):
         elements = image.findall("tag") or [shape for kind in _SHAPES for shape in image.findall(kind)]
         touched = [element for element in elements if element.get("source", "manual") not in _UNTOUCHED]
-        for word in dict.fromkeys(str(element.get("label", "")) for element in touched or elements):
-            first = next(element for element in touched or elements if element.get("label", "") == word)
+        said = elements if wanted.several else touched or elements  # of several tags, those that were left count too
+        for word in dict.fromkeys(str(element.get("label", "")) for element in said):
+            first = next(element for element in said if element.get("label", "") == word)
             notes = [str(note.text) for note in first.findall("attribute") if note.get("name") == "note" and note.text]
             yield Given(
                 where=f"image {image.get('id', '?')}",

@@ -33,7 +33,7 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone, huggingface or dicom-sr.",
+            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone, huggingface, dicom-sr or chexpert.",
         ),
     ] = "csv",
     what: Annotated[
