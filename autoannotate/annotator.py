@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoannotate._internal.progress import Clock, Track, silent
+from autoannotate._internal.wording import listed
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
@@ -23,6 +24,7 @@ from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
     from autoannotate.answers.known import Known
+    from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.label_errors.student import Trainer
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.task import Task
@@ -69,6 +71,10 @@ class Annotator:
         Bytes that the cache may take; what was used longest ago goes first.
     fast : bool
         One short training of the student, where time goes before quality.
+    examples : path, optional
+        Images of the classes from elsewhere, a folder a class: the labels learn from them as from answers.
+    words : bool
+        False where the names of the classes say nothing, and `examples` all.
     fit_on : int
         Of more images than this, models are fitted on a sample of this size and applied to the others.
     embeddings : path, optional
@@ -105,6 +111,8 @@ class Annotator:
         embeddings: Path | str | None = None,
         hash_paths: bool = False,
         cache_size: int = SIZE,
+        examples: Path | str | None = None,
+        words: bool = True,
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -121,6 +129,7 @@ class Annotator:
         self.fit_on, self.cache_size = fit_on, cache_size
         self.embeddings = Path(embeddings) if embeddings else None
         self.hash_paths = hash_paths
+        self.examples, self.words = _path(examples), words
         if hash_paths and embeddings:
             raise UsageError(
                 "A file of embeddings names images as they are, and --hash-paths does not: leave one of them out."
@@ -129,6 +138,7 @@ class Annotator:
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
+        self._shown: tuple[list[ImageRef], Examples] | None = None
 
     @staticmethod
     def _check(names: Sequence[str]) -> list[str]:
@@ -139,7 +149,7 @@ class Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
         asked = ("student", "prompts", "modality", "prior", "device", "cache", "cache_size", "fast", "item", "fit_on",
-                 "embeddings", "hash_paths")  # fmt: skip
+                 "embeddings", "hash_paths", "examples", "words")  # fmt: skip
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -419,8 +429,14 @@ class Annotator:
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
-        from autoannotate.labelling.zero_shot.label_images import zero_shot
+        from autoannotate.labelling.zero_shot.label_images import by_example, zero_shot
 
+        if not self.words:
+            from autoannotate.labelling.examples import prototype_probabilities
+
+            examples = self._examples_of_folder(silent)[1]
+            said = prototype_probabilities(embeddings, examples, len(self.classes), self.encoder.logit_scale)[0]
+            return by_example(self.classes, said)
         return zero_shot(
             embeddings, self.classes, self.encoder.encode_texts, self.encoder.logit_scale, prompts=self.prompts,
             modality=self.modality, seed=self.seed,
@@ -486,8 +502,36 @@ class Annotator:
     ) -> Labelled:
         from autoannotate.labelling.pipeline import label
 
-        trainer = self.trainer(refs, track) if train else None
-        return label(task, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
+        if self.examples is None:
+            trainer = self.trainer(refs, track) if train else None
+            return label(task, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
+        from autoannotate.labelling.examples import joined, prototype_probabilities, without_examples
+
+        shown, examples = self._examples_of_folder(track)
+        said = self.zero_shot(examples.embeddings)
+        of_examples = said.probabilities
+        if not self.words:  # each by the others
+            of_examples = prototype_probabilities(
+                examples.embeddings, examples, len(self.classes), self.encoder.logit_scale
+            )[1]
+        trainer = self.trainer([*refs, *shown], track) if train else None
+        both = joined(task, examples, of_examples, said.image_kinds)
+        found = label(both, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
+        return without_examples(found, len(task))
+
+    def _examples_of_folder(self, track: Track) -> tuple[list[ImageRef], Examples]:
+        """The images of known classes, a folder a class. Raises `InputError` where there are none, or of no class."""
+        from autoannotate.answers.given_labels import example_classes
+        from autoannotate.labelling.examples import Examples
+
+        if self._shown is None:
+            assert self.examples is not None
+            labels = example_classes(self.examples, self.classes)
+            encoded = self.encode([ref for ref, _ in labels], track)
+            of = {ref.path: self.classes.index(name) for ref, name in labels}
+            numbers = np.array([of[ref.path] for ref in encoded.refs], dtype=np.int64)
+            self._shown = encoded.refs, Examples(encoded.features, encoded.embeddings, numbers)
+        return self._shown
 
     def _run(
         self, images: str | Path | None, encoded: Encoded, clip: ZeroShot, labelled: Labelled, clock: Clock
@@ -515,6 +559,8 @@ class Annotator:
                 "device": self.device,
                 "fast": self.fast,
                 "item": self.item,
+                "examples": None if self.examples is None else self.examples.absolute().as_posix(),
+                "words": self.words,
                 "fit_on": self.fit_on,
                 "cache_size": self.cache_size,
                 "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
@@ -563,9 +609,12 @@ class Annotator:
             return told
         if initial.meaningful and initial.kappa is not None:
             answers = int((labelled.source == "clinician").sum() + (labelled.duplicate_of >= 0).sum())
+            learned = [] if self._shown is None else [f"{len(self._shown[1])} examples"]
+            learned += [f"{answers} answers"] if answers or not learned else []
+            why = "CLIP could not tell these classes;" if self.words else "The classes were given by example, and"
             return replace(
                 told, trust=round(max(0.0, min(1.0, initial.kappa)), 4), meaningful=True,
-                verdict=f"CLIP could not tell these classes; the labels were learned from {answers} answers.",
+                verdict=f"{why} the labels were learned from {listed(learned)}.",
                 advice="By the answers that were kept aside, the others should agree with a clinician beyond chance by "
                 f"{initial.kappa:.2f} (Cohen's kappa). More answers make them better.",
             )  # fmt: skip

@@ -192,6 +192,47 @@ def test_groups_are_kept_through_updates_and_new_images_join_theirs(scans: Path,
     assert (parts == 1).all()
 
 
+@pytest.fixture
+def examples(scans: Path, tmp_path: Path) -> Path:
+    """Every other image, whole, mirrored and cropped, as an example, under names that say nothing."""
+    for number, name in enumerate(CLASSES):
+        place = tmp_path / "examples" / f"kind {number}"
+        place.mkdir(parents=True)
+        stems = sorted({file.stem.split("-")[0] for file in (scans / name).glob("*.png")})
+        for file in (scans / name).glob("*.png"):
+            if file.stem.split("-")[0] in stems[::2]:
+                file.rename(place / file.name)
+    return tmp_path / "examples"
+
+
+@pytest.mark.slow
+def test_classes_are_given_by_example_alone(scans: Path, examples: Path) -> None:
+    done = call("label", "scans", "--examples", "examples", "--student", "none", "--out", "run")
+    assert done.exit_code == 0, done.output
+    right = [row["label"] == f"kind {CLASSES.index(path.partition('/')[0])}" for path, row in table().items()]
+    assert sum(right) > 0.7 * len(right)
+    assert "given by example, and the labels were learned from" in done.stdout
+    first = table()
+    assert call("update", "run").exit_code == 0
+    assert table() == first
+    assert (
+        "none of the classes"
+        in call("label", "scans", "--examples", "examples", "--classes", "a,b", "--out", "b").stderr
+    )
+
+
+def test_folders_of_examples_are_checked(tmp_path: Path) -> None:
+    draw_images(tmp_path / "flat", ["1.png"])
+    draw_images(tmp_path / "one", ["cyst/1.png"])
+    for folder, said in (
+        ("nowhere", "There is no folder"),
+        ("flat", "holds no folders"),
+        ("one", "two classes or more"),
+    ):
+        done = call("label", "flat", "--examples", folder, "--out", "run")
+        assert (done.exit_code, said in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.slow
 def test_paths_that_look_like_patients_are_said_in_the_summary(scans: Path) -> None:
     for number, file in enumerate(sorted(scans.rglob("*.png"))):

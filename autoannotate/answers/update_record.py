@@ -106,7 +106,8 @@ def changes_of(
             continue
         one = answered.said.get(i)
         if duplicate_of[i] >= 0:
-            why = f"nearly the same picture as {paths[duplicate_of[i]]}, which was answered"
+            other = "an example" if duplicate_of[i] == i else f"{paths[duplicate_of[i]]}, which was answered"
+            why = f"nearly the same picture as {other}"
         elif one is not None and one.verdict != "unsure" and one.agreed:
             why = f"{listed(one.readers)} answered"
         elif one is not None and one.verdict != "unsure":

@@ -90,6 +90,13 @@ def label(
         Path | None,
         typer.Option(metavar="FILE", help="Labels that are right (CSV: path,label): the others learn from them."),
     ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images of the classes from elsewhere, a folder a class; without --classes the folders are the classes.",
+        ),
+    ] = None,
     skip_problems: Annotated[
         bool, typer.Option("--skip-problems", help="Go on without the rows of --groups and --trusted that do not fit.")
     ] = False,
@@ -155,10 +162,18 @@ def label(
 
     The same command once more lets images that joined since into the run; every answer is kept.
     """
+    from autoannotate.answers.given_labels import example_classes
+
+    words = examples is None or classes is not None or classes_file is not None
     if findings is not None and (classes is not None or classes_file is not None):
         raise UsageError("--findings stands in the place of classes: give one of them.")
     if findings is not None:
         names = check_findings(class_names(findings, None))
+        if groups or trusted or examples:
+            raise UsageError("--groups, --trusted and --examples go with classes, not with findings.")
+    elif not words:
+        assert examples is not None
+        names = check_classes(list(dict.fromkeys(name for _, name in example_classes(examples))))
     else:
         names = check_classes(class_names(classes, classes_file))
     priors = parse_prior(prior, names, several=findings is not None)
@@ -176,6 +191,8 @@ def label(
         )
     if images is not None and source_of(images) is None and not Path(images).exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
+    if examples is not None:
+        example_classes(examples, names)
     check_student(student)
     again = (
         None if overwrite else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors})
@@ -212,6 +229,8 @@ def label(
         embeddings=embeddings,
         hash_paths=hash_paths,
         cache_size=size,
+        examples=examples,
+        words=words,
     )
     with reserved(out):
         annotations = annotator.label(
@@ -282,7 +301,7 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
 
     run = Annotations.load(out)
     then = {**run.record.arguments, "classes": list(run.record.classes)}
-    now = {**arguments, **file_arguments(groups=arguments["groups"], trusted=arguments["trusted"])}
+    now = {**arguments, **file_arguments(**{name: arguments[name] for name in ("groups", "trusted", "examples")})}
     if now["images"] is not None:
         now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
     others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]

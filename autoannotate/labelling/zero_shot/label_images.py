@@ -13,9 +13,11 @@ from autoannotate.labelling.zero_shot import classifier
 from autoannotate.labelling.zero_shot.classifier import BLOCK
 from autoannotate.labelling.zero_shot.image_kinds import ImageKinds, image_kinds
 from autoannotate.labelling.zero_shot.prompts import ClassPrompts, class_prompts, finding_prompts, modality_prompts
-from autoannotate.labelling.zero_shot.reliability import Reliability, estimate_reliability, unnamed
+from autoannotate.labelling.zero_shot.reliability import Reliability, Signs, estimate_reliability, unnamed
 from autoannotate.labelling.zero_shot.vocabulary import Sentences
 
+BY_EXAMPLE = "The classes were given by examples alone: how well they are told apart, answers will say."
+MORE_EXAMPLES = "Twenty examples or answers of each class make the labels of the others better."
 UNRELATED = (  # what no class of a medical set is: how far the words alone spread the scores
     "a bicycle", "a guitar", "a mountain lake", "a kitchen table", "a newspaper", "a railway station", "orange juice",
     "a blue car", "a wooden chair", "a football match", "a bird in a tree", "a city at night", "a sailing boat",
@@ -130,3 +132,9 @@ def _normalised(embeddings: NDArray[np.floating], seed: int) -> NDArray[np.float
     count = len(embeddings)
     some = embeddings if count <= BLOCK else embeddings[np.sort(np.random.default_rng(seed).permutation(count)[:BLOCK])]
     return next(classifier.unit_blocks(some)) - classifier.half_mean(embeddings)
+
+
+def by_example(class_names: Sequence[str], probabilities: NDArray[np.float64]) -> ZeroShot:
+    """Classes without words: what examples say of N images, (N, K), in the place of sentences."""
+    nothing = Reliability(0.0, False, BY_EXAMPLE, MORE_EXAMPLES, Signs(0.0, 0.0, 0.0))
+    return ZeroShot([], [ClassPrompts(name, ()) for name in class_names], probabilities, nothing)
