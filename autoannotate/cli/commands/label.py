@@ -283,7 +283,7 @@ def parse_prior(text: str | None, classes: list[str], several: bool = False) -> 
     return {name: prior[name] / total for name in classes}
 
 
-MAY_DIFFER = ("out", "overwrite", "device", "cache", "no_cache", "skip_problems", "classes_file")
+MAY_DIFFER = ("out", "overwrite", "device", "cache", "no_cache", "cache_size", "skip_problems", "classes_file")
 """Arguments that change no label: a run is labelled again though they are others."""
 
 
