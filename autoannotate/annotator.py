@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.label_errors.student import Trainer
     from autoannotate.labelling.pipeline import Labelled
+    from autoannotate.labelling.proposals import Proposals
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
     from autoannotate.labelling.zero_shot.reliability import Reliability
@@ -80,6 +81,8 @@ class Annotator:
     embeddings : path, optional
         A file of embeddings that another model made, see `autoannotate.models.embeddings_file.read_embeddings`: they are the
         features, in the place of the CLIP model's.
+    accept_proposals : bool
+        Take all proposals of a bolder correction unseen, which otherwise wait for a clinician's answers about a sample of them.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class Annotator:
         cache_size: int = SIZE,
         examples: Path | str | None = None,
         words: bool = True,
+        accept_proposals: bool = False,
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -136,6 +140,7 @@ class Annotator:
             )
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
+        self.accept_proposals = accept_proposals
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
         self._shown: tuple[list[ImageRef], Examples] | None = None
@@ -149,7 +154,7 @@ class Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
         asked = ("student", "prompts", "modality", "prior", "device", "cache", "cache_size", "fast", "item", "fit_on",
-                 "embeddings", "hash_paths", "examples", "words")  # fmt: skip
+                 "embeddings", "hash_paths", "examples", "words", "accept_proposals")  # fmt: skip
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -385,11 +390,12 @@ class Annotator:
             told["answers"] = np.where(asked, answered.answers, told.get("answers", -1))
             task = replace(
                 self.task(encoded, clip), excluded=answered.excluded, unsure=answered.unsure,
-                student=self._earlier(run, encoded.refs), **told,
+                student=self._earlier(run, encoded.refs), proposals=self._proposed(run, names), **told,
             )  # fmt: skip
             labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
 
-        made = self._run(place, encoded, clip, labelled, clock)
+        readers = {path: one.readers for path, one in together.images.items()}
+        made = self._run(place, encoded, clip, labelled, clock, readers)
         table = known.columns(merge_answers(made.table, {names[i]: one for i, one in answered.said.items()}))
         unreadable = made.unreadable
         for path, why in known.without.items():
@@ -400,7 +406,8 @@ class Annotator:
         record = {
             **{name: value for name, value in run.run.items() if name not in made.run},
             **made.run,
-            "arguments": run.record.arguments | {name: made.run["arguments"][name] for name in ("images", "place")},
+            "arguments": run.record.arguments
+            | {name: made.run["arguments"][name] for name in ("images", "place", "accept_proposals")},
             "round": history.rounds(folder)[-1].number + 1,
             "counts": {
                 **made.run["counts"],
@@ -411,8 +418,9 @@ class Annotator:
         }
         record["student"] = run.run.get("student", made.run["student"])  # none is trained: ten minutes changed no label
         new = Annotations(
-            table, made.suspects, unreadable, record, encoded.refs, folder, run.student, made.probabilities
-        )
+            table, made.suspects, unreadable, record, encoded.refs, folder, run.student, made.probabilities,
+            proposals=run.proposals,
+        )  # fmt: skip
         changes = changes_of(run.table, new.table, answered, labelled.duplicate_of)
         made_round = new_round(folder, run, new, standing, changes, strategy, files.counts if files else {})
         taken_over = int((labelled.duplicate_of >= 0).sum())
@@ -477,7 +485,7 @@ class Annotator:
         return Task(
             Features(encoded.features), clip.probabilities, self.classes, trust=clip.reliability.trust,
             meaningful=clip.reliability.meaningful, prior=self.prior, image_names=[ref.path for ref in encoded.refs],
-            image_kinds=clip.image_kinds, seed=self.seed,
+            image_kinds=clip.image_kinds, accept_proposals=self.accept_proposals, seed=self.seed,
         )  # fmt: skip
 
     def trainer(self, refs: Sequence[ImageRef], track: Track = silent) -> Trainer | None:
@@ -534,13 +542,19 @@ class Annotator:
         return self._shown
 
     def _run(
-        self, images: str | Path | None, encoded: Encoded, clip: ZeroShot, labelled: Labelled, clock: Clock
+        self,
+        images: str | Path | None,
+        encoded: Encoded,
+        clip: ZeroShot,
+        labelled: Labelled,
+        clock: Clock,
+        readers: Mapping[str, Sequence[str]] | None = None,
     ) -> Run:
         from autoannotate.runs.build import build_run, with_items
 
         run = build_run(
             encoded.refs, encoded.unreadable, self.classes, clip, self._judged(clip, labelled), labelled,
-            self._settings(images), clock.seconds, self.student, encoded.notes,
+            self._settings(images), clock.seconds, self.student, encoded.notes, readers,
         )  # fmt: skip
         return with_items(run, encoded.refs, self._telling_slices(run, encoded))
 
@@ -563,6 +577,7 @@ class Annotator:
                 "words": self.words,
                 "fit_on": self.fit_on,
                 "cache_size": self.cache_size,
+                "accept_proposals": self.accept_proposals,
                 "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
             },
             "seed": self.seed,
@@ -598,6 +613,8 @@ class Annotator:
 
     def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
         """What the labels are worth by now, in words."""
+        from autoannotate.labelling.queries.spot_checks import APPLIED
+
         told, initial = clip.reliability, labelled.initial
         if initial.source == "given":
             wrong = labelled.corrected.queue.error_rate
@@ -618,11 +635,26 @@ class Annotator:
                 advice="By the answers that were kept aside, the others should agree with a clinician beyond chance by "
                 f"{initial.kappa:.2f} (Cohen's kappa). More answers make them better.",
             )  # fmt: skip
+        if initial.source == "proposals":
+            borne_out = [one for one in labelled.checks if one.state == APPLIED]
+            answers = sum(len(one.sample) for one in borne_out)
+            return replace(
+                told, trust=round(min(one.bound or 0.0 for one in borne_out), 4), meaningful=True,
+                verdict=f"CLIP could not tell these classes; {sum(one.group.size for one in borne_out):,} labels were changed "
+                f"as proposed, which {answers} answers about a random sample of them bore out.",
+                advice="More answers make the others better.",
+            )  # fmt: skip
         first = clip.probabilities[labelled.rows].argmax(axis=1)
         moved = float((initial.probabilities.argmax(axis=1) != first).mean())
         if moved and initial.source == "refinement" and self.prior is None:
             return replace(told, verdict=f"{told.verdict} {CLUSTERED.format(moved=moved)}")
         return told
+
+    def _proposed(self, run: Run, names: Sequence[str]) -> Proposals | None:
+        """What the first labels of the run left to spot checks."""
+        from autoannotate.runs.proposals import read_proposals
+
+        return read_proposals(run.proposals, run.record.proposals, names, self.classes)
 
     def _earlier(self, run: Run, refs: Sequence[ImageRef]) -> Any:
         """What the run's student predicted for these images, where there was one."""

@@ -18,6 +18,7 @@ from autoannotate.answers.standing import Answered
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.runs import history
+from autoannotate.runs.proposals import decided
 from autoannotate.runs.run import Run
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 WHY = {
     "student": "by the student and the other images ({confidence:.0%} sure)",
     "correction": "by models that learned from the other images ({confidence:.0%} sure)",
+    "proposal": "proposed, and borne out by a sample of the answers",
     "answers": "learned from the answers and the other images ({confidence:.0%} sure)",
 }
 
@@ -53,8 +55,14 @@ def new_round(
         rounds[-1].number + 1, "update", datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(used)),
         tuple(sorted(used - was)), tuple(sorted((was | learnt) - used)), tuple(changes), strategy,
         history.numbers_of(previous), history.numbers_of(new), learnt=tuple(sorted(used - learnt)),
-        account=became, files=files or {},
+        account=became, files=files or {}, proposals=_newly_decided(previous, new),
     )  # fmt: skip
+
+
+def _newly_decided(previous: Run, new: Run) -> tuple[Mapping[str, Any], ...]:
+    """The groups of proposals that the update decided."""
+    before = {one["group"]: one["state"] for one in previous.record.proposals}
+    return tuple(one for one in decided(new.record.proposals) if before.get(one["group"]) != one["state"])
 
 
 def account(

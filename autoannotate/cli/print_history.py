@@ -19,6 +19,7 @@ from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.cli.console import make_console
 from autoannotate.runs.growth import in_words
 from autoannotate.runs.history import Round, learnt, rounds
+from autoannotate.runs.proposals import decided_in_words
 
 MOST = 40  # lines of one kind; the files have them all
 
@@ -80,6 +81,7 @@ def print_update(folder: Path, new_round: bool, console: Console | None = None) 
         console.print(
             f"{counted(sum(one.account.values()), 'answer')}: {account_in_words(one.account)}.", soft_wrap=True
         )
+    _print_decided(one, console)
 
 
 def print_round(folder: Path, one: Round, console: Console | None = None) -> None:
@@ -89,6 +91,7 @@ def print_round(folder: Path, one: Round, console: Console | None = None) -> Non
     console.print(Text(f"Round {one.number}, {one.made_at}: {what(one, answers)}", style="bold"), soft_wrap=True)
     _print_answers("Answered", [answers[i] for i in one.new if i in answers], console)
     _print_answers("Taken back", [answers[i] for i in one.taken_back if i in answers], console)
+    _print_decided(one, console)
     if one.changes:
         console.print(f"\nLabels changed: {len(one.changes):,}")
     for change in one.changes[:MOST]:
@@ -96,6 +99,12 @@ def print_round(folder: Path, one: Round, console: Console | None = None) -> Non
         console.print(Text(line), soft_wrap=True)
     if len(one.changes) > MOST:
         console.print(f"  and {len(one.changes) - MOST:,} more, in rounds/{one.number:04}/round.json")
+
+
+def _print_decided(one: Round, console: Console) -> None:
+    """The groups of proposals that the round decided."""
+    for group in one.proposals:
+        console.print(Text(f"Proposal {group['group']} {decided_in_words(group)}."), soft_wrap=True)
 
 
 def what(one: Round, answers: Mapping[int, Answer]) -> str:
@@ -109,6 +118,8 @@ def what(one: Round, answers: Mapping[int, Answer]) -> str:
     by = Counter(answers[i].reader for i in one.learnt or one.new if i in answers)
     said = [f"{name} {n:,}" for name, n in sorted(by.items())]
     words = f"{'applied' if one.what == 'apply' else 'answers'}: {listed(said)}" if said else "no new answers"
+    states = Counter(group["state"] for group in one.proposals)
+    words += "".join(f"; {counted(number, 'proposal')} {state}" for state, number in states.items())
     words += f"; {len(one.taken_back):,} taken back" if one.taken_back else ""
     return words + (f"; {in_words(one.files)}" if one.files else "")
 

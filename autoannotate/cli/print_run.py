@@ -13,6 +13,7 @@ from rich.text import Text
 
 from autoannotate._internal.wording import counted, percent
 from autoannotate.cli.console import make_console
+from autoannotate.runs.proposals import waiting, waiting_in_words
 from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over, noted, passed_over, trust
 from autoannotate.runs.run import FINDINGS_FILE
 
@@ -103,6 +104,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
         rows.append(("copies", f"{copies:,} of {images:,} images are (nearly) the same picture as another"))
     if foreign := record.counts.none_of_these:
         rows.append(("images of none of the classes", f"{counted(foreign, 'image')} ({percent(foreign / images)})"))
+    rows += [("proposed, not applied", waiting_in_words(one)) for one in waiting(annotations.record.proposals)]
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
     if groups := passed_over(record):
         rows.append(("files passed over", ", ".join(f"{group.kind} ({group.count:,})" for group in groups)))
@@ -114,6 +116,8 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
 def next_step(annotations: Annotations, folder: Path) -> str:
     """The one thing to do now."""
     out = shlex.quote(str(folder))
+    if any(one["ask"] for one in waiting(annotations.record.proposals)):
+        return f"answer the spot checks, which come first, then update: autoannotate review {out}"
     if trust(annotations.record)["level"] == "poor":
         return f"do not use these labels as they are: answer what teaches them, autoannotate review {out}"
     if len(annotations.suspects):

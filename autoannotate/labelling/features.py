@@ -164,6 +164,12 @@ def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
+def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows, (N, F), of length 1, or 0 where they were."""
+    rows = np.asarray(rows, dtype=np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
 def principal_axes(centred: NDArray[np.float64], dimensions: int) -> NDArray[np.float64]:
     """The leading principal axes, exactly, by the smaller Gram matrix.
 

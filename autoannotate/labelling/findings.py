@@ -112,16 +112,16 @@ def label_findings(
 def _label_one(task: Task, strategy: str | None, fit_on: int | None, track: Track) -> Labelled:
     """The pipeline on the images where a finding is known, and what it says of the others."""
     if task.given is None:
-        return label(task, strategy=strategy, fit_on=fit_on, track=track)
+        return label(task, strategy=strategy, fit_on=fit_on, proposing=False, track=track)
     truth = task.truth
     known = (task.given >= 0) | (truth >= 0)
     task = replace(task, given=np.where(task.given >= 0, task.given, np.maximum(truth, 0)))
     if known.all():
-        return label(task, strategy=strategy, fit_on=fit_on, track=track)
+        return label(task, strategy=strategy, fit_on=fit_on, proposing=False, track=track)
     rows, others = np.flatnonzero(known), np.flatnonzero(~known)
     if len(rows) == 0:  # nothing is given of it: what CLIP says, which decides nothing
-        return label(replace(task, given=None), strategy=strategy, fit_on=fit_on, track=track)
-    part = label(task.take(rows), strategy=strategy, fit_on=fit_on, track=track)
+        return label(replace(task, given=None), strategy=strategy, fit_on=fit_on, proposing=False, track=track)
+    part = label(task.take(rows), strategy=strategy, fit_on=fit_on, proposing=False, track=track)
     count = len(task)
 
     def spread(values: NDArray, fill: object) -> NDArray:

@@ -6,6 +6,7 @@ labelling with answers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,11 +14,15 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.correction import Corrected, correct
+from autoannotate.labelling.label_errors.propose import propose
 from autoannotate.labelling.label_errors.student import Trainer
 from autoannotate.labelling.large import correct_on_sample
-from autoannotate.labelling.queries.queue import Queue, choose, flagged
+from autoannotate.labelling.proposals import Proposals
+from autoannotate.labelling.queries import spot_checks
+from autoannotate.labelling.queries.queue import Queue, choose, flagged, spot_checks_first
+from autoannotate.labelling.queries.spot_checks import Check
 from autoannotate.labelling.queries.strategies import order, pool_of
-from autoannotate.labelling.semi_supervised.initial_labels import InitialLabels, initial_labels
+from autoannotate.labelling.semi_supervised.initial_labels import InitialLabels, initial_labels, smoothed
 from autoannotate.labelling.task import Task
 
 
@@ -34,7 +39,7 @@ class Labelled:
     confidence : (N,) array in [0, 1]
         That the label is right.
     source : (N,) array of str
-        What gave the label its value: clip, given, refinement, correction, student, answers, duplicate or clinician.
+        What gave the label its value: clip, given, refinement, correction, proposal, student, answers, duplicate or clinician.
     initial : InitialLabels
     corrected : Corrected
         Of the images that are not excluded, (M,) of them, in order: `rows`.
@@ -48,6 +53,10 @@ class Labelled:
         Images that are nearly the same picture as an earlier one.
     none_of_these : dict
         What images of none of the classes look like, by row.
+    proposals : Proposals or None
+        Labels that a bolder correction would change, made where nothing was answered yet; then the task's.
+    checks : tuple of Check
+        What became of each of their groups.
     """
 
     labels: NDArray[np.int64]
@@ -63,6 +72,17 @@ class Labelled:
     duplicate_of: NDArray[np.int64]
     copies: int
     none_of_these: dict[int, str]
+    proposals: Proposals | None = None
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def waiting(self) -> NDArray[np.int64]:
+        """(N,) class numbers that are proposed, and not decided yet; -1 elsewhere."""
+        if self.proposals is None:
+            return np.full(len(self.labels), -1)
+        open_ = np.array([one.state in (spot_checks.WAITING, spot_checks.OPEN) for one in self.checks] + [False])
+        here = open_[self.proposals.group] & (self.proposals.proposed != self.labels) & (self.source != "clinician")
+        return np.where(here, self.proposals.proposed, -1)
 
     @property
     def meaningful(self) -> bool:
@@ -77,6 +97,7 @@ def label(
     strategy: str | None = None,
     previous: Labelled | None = None,
     fit_on: int | None = None,
+    proposing: bool = True,
     track: Track = silent,
 ) -> Labelled:
     """Label the images of a task.
@@ -92,15 +113,25 @@ def label(
         Of the same images and fewer answers: its out-of-sample probabilities are used again, where time goes before quality.
     fit_on : int, optional
         Of more images than this, models are fitted on a sample of this size and applied to the others, see `large`.
+    proposing : bool
+        Whether to propose what a bolder correction would change, where nothing was answered yet, see `label_errors.propose`.
     """
     rows = np.flatnonzero(~task.left_out)
     inside = task.take(rows)
+    answered = task.answered.any() or task.left_out.any() or (task.unsure is not None and task.unsure.any())
+    checks = _checks(task, task.proposals)
+    taken, borne_out = _applied(task, checks)
     mine = None if trainer is None else trainer.take(rows)
     if fit_on is not None and len(rows) > fit_on:
-        initial, corrected = correct_on_sample(inside, fit_on, trainer=mine, track=track)
+        initial, corrected = correct_on_sample(_started(inside, taken[rows]), fit_on, trainer=mine, track=track)
     else:
-        initial = initial_labels(inside)
-        reuse = previous is not None and previous.initial.source == initial.source and len(previous.rows) == len(rows)
+        initial = initial_labels(inside, taken[rows], borne_out[rows])
+        reuse = (
+            previous is not None
+            and previous.initial.source == initial.source
+            and len(previous.rows) == len(rows)
+            and [one.state for one in previous.checks] == [one.state for one in checks]
+        )
         corrected = correct(
             inside, initial.probabilities, meaningful=initial.meaningful, learn=initial.source != "answers", track=track,
             trainer=mine, evidence=previous.corrected.evidence if reuse and previous is not None else None,
@@ -118,7 +149,6 @@ def label(
     confidence[rows], score[rows], probabilities[rows] = (
         corrected.confidence, corrected.queue.score, corrected.probabilities
     )  # fmt: skip
-    answered = task.answered.any() or task.left_out.any() or (task.unsure is not None and task.unsure.any())
     if not answered and initial.meaningful and strategy is None:
         queue = flagged(corrected)
     else:
@@ -127,13 +157,54 @@ def label(
             groups=inside.features.duplicate_groups, meaningful=initial.meaningful, strategy=strategy, seed=task.seed,
             view=initial.probabilities,
         )  # fmt: skip
+    queue, proposals = replace(queue, rows=rows[queue.rows]), task.proposals
+    if proposals is None and proposing and not answered:
+        proposals = propose(inside, corrected)
+        checks = _checks(task, proposals)
+        if task.accept_proposals and proposals.groups:
+            student = corrected.student.probabilities if corrected.student.reliable else task.student
+            return label(
+                replace(task, proposals=proposals, student=student), strategy=strategy, fit_on=fit_on, track=track
+            )
+    if proposals is not None:
+        queue = spot_checks_first(queue, checks, task.class_names)
+        asked = np.concatenate([rows[:0], *(one.ask for one in checks)])
+        suggested[asked] = proposals.proposed[asked]
     return Labelled(
         labels=labels, probabilities=probabilities, confidence=confidence,
-        source=_sources(task, inside, rows, initial, corrected), initial=initial, corrected=corrected, rows=rows,
-        queue=replace(queue, rows=rows[queue.rows]), suspect_score=score, suggested=suggested,
+        source=_sources(task, inside, rows, initial, corrected, taken), initial=initial, corrected=corrected, rows=rows,
+        queue=queue, suspect_score=score, suggested=suggested,
         duplicate_of=task.spread.duplicate_of, none_of_these=_none_of_these(inside, rows, corrected),
-        copies=len(task) - len(np.unique(task.features.duplicate_groups)),
+        copies=len(task) - len(np.unique(task.features.duplicate_groups)), proposals=proposals, checks=checks,
     )  # fmt: skip
+
+
+def _checks(task: Task, proposals: Proposals | None) -> tuple[Check, ...]:
+    """What the answers of the task say of the groups of proposals."""
+    if proposals is None or not proposals.groups:
+        return ()
+    looked_at = task.answered | task.left_out
+    looked_at = looked_at if task.unsure is None else looked_at | task.unsure
+    drawn = spot_checks.drawing_order(task.names, task.seed)
+    return spot_checks.check(proposals, task.truth, looked_at, drawn, accept=task.accept_proposals)
+
+
+def _applied(task: Task, checks: Sequence[Check]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(N,) labels of applied groups of proposals, -1 elsewhere; and (N,) bool, where a sample of answers bears them out."""
+    if task.proposals is None:
+        return np.full(len(task), -1), np.zeros(len(task), dtype=bool)
+    states = [one.state == spot_checks.APPLIED for one in checks]
+    return spot_checks.applied(task.proposals, checks), np.array([*states, False])[task.proposals.group]
+
+
+def _started(task: Task, taken: NDArray[np.int64]) -> Task:
+    """The task with applied proposals in the place of what its labels are taken from."""
+    here, k = taken >= 0, task.zero_shot.shape[1]
+    if not here.any():
+        return task
+    if task.given is not None:
+        return replace(task, given=np.where(here, taken, task.given))
+    return replace(task, zero_shot=np.where(here[:, None], smoothed(np.maximum(taken, 0), k), task.zero_shot))
 
 
 def _none_of_these(inside: Task, rows: NDArray[np.int64], corrected: Corrected) -> dict[int, str]:
@@ -154,13 +225,20 @@ def ranking(task: Task, labelled: Labelled, strategy: str) -> NDArray[np.int64]:
         seed=task.seed,
     )
     asked = rows[order(strategy, pool)]
+    first = np.concatenate([rows[:0], *(labelled.checks[g].ask for g in spot_checks.asked_next(labelled.checks))])
+    asked = np.concatenate([first, asked[~np.isin(asked, first)]])
     open_ = rows[~inside.answered]
     waiting = np.flatnonzero(labelled.duplicate_of >= 0)
     return np.concatenate([asked, np.setdiff1d(open_, asked), waiting])
 
 
 def _sources(
-    task: Task, inside: Task, rows: NDArray[np.int64], initial: InitialLabels, corrected: Corrected
+    task: Task,
+    inside: Task,
+    rows: NDArray[np.int64],
+    initial: InitialLabels,
+    corrected: Corrected,
+    taken: NDArray[np.int64],
 ) -> NDArray[np.object_]:
     """What gave each label its value, (N,)."""
     source = np.full(len(task), "clip" if task.given is None else "given", dtype=object)
@@ -174,6 +252,7 @@ def _sources(
     student = corrected.student.held_out_accuracy is not None or inside.student is not None
     changed = corrected.changed & (corrected.labels != first)
     of_rows[changed] = "answers" if corrected.from_answers else "student" if student else "correction"
+    of_rows[(taken[rows] >= 0) & (corrected.labels == taken[rows])] = "proposal"
     source[rows] = of_rows
     source[task.spread.duplicate_of >= 0] = "duplicate"
     if task.answers is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.duplicates import Spread, spread_answers
 from autoannotate.labelling.features import Features
+from autoannotate.labelling.proposals import Proposals
 from autoannotate.labelling.zero_shot.image_kinds import ImageKinds, NoneOfThese, none_of_these
 
 UNANSWERED = -1
@@ -50,6 +51,10 @@ class Task:
         Out-of-sample probabilities of a student that was trained before.
     image_kinds : ImageKinds, optional
         What kind of image each looks like; without it none is of no class.
+    proposals : Proposals, optional
+        What the labels before the first answer left to spot checks, see `label_errors.propose`.
+    accept_proposals : bool
+        Apply them unseen.
     keep : bool
         Given labels are doubted, and never changed: an audit.
     seed : int
@@ -69,6 +74,8 @@ class Task:
     image_names: Sequence[str] | None = None
     student: NDArray[np.floating] | None = None
     image_kinds: ImageKinds | None = None
+    proposals: Proposals | None = None
+    accept_proposals: bool = False
     keep: bool = False
     seed: int = 0
 

@@ -15,7 +15,7 @@ import pandas as pd
 from autoannotate._internal.version import __version__
 from autoannotate._internal.wording import counted
 from autoannotate.images import stamp
-from autoannotate.runs import student_predictions
+from autoannotate.runs import proposals, student_predictions
 from autoannotate.runs.record import FORMAT
 from autoannotate.runs.run import UNREADABLE, Run
 
@@ -40,6 +40,7 @@ def build_run(
     timings: Mapping[str, float],
     student: str,
     notes: Mapping[str, str] | None = None,
+    readers: Mapping[str, Sequence[str]] | None = None,
 ) -> Run:
     """The run: tables, record, and what the student predicted.
 
@@ -49,6 +50,7 @@ def build_run(
     settings : what it takes to repeat the run: arguments, seed, model
     student : the kind of student that was asked for
     notes : what was assumed to show a picture, by path
+    readers : who answered, by path
     """
     names = np.array(class_names, dtype=object)
     clip, queue = zero_shot.probabilities, labelled.queue
@@ -65,6 +67,7 @@ def build_run(
             "clip_label": names[clip.argmax(1)],
             "clip_confidence": clip.max(1),
             "note": [(notes or {}).get(ref.path, "") for ref in refs],
+            "proposed": np.append(names, "")[labelled.waiting],
         }
     )
     queued = pd.DataFrame(
@@ -109,13 +112,17 @@ def build_run(
         "estimated_error_rate": labelled.corrected.queue.error_rate
         if reliability.meaningful or labelled.initial.source == "given"
         else None,
+        "proposals": proposals.record_of(labelled.checks, [ref.path for ref in refs], list(class_names), readers or {}),
         "timings": dict(timings),
         "stamps": "".join(stamp(ref).ljust(8, "0") for ref in refs),  # 8 digits an image, to tell a replaced one
     }
     probabilities = pd.DataFrame(labelled.probabilities, columns=list(class_names))
     probabilities.insert(0, "path", table["path"])
     lost = pd.DataFrame(unreadable, columns=UNREADABLE)
-    return Run(table, queued, lost, run, list(refs), student=said, probabilities=probabilities)
+    waiting = proposals.table_of(labelled.proposals, table["path"].tolist(), list(class_names))
+    return Run(
+        table, queued, lost, run, list(refs), student=said, probabilities=probabilities, proposals=waiting
+    )  # fmt: skip
 
 
 def versions() -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Round:
     since this update; `apply` only puts answers in the place of labels. taken_back: those that counted and were undone since.
     changes: labels that differ from the round before. before, after: numbers to compare. restored: the round that this one is
     like. account: what became of the answers, see `answers.account`. files: how many images were new, gone and changed.
+    proposals: groups of proposals that it decided, see `runs.proposals`.
     """
 
     number: int
@@ -60,6 +61,7 @@ class Round:
     learnt: tuple[int, ...] = ()
     account: Mapping[str, int] = field(default_factory=dict)
     files: Mapping[str, int] = field(default_factory=dict)
+    proposals: tuple[Mapping[str, Any], ...] = ()
 
 
 def rounds(folder: str | Path) -> list[Round]:
@@ -194,7 +196,7 @@ def _read(folder: Path, number: int) -> Round:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         known["changes"] = tuple(Change(**change) for change in known["changes"])
-        known |= {name: tuple(known.get(name, ())) for name in ("answers", "new", "taken_back", "learnt")}
+        known |= {name: tuple(known.get(name, ())) for name in ("answers", "new", "taken_back", "learnt", "proposals")}
         return Round(**known)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{file} cannot be read ({error}).") from error

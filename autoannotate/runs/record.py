@@ -82,6 +82,7 @@ class RunRecord:
     with the number of items that have them; no value is kept. given: whether labels existed before the run. audit: what was
     found in them.
     findings: what is known of each finding, by its name, where an image can show several; the classes are their names then.
+    proposals: what became of each group of proposals, see `runs.proposals`.
     """
 
     format: int = 0
@@ -108,6 +109,7 @@ class RunRecord:
     given: bool = False
     audit: Mapping[str, Any] | None = None
     findings: Mapping[str, Any] = field(default_factory=dict)
+    proposals: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:

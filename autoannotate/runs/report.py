@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.errors import UnreadableImageError
+from autoannotate.runs.proposals import decided, decided_in_words, waiting, waiting_in_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +114,7 @@ def view(annotations: Run) -> dict[str, Any]:
         "collapsed": collapsed(annotations),
         "tiles": tiles(annotations),
         "update": before_and_after(record, pictures),
+        "proposals": proposals(annotations),
         "counts": counts[:MOST_CLASSES],
         "counts_left": len(counts) - len(shown),
         "histograms": [
@@ -134,6 +136,15 @@ def view(annotations: Run) -> dict[str, Any]:
         "command": record.command or python_call(record),
         "facts": facts(annotations),
         "side": SIDE,
+    }
+
+
+def proposals(annotations: Run) -> dict[str, list[str]]:
+    """What proposed labels wait for, and what was decided of others, a sentence a group."""
+    groups = annotations.record.proposals
+    return {
+        "waiting": [waiting_in_words(one) for one in waiting(groups)],
+        "decided": [decided_in_words(one) for one in decided(groups)],
     }
 
 

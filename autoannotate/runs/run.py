@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from autoannotate.errors import InputError, UnreadableImageError, UsageError
-from autoannotate.runs import student_predictions, tables
+from autoannotate.runs import proposals, student_predictions, tables
 from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.record import RunRecord
 
@@ -71,6 +71,8 @@ class Run:
     findings : DataFrame, optional
         Where an image can show several findings: a row an image and finding, with the columns `FINDINGS`; value is 1, 0 or -1
         (undecided). Labels are then the findings present, as in a|b, and nothing where there are none.
+    proposals : DataFrame, optional
+        Labels that a bolder correction would change, with the columns of proposals.csv, see `autoannotate.runs.proposals`.
     """
 
     table: pd.DataFrame
@@ -83,6 +85,7 @@ class Run:
     probabilities: pd.DataFrame | None = field(default=None, repr=False)
     issues: pd.DataFrame | None = field(default=None, repr=False)
     findings: pd.DataFrame | None = field(default=None, repr=False)
+    proposals: pd.DataFrame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         for name, columns in (("table", LABELS), ("suspects", SUSPECTS), ("unreadable", UNREADABLE)):
@@ -196,6 +199,7 @@ class Run:
             probabilities=tables.read_probabilities(folder / "probabilities.csv"),
             issues=tables.read(folder / ISSUES_FILE, ISSUES) if (folder / ISSUES_FILE).is_file() else None,
             findings=tables.read(folder / FINDINGS_FILE, FINDINGS) if record.findings else None,
+            proposals=tables.read(file, proposals.COLUMNS) if (file := folder / proposals.FILE).is_file() else None,
         )
         return loaded.with_images(images)
 

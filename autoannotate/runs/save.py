@@ -11,7 +11,7 @@ from typing import Any
 
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.errors import InputError, OutputError
-from autoannotate.runs import student_predictions, tables
+from autoannotate.runs import proposals, student_predictions, tables
 from autoannotate.runs.report import render_report
 from autoannotate.runs.run import FINDINGS_FILE, ISSUES_FILE, LABELS, Run
 
@@ -39,8 +39,10 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     optional = {student_predictions.FILE: run.student} if run.student is not None else {}
     if run.issues is not None:
         optional[ISSUES_FILE] = tables.to_csv(run.issues)
+    if run.proposals is not None:
+        optional[proposals.FILE] = tables.to_csv(run.proposals)
     write_files({folder / name: content for name, content in (optional | written).items()})
-    for name in {student_predictions.FILE, ISSUES_FILE, *OF_ROUNDS} - (optional | written).keys():
+    for name in {student_predictions.FILE, ISSUES_FILE, proposals.FILE, *OF_ROUNDS} - (optional | written).keys():
         with plain_errors(folder):
             (folder / name).unlink(missing_ok=True)
     object.__setattr__(run, "folder", folder)

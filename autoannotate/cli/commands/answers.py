@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.annotations import Annotations
-from autoannotate.cli.app import MovedImages, app, plainly
+from autoannotate.cli.app import AcceptProposals, MovedImages, app, plainly
 from autoannotate.errors import UsageError
 
 
@@ -60,6 +60,7 @@ def update(
     ] = None,
     images: MovedImages = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+    accept_proposals: AcceptProposals = False,
 ) -> None:
     """Let the clinicians' answers improve the other labels, and choose what to ask next."""
     from autoannotate.labelling.queries.strategies import find_strategy
@@ -75,7 +76,8 @@ def update(
     from autoannotate.runs.lock import alone
 
     with alone(run):
-        after = annotator_of(before, device=device).update(before, on_stderr, strategy, images)
+        wanted: dict[str, bool] = {"accept_proposals": True} if accept_proposals else {}
+        after = annotator_of(before, device=device, **wanted).update(before, on_stderr, strategy, images)
     print_update(run, new_round=after is not before)
     print_summary(after, run)
 

@@ -11,7 +11,7 @@ import typer
 
 from autoannotate._internal.wording import listed
 from autoannotate.annotations import Annotations
-from autoannotate.cli.app import MACHINERY, RUN, app, plainly
+from autoannotate.cli.app import MACHINERY, RUN, AcceptProposals, app, plainly
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_names
@@ -102,6 +102,7 @@ def label(
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
     fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
+    accept_proposals: AcceptProposals = False,
     model: Annotated[
         str,
         typer.Option(
@@ -231,6 +232,7 @@ def label(
         cache_size=size,
         examples=examples,
         words=words,
+        accept_proposals=accept_proposals,
     )
     with reserved(out):
         annotations = annotator.label(

@@ -1,4 +1,4 @@
-"""What several rivals share: the linear probe, unit rows, and how probabilities answer a problem."""
+"""What several rivals share: the linear probe, and how probabilities answer a problem."""
 
 from __future__ import annotations
 
@@ -12,12 +12,6 @@ def believing(problem: Problem, probabilities: NDArray[np.float64], note: str = 
     """The likeliest class of each image, and one minus the probability of the given label as doubt; (N, K)."""
     given = probabilities[np.arange(len(probabilities)), problem.given]
     return Solution(probabilities.argmax(axis=1), probabilities, 1.0 - given, note)
-
-
-def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Rows of length 1, or 0 where they were."""
-    rows = np.asarray(rows, dtype=np.float64)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def fit_predict(

@@ -1,71 +1,16 @@
 """TransCLIP's zero-shot objective: transductive EM with a leash to the probabilities that it starts from.
 
-Zanella, Gérin and Ben Ayed 2024, "Boosting Vision-Language Models with Transduction", arXiv 2406.01837, section 3. A Gaussian
-mixture with one component a class and a shared diagonal covariance, a Laplacian that holds near images together, and the KL
-divergence to the starting probabilities, minimised by block majorise-minimise steps: the assignments by decoupled
-fixed-point steps, then the means and the covariance in closed form. Settings are those of the paper and its published code:
-λ = 1, three neighbours, ten outer and five inner steps, eight sure images a class for the first means, unit features as the
-encoder gives them, and the likelihood divided by 50.
+Zanella, Gérin and Ben Ayed 2024, arXiv 2406.01837; what the pipeline itself proposes where labels are guesses, see
+`labelling.semi_supervised.transclip`.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import softmax
-
-from autoannotate.evaluation.baselines.shared import believing, unit
+from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.neighbours import nearest
-
-STEPS, INNER = 10, 5
-NEIGHBOURS = 3
-SURE = 8
-DAMPED = 50.0
-THINNEST = 1e-8  # no variance is smaller
+from autoannotate.labelling.semi_supervised.transclip import transclip
 
 
 def solve(problem: Problem) -> Solution:
     """The class with the greatest assignment; images of `train` and others are assigned together."""
-    return believing(problem, transclip(unit(problem.features), problem.probabilities))
-
-
-def transclip(points: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Assignments z, (N, K), of unit points (N, d) from starting probabilities (N, K)."""
-    from scipy.sparse import csr_array
-
-    n, d = points.shape
-    near = nearest(points, NEIGHBOURS)
-    k = near.index.shape[1]
-    affinity = csr_array(
-        (np.maximum(near.similarity, 0.0).ravel(), (np.repeat(np.arange(n), k), near.index.ravel())), shape=(n, n)
-    )
-    pull = (affinity + affinity.T) / (2 * NEIGHBOURS)
-    prior = np.log(np.maximum(start, 1e-12))
-
-    z = start
-    means = _sure_means(points, z)
-    variance = np.full(d, 1.0 / d)
-    for step in range(STEPS + 1):
-        scaled = points / np.sqrt(variance)
-        centres = means / np.sqrt(variance)
-        likelihood = scaled @ centres.T - 0.5 * (centres**2).sum(axis=1)  # the rest is the same for all classes
-        for _ in range(INNER):
-            z = softmax(prior + likelihood / DAMPED + pull @ z, axis=1)
-        if step < STEPS:
-            means = unit(z.T @ points / np.maximum(z.sum(axis=0), 1e-12)[:, None])
-            variance = np.maximum(_variance(points, means, z), THINNEST)
-    return z
-
-
-def _sure_means(points: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit means, (K, d), of the surest images of each class, and of those as sure as the last of them."""
-    last = np.sort(z, axis=0)[-min(SURE, len(z))]
-    return unit((z * (z >= last)).T @ points)
-
-
-def _variance(points: NDArray[np.float64], means: NDArray[np.float64], z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The shared diagonal covariance, (d,): the mean of z_ik (x_i − μ_k)² over images and classes."""
-    return (points**2).mean(axis=0) + (-2.0 * (z.T @ points) * means + z.sum(axis=0)[:, None] * means**2).sum(
-        axis=0
-    ) / len(points)
+    return believing(problem, transclip(problem.features, problem.probabilities))

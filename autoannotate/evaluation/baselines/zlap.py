@@ -11,9 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.evaluation.baselines.shared import believing, unit
+from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
-from autoannotate.labelling.features import compact
+from autoannotate.labelling.features import compact, unit
 from autoannotate.labelling.neighbours import nearest
 
 NEIGHBOURS = 5

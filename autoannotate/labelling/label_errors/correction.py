@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.from_answers import FEWEST, Generalised, Settings, basis, generalise
-from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate
+from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, bayes
 from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained
 from autoannotate.labelling.label_errors.suspects import (
     PredictedProbabilities,
@@ -106,6 +106,8 @@ def correct(
     def estimate(*students: NDArray[np.floating]) -> tuple[NoiseEstimate, Generalised | None]:
         """The posterior of the true classes, learned from the answers where there are enough and they do not refute it."""
         noise = evidence.estimate(*students)
+        if noise.explanation in ("mixture", "clusters") and _refuted(noise, came, truth):
+            noise = replace(evidence, mixture=None, clusters=None).estimate(*students)
         if _refuted(noise, came, truth):
             return replace(noise, may_change=False), None
         if space is None:
@@ -261,13 +263,16 @@ def _together(first: StudentResult, second: StudentResult) -> StudentResult:
 
 
 def _refuted(noise: NoiseEstimate, came: NDArray[np.int64], truth: NDArray[np.int64]) -> bool:
-    """Whether a clinician's answers mostly took the label's side against what the other images predict.
+    """Whether a clinician's answers mostly took the label's side against what the other images predict, or
+    against what a correction would make of the labels.
 
-    Answers to a queue are no random sample, but they are to the images in dispute.
+    Answers to a queue are no random sample, but they are to the images in dispute. Labels that a correction does not touch say
+    nothing against it: a spot check asks about those that only a bolder one would change.
     """
-    seen = noise.predicted.argmax(axis=1)
-    disputed = (truth >= 0) & (seen != came) & ((truth == seen) | (truth == came))
-    return bool(disputed.sum() >= DISPUTED and (truth == seen)[disputed].mean() < 0.5)
+    seen = bayes(noise.clean, noise.noise_matrix, came) if noise.may_change else noise.predicted
+    other = seen.argmax(axis=1)
+    disputed = (truth >= 0) & (other != came) & ((truth == other) | (truth == came))
+    return bool(disputed.sum() >= DISPUTED and (truth == other)[disputed].mean() < 0.5)
 
 
 def _verdict(noise: NoiseEstimate) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.correction import Corrected
+from autoannotate.labelling.queries.spot_checks import Check, asked_next, sentence
 from autoannotate.labelling.queries.strategies import DEFAULT, Pool, order, pool_of
 
 EACH_CLASS = 20  # images to ask for of each class where labels are guesses
@@ -93,6 +94,18 @@ def choose(
     reasons = [_why(int(i), corrected, pool, class_names, name) for i in asked]
     reasons += ["a reader was not sure: another one should look"] * len(waiting)
     return Queue(np.concatenate([asked, waiting]), tuple(reasons))
+
+
+def spot_checks_first(queue: Queue, checks: Sequence[Check], class_names: Sequence[str]) -> Queue:
+    """The queue with the samples of waiting groups of proposals before it, a group after the other."""
+    rows, reasons = [queue.rows[:0]], []
+    for g in asked_next(checks):
+        rows.append(checks[g].ask)
+        why = f"spot check: {sentence(checks[g], class_names)} if a sample bears it out"
+        reasons += [why] * len(checks[g].ask)
+    first = np.concatenate(rows)
+    kept = np.flatnonzero(~np.isin(queue.rows, first))
+    return Queue(np.concatenate([first, queue.rows[kept]]), (*reasons, *(queue.reasons[q] for q in kept)))
 
 
 def _why(i: int, corrected: Corrected, pool: Pool, class_names: Sequence[str], strategy: str) -> str:

@@ -11,6 +11,8 @@ from autoannotate.labelling.semi_supervised import few_shot
 from autoannotate.labelling.semi_supervised.refinement import refine
 from autoannotate.labelling.task import SMOOTHING, Task
 
+MOVED = 0.2  # share of guesses put right by groups that samples bore out, from which the labels are no guesses any more
+
 
 @dataclass(frozen=True)
 class InitialLabels:
@@ -23,7 +25,7 @@ class InitialLabels:
     meaningful : bool
         Whether they are more than guesses.
     source : str
-        What they are: given, refinement or answers.
+        What they are: given, refinement, proposals or answers.
     kappa : float or None
         Where they were learned from answers to images whose zero-shot labels are guesses, the agreement beyond chance with a
         clinician that is expected of the others.
@@ -35,15 +37,36 @@ class InitialLabels:
     kappa: float | None = None
 
 
-def initial_labels(task: Task) -> InitialLabels:
-    """Labels that exist; else refined zero-shot; or few-shot labels, where zero-shot guesses and there are enough answers."""
+def initial_labels(
+    task: Task, proposed: NDArray[np.integer] | None = None, borne_out: NDArray[np.bool_] | None = None
+) -> InitialLabels:
+    """Labels that exist; else refined zero-shot; or few-shot labels, where zero-shot guesses and there are enough answers.
+
+    Parameters
+    ----------
+    proposed : (N,) array, optional
+        Class numbers that take the place of labels, see `queries.spot_checks`; -1 where none does.
+    borne_out : (N,) bool array, optional
+        Where a sample of answers says that they are right more often. Guesses of which at least `MOVED` were put right so are
+        guesses no more.
+    """
     k = task.zero_shot.shape[1]
+    taken = np.zeros(len(task), dtype=bool) if proposed is None else np.asarray(proposed) >= 0
+    accepted = smoothed(np.where(taken, proposed, 0) if proposed is not None else np.zeros(len(task), dtype=int), k)
     if task.given is not None:
-        return InitialLabels((1 - SMOOTHING) * np.eye(k)[task.given] + SMOOTHING / k, True, "given")
+        return InitialLabels(np.where(taken[:, None], accepted, smoothed(task.given, k)), True, "given")
+    start = np.where(taken[:, None], accepted, task.zero_shot)
     if task.meaningful:
-        refined = refine(task.features, task.zero_shot, trust=task.trust, prior=task.prior)
+        refined = refine(task.features, start, trust=task.trust, prior=task.prior)
         return InitialLabels(refined, True, "refinement")
+    if borne_out is not None and borne_out.mean() >= MOVED:
+        return InitialLabels(refine(task.features, start, trust=0.0, prior=task.prior), True, "proposals")
     if few_shot.enough(task.truth, k):
-        few = few_shot.learn(task.features, task.zero_shot, task.truth, seed=task.seed)
+        few = few_shot.learn(task.features, start, task.truth, seed=task.seed)
         return InitialLabels(few.probabilities, few.told, "answers", few.kappa)
-    return InitialLabels(refine(task.features, task.zero_shot, trust=0.0, prior=task.prior), False, "refinement")
+    return InitialLabels(refine(task.features, start, trust=0.0, prior=task.prior), False, "refinement")
+
+
+def smoothed(labels: NDArray[np.integer], k: int) -> NDArray[np.float64]:
+    """Labels, (N,), as probabilities, (N, k)."""
+    return (1 - SMOOTHING) * np.eye(k)[labels] + SMOOTHING / k
