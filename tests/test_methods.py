@@ -13,7 +13,7 @@ from PIL import Image
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.methods import METHODS, solve
 from autoannotate.evaluation.noise_injection import read_noise
-from autoannotate.evaluation.task import Problem
+from autoannotate.evaluation.task import Clinician, Problem
 
 RIVALS = ("cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap")
 ARRAYS_ONLY = ("given", *RIVALS, "ours")  # with the student left out
@@ -198,3 +198,25 @@ def test_small_uneven_and_noisy_sets_break_no_rival(name: str, n: int, k: int, s
     assert solution.probabilities.sum(axis=1) == pytest.approx(np.ones(n))
     assert solution.doubt is not None
     assert np.isfinite(solution.doubt).all()
+
+
+def test_twenty_answers_are_all_that_a_method_learns_of_the_truth() -> None:
+    made, truth = problem(noise="instance:0.3", apart=3.0)
+    asked: list[int] = []
+
+    class Watched(Clinician):
+        def __call__(self, row: int) -> int:
+            asked.append(row)
+            return super().__call__(row)
+
+    with_clinician = replace(made, clinician=lambda many: Watched(truth, many))
+    found = solve("ours+20", with_clinician)
+    assert len(asked) == len(set(asked)) == 20
+    assert (found.labels[asked] == truth[asked]).all()
+    rival = solve("knn+20", with_clinician)
+    assert sorted(asked[20:]) == sorted(asked[:20])
+    assert (rival.labels[asked] == truth[asked]).all()
+    with pytest.raises(ValueError, match="no question is left"):
+        Clinician(truth, 0)(3)
+    with pytest.raises(UsageError, match="no clinician"):
+        solve("ours+20", made)

@@ -1,13 +1,17 @@
 """The methods that are measured side by side, by name. Adding one is adding one entry.
 
->>> sorted(METHODS)
+>>> sorted(name for name in METHODS if "+" not in name)
 ['cleanlab', 'clip', 'cnn', 'given', 'knn', 'labelprop', 'ours', 'selftrain', 'transclip', 'zlap']
+
+`ours+20` has 20 answers, the spot checks of its proposals first; a rival's `+20`, as in `transclip+20`, has the same ones.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +23,10 @@ from autoannotate.evaluation.task import Problem, Solution
 
 if TYPE_CHECKING:
     from autoannotate.labelling.label_errors.student import Trainer
+    from autoannotate.labelling.pipeline import Labelled
+    from autoannotate.labelling.task import Task
+
+ANSWERS = 20  # of the methods with answers
 
 
 def solve(name: str, problem: Problem) -> Solution:
@@ -80,19 +88,79 @@ def cnn(problem: Problem) -> Solution:
 def ours(problem: Problem) -> Solution:
     """The product: zero-shot labels are refined as in a run of `autoannotate label`, and labels from elsewhere are not; then
     both are corrected. `train` makes no difference: a run labels all images that it is given, and has no truth of any."""
-    from autoannotate.labelling.calibration import with_confidence
-    from autoannotate.labelling.features import Features
     from autoannotate.labelling.pipeline import label
+
+    return _solution(problem, label(_task(problem), trainer=trainer(problem)))
+
+
+def ours_with_answers(problem: Problem) -> Solution:
+    """The product after `ANSWERS` answers, the spot checks of proposals first, then what the queue asks, as in a review."""
+    return _solution(problem, _answered(problem))
+
+
+def with_the_same_answers(solve_it: Callable[[Problem], Solution]) -> Callable[[Problem], Solution]:
+    """A method that starts from labels in which the images that `ours+20` asked about have the clinician's."""
+
+    def solve_with(problem: Problem) -> Solution:
+        known = _answered(problem).source == "clinician"
+        assert problem.clinician is not None
+        ask = problem.clinician(ANSWERS)
+        given, probabilities = problem.given.copy(), problem.probabilities.copy()
+        for row in np.flatnonzero(known):
+            given[row] = ask(row)
+            probabilities[row] = np.eye(probabilities.shape[1])[given[row]]
+        found = solve_it(replace(problem, given=given, probabilities=probabilities))
+        return replace(found, labels=np.where(known, given, found.labels))
+
+    return solve_with
+
+
+@lru_cache(maxsize=1)  # rivals get the same answers
+def _answered(problem: Problem) -> Labelled:
+    """The product's labels after `ANSWERS` answers."""
+    from autoannotate.labelling.pipeline import checks_of, label, ranking
+    from autoannotate.labelling.queries.spot_checks import asked_next
+    from autoannotate.labelling.queries.strategies import DEFAULT
+
+    if problem.clinician is None:
+        raise UsageError("This protocol has no clinician who answers: choose a method without +20.")
+    ask, answers = problem.clinician(ANSWERS), np.full(len(problem.given), -1)
+    task, taught = _task(problem), trainer(problem)
+    first = label(task, trainer=taught)
+    student = first.corrected.student
+    task = replace(
+        task, proposals=first.proposals, student=None if student.held_out_accuracy is None else student.probabilities
+    )
+    while ask.left:
+        checks = checks_of(replace(task, answers=answers), first.proposals)
+        groups = asked_next(checks)
+        if not groups:
+            break
+        row = checks[groups[0]].ask[0]
+        answers[row] = ask(row)
+    found = label(replace(task, answers=answers))
+    if ask.left:
+        strategy = DEFAULT if found.meaningful else "representative"
+        for row in ranking(replace(task, answers=answers), found, strategy)[: ask.left]:
+            answers[row] = ask(row)
+        found = label(replace(task, answers=answers))
+    return found
+
+
+def _task(problem: Problem) -> Task:
+    from autoannotate.labelling.features import Features
     from autoannotate.labelling.task import Task
 
-    found = label(
-        Task(
-            Features(problem.features), problem.probabilities, problem.class_names,
-            given=None if problem.start == "clip" else problem.given, trust=problem.trust, meaningful=problem.meaningful,
-            groups=problem.groups, image_names=problem.image_names, seed=problem.seed,
-        ),
-        trainer=trainer(problem),
+    return Task(
+        Features(problem.features), problem.probabilities, problem.class_names,
+        given=None if problem.start == "clip" else problem.given, trust=problem.trust, meaningful=problem.meaningful,
+        groups=problem.groups, image_names=problem.image_names, seed=problem.seed,
     )  # fmt: skip
+
+
+def _solution(problem: Problem, found: Labelled) -> Solution:
+    from autoannotate.labelling.calibration import with_confidence
+
     made = with_confidence(found.probabilities, found.labels, found.confidence)
     wrong = 1.0 - found.probabilities[np.arange(len(made)), problem.given]
     moved = (
@@ -115,4 +183,6 @@ METHODS: dict[str, Callable[[Problem], Solution]] = {
     **{name: baseline(name).solve for name in baselines()},
     "cnn": cnn,
     "ours": ours,
+    f"ours+{ANSWERS}": ours_with_answers,
+    **{f"{name}+{ANSWERS}": with_the_same_answers(baseline(name).solve) for name in baselines()},
 }

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.evaluation import plots
 from autoannotate.evaluation.baselines import baselines, described
-from autoannotate.evaluation.methods import METHODS
+from autoannotate.evaluation.methods import ANSWERS, METHODS
 from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
 from autoannotate.evaluation.protocols import find_protocol, protocols
 from autoannotate.evaluation.runner import Evaluation
@@ -45,6 +45,9 @@ METHODS_IN_WORDS = {
     **{name: described(name) for name in baselines()},
     "cnn": "the student network alone, trained on the cleaned set",
     "ours": "autoannotate, the whole pipeline",
+}
+METHODS_IN_WORDS |= {
+    f"{name}+{ANSWERS}": f"{METHODS_IN_WORDS[name]}, with {ANSWERS} answers" for name in (*baselines(), "ours")
 }
 
 

@@ -14,6 +14,28 @@ if TYPE_CHECKING:
     from autoannotate.models.encoder import Encoder
 
 
+class Clinician:
+    """Answers a number of questions truly, and no more: what a method may know of the truth.
+
+    Parameters
+    ----------
+    truth : (N,) array
+        Class numbers.
+    left : int
+        Questions that may be asked.
+    """
+
+    def __init__(self, truth: np.ndarray, left: int) -> None:
+        self._truth, self.left = truth, left
+
+    def __call__(self, row: int) -> int:
+        """The class of an image. Raises ValueError where no question is left."""
+        if self.left < 1:
+            raise ValueError("no question is left")
+        self.left -= 1
+        return int(self._truth[row])
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """N images with labels to be made better, K classes.
@@ -28,7 +50,8 @@ class Problem:
     images: the picture of an index. groups: (N,) int64, images of one patient or lesion share one; None where unknown.
     encoder: for methods that train it further; student: the network that they train (cnn.BACKBONES), or none. trust,
     meaningful: what a run thinks of zero-shot here, without the truth (reliability.py); 1.0 and True in the noise
-    protocol. fast: whether time goes before quality.
+    protocol. fast: whether time goes before quality. clinician: gives one that answers so many questions; None where a
+    protocol has none.
     """
 
     features: np.ndarray
@@ -49,6 +72,7 @@ class Problem:
     start: Literal["clip", "given"] = "given"
     student: str = "embedded"
     logit_scale: float = 100.0
+    clinician: Callable[[int], Clinician] | None = None
 
 
 @dataclass(frozen=True, eq=False)

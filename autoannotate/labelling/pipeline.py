@@ -119,7 +119,7 @@ def label(
     rows = np.flatnonzero(~task.left_out)
     inside = task.take(rows)
     answered = task.answered.any() or task.left_out.any() or (task.unsure is not None and task.unsure.any())
-    checks = _checks(task, task.proposals)
+    checks = checks_of(task, task.proposals)
     taken, borne_out = _applied(task, checks)
     mine = None if trainer is None else trainer.take(rows)
     if fit_on is not None and len(rows) > fit_on:
@@ -160,7 +160,7 @@ def label(
     queue, proposals = replace(queue, rows=rows[queue.rows]), task.proposals
     if proposals is None and proposing and not answered:
         proposals = propose(inside, corrected)
-        checks = _checks(task, proposals)
+        checks = checks_of(task, proposals)
         if task.accept_proposals and proposals.groups:
             student = corrected.student.probabilities if corrected.student.reliable else task.student
             return label(
@@ -179,7 +179,7 @@ def label(
     )  # fmt: skip
 
 
-def _checks(task: Task, proposals: Proposals | None) -> tuple[Check, ...]:
+def checks_of(task: Task, proposals: Proposals | None) -> tuple[Check, ...]:
     """What the answers of the task say of the groups of proposals."""
     if proposals is None or not proposals.groups:
         return ()

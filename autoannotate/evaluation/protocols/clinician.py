@@ -7,9 +7,9 @@ there are few test images (one wrong label of a hundred moves a single probe's a
 way, which is more than is asked about). Headline: the share of the set that was reviewed when downstream first
 reached 99% of what a probe trained on true labels reaches. `random`, `cleanlab`, `reranked`, `margin` and `entropy` keep every
 label until it is reviewed, which is how they are used; `corrected-…` are the same rankings within our correction; `ours` is
-the product, `ours-…` its other strategies by name. `oracle` and `corrected-oracle` know which labels are wrong and ask about
-these first: what they still need no ranking saves, only better labels. One answer settles the near-identical images beside it
-in `ours`, and whether that was right is measured too.
+the product, with the spot checks of its proposals first, `ours-…` its other strategies by name. `oracle` and `corrected-
+oracle` know which labels are wrong and ask about these first: what they still need no ranking saves, only better labels. One
+answer settles the near-identical images beside it in `ours`, and whether that was right is measured too.
 
 `area` and `label area` are the means, over all shares reviewed from none to the whole set, of downstream (as a share of what
 true labels give) and of the share of labels that are right. `reviewed to 99% labels` is the share reviewed when 99% of the
@@ -326,9 +326,11 @@ class Updated:
         if self.kind != "ours":  # an answer is about one image
             task.__dict__["spread"] = Spread(answers, np.full(len(answers), -1))
         anew = self.previous is None or asked >= 2 * self.since
-        found = label(task, previous=None if anew else self.previous)
+        found = label(task, previous=None if anew else self.previous, proposing=self.kind == "ours")
         if anew:
             self.since, self.previous = max(asked, 1), found
+        if asked == 0 and self.kind == "ours":
+            self.task = replace(self.task, proposals=found.proposals)
         if self.kind == "ours":
             return found.labels, ranking(task, found, self.name or OUR_STRATEGY), found.duplicate_of >= 0
         rank = RANKS["reranked" if self.name == "cleanlab" else self.name]

@@ -21,7 +21,7 @@ from autoannotate.evaluation import metrics
 from autoannotate.evaluation.baselines import baselines
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.study import Outcome
-from autoannotate.evaluation.task import Problem
+from autoannotate.evaluation.task import Clinician, Problem
 
 if TYPE_CHECKING:
     from autoannotate.evaluation.datasets import LabelledSet
@@ -97,5 +97,6 @@ def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
         seed=seed,
         fast=study.options.fast,
         student=study.options.student,
+        clinician=lambda many: Clinician(truth, many),
     )
     return problem, truth

@@ -22,7 +22,7 @@ from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
 from autoannotate.evaluation.baselines import baselines
 from autoannotate.evaluation.study import SPLIT, Outcome
-from autoannotate.evaluation.task import Problem
+from autoannotate.evaluation.task import Clinician, Problem
 from autoannotate.labelling.zero_shot.prompts import class_prompts
 
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def make_problem(study: Study, seed: int) -> tuple[Problem, np.ndarray]:
         trust=clip.reliability.trust if clip.reliability.meaningful else 0.0,
         start="clip",
         student=study.options.student,
+        clinician=lambda many: Clinician(data.labels, many),
         logit_scale=encoder.logit_scale,
     )
     return problem, data.labels
