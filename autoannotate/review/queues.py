@@ -14,6 +14,7 @@ from autoannotate.review.reading_plan import ReadingPlan, order_of
 from autoannotate.review.rows import Row
 from autoannotate.review.similar_images import LookAlikes
 from autoannotate.runs.finding_words import UNSURE, written
+from autoannotate.runs.proposals import change_in_words
 
 ORDERS: dict[str, Callable[[Row], Any]] = {
     "doubtful": lambda row: -row.score,
@@ -34,6 +35,8 @@ class Reading(Protocol):
     by_path: dict[str, Row]
     suspects: list[str]
     plan: ReadingPlan | None
+    checks: list[Mapping[str, Any]]
+    proposed: dict[str, tuple[str, str]]
     lookalikes: LookAlikes
 
     def row(self, number: int) -> Row: ...
@@ -101,8 +104,9 @@ class Others:
 def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
     """The images that the reader is asked about, in their order, near-identical ones as one.
 
-    which: suspects, those that wait for a second reading and the run's queue; rest, the other labels of the machine, the
-    most doubtful first; disagreements, what other readers disagree on or were unsure of; sample, those of the certificate.
+    which: proposals, the samples of groups of proposals that wait, a group after the other; suspects, those that wait
+    for a second reading and the run's queue; rest, the other labels of the machine, the most doubtful first;
+    disagreements, what other readers disagree on or were unsure of; sample, those of the certificate.
     """
     mine = desk.mine(reader)
     if which == "sample":
@@ -113,6 +117,8 @@ def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
         found = set(disputed(desk.standing(), reader))
         listed = items(desk, [row.path for row in desk.rows if row.path in found], mine, groups=False)
         return [{**item, "reason": "Other readers disagree, or were not sure."} for item in listed]
+    if which == "proposals":
+        return _spot_checks(desk, reader, mine)
     others = Others(desk, reader)
     asked = [path for path in desk.suspects if path in mine or desk.plan is None or others.want(desk.by_path[path])]
     if which == "suspects":
@@ -128,6 +134,19 @@ def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
         rows = [row for row in rows if not (row.path in mine and row.by_clinician)]
         return items(desk, [row.path for row in sorted(rows, key=lambda row: -row.score)], mine)
     raise InputError(f"There is no queue {which!r}.")
+
+
+def _spot_checks(desk: Reading, reader: str, mine: Mapping[str, Answer]) -> list[dict[str, Any]]:
+    """The images to ask about of each group of proposals, with the two labels that are compared."""
+    elsewhere = {answer.path for answer in desk.standing() if answer.reader != reader}
+    listed = []
+    for one in sorted(desk.checks, key=lambda one: one["answers"] + len(one["ask"])):
+        asked = [path for path in one["ask"] if path in desk.by_path and (path in mine or path not in elsewhere)]
+        for at, found in enumerate(items(desk, asked, mine, groups=False), 1):
+            label, proposed = desk.proposed.get(found["path"], (found["label"], found["label"]))
+            words = {"group": change_in_words(one), "at": at, "of": len(asked), "label": label, "proposed": proposed}
+            listed.append({**found, "proposal": words})
+    return listed
 
 
 def grid(desk: Reading, reader: str, filters: Filters) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from autoannotate.review.similar_images import LookAlikes
 from autoannotate.runs import tables
 from autoannotate.runs.finding_words import understand_findings, values_of
 from autoannotate.runs.pictures import pictures_of
+from autoannotate.runs.proposals import waiting
 from autoannotate.runs.run import Run
 
 LONGEST_NAME = 60
@@ -65,6 +66,8 @@ class Desk:
             with contextlib.suppress(InputError):
                 self.refs |= {ref.path: ref for ref in pictures_of(annotations.record, joined, folder=self.folder)}
         self.suspects = [path for path in annotations.suspects["path"] if path in self.by_path]
+        self.checks = [one for one in waiting(annotations.record.proposals) if one["ask"]]
+        self.proposed = {} if annotations.proposals is None else _proposed(annotations)
         self.plan = load_plan(self.folder)
         self.files = Files(list(self.by_path), self.refs, annotations.record.stamps)
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
@@ -108,6 +111,7 @@ class Desk:
             "lookalikes": self.lookalikes.state,
             "note": self.lookalikes.note,
             "copied": self.files.copied,
+            "proposals": len(self.checks),
             "meaningful": self.meaningful,
             "labels": dict(shown(self.rows)),
             "sources": sorted({row.source for row in self.rows}),
@@ -285,6 +289,13 @@ class Desk:
     def mine(self, reader: str) -> dict[str, Answer]:
         """The reader's answers that stand, by path."""
         return {answer.path: answer for answer in self.store.current(reader) if answer.id not in self._replaced}
+
+
+def _proposed(annotations: Run) -> dict[str, tuple[str, str]]:
+    """The label and the proposed one, by path."""
+    table = annotations.proposals
+    assert table is not None
+    return dict(zip(table["path"], zip(table["label"], table["proposed"], strict=True), strict=True))
 
 
 def check_reader(name: str) -> str:

@@ -64,7 +64,7 @@ def record_of(
             "wrong": one.wrong,
             "bound": None if one.bound is None else round(one.bound, 4),
             "readers": sorted({name for i in one.sample for name in readers.get(paths[i], ())}),
-            "ask": len(one.ask),
+            "ask": [paths[i] for i in one.ask],
         }
         for number, one in enumerate(checks, 1)
     ]
@@ -111,7 +111,7 @@ def waiting_in_words(one: Mapping[str, Any]) -> str:
     """A group that waits, with what supports it and what to do: see `change_in_words`."""
     behind = listed([WORDS.get(name, name) for name in one["support"]])
     so_far = f", {one['right']} right and {one['wrong']} wrong of {one['answers']} so far" if one["answers"] else ""
-    ask = f"check {one['ask']} of them" if one["ask"] else "answers did not decide it"
+    ask = f"check {len(one['ask'])} of them" if one["ask"] else "answers did not decide it"
     return f"{change_in_words(one)} (by {behind}; an estimated {round(one['estimated_right']):,} right{so_far}): {ask}"
 
 

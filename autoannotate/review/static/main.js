@@ -44,6 +44,7 @@ async function go(mode) {
   news("");
   grid.enlarge(null);
   await api.settled();
+  if (mode === "proposals") { await queue(mode); return; }
   if (mode === "one" || mode === "disputes") { await queue(mode === "one" ? "suspects" : mode); return; }
   await refresh();
   if (mine !== way) return;
@@ -56,7 +57,7 @@ async function go(mode) {
 }
 const safely = (work) => work.catch((error) => api.trouble(error.message, true));
 
-async function refresh() { Object.assign(state.session, await api.get("session")); }
+async function refresh() { Object.assign(state.session, await api.get("session")); $("toProposals").hidden = !state.session.proposals; }
 
 async function queue(which, at = -1) {
   const mine = way;
@@ -107,7 +108,7 @@ async function renew() {
   round = state.session.round;
   forgetAll();
   if (mode === "done") {
-    await go(state.which === "disputes" ? "disputes" : "one");
+    await go(["disputes", "proposals"].includes(state.which) && (state.which === "disputes" || state.session.proposals) ? state.which : "one");
     if (document.body.dataset.mode === "one") news(`${words}This is the new queue: ${counted(left(), "image")} to look at.`, 20);
   } else if (asking) {
     queueFor = state.which = which;
@@ -152,8 +153,8 @@ async function certified() {
 function done(which) {
   view("done");
   const { session } = state, total = state.items.length;
-  const disputes = which === "disputes";
-  $("doneTitle").textContent = disputes ? "No disagreement waits for you" : total || session.answered ? "All answered. Thank you!" : "Nothing is in doubt";
+  const disputes = which === "disputes", checks = which === "proposals";
+  $("doneTitle").textContent = disputes ? "No disagreement waits for you" : checks ? "All samples are answered: an update decides" : total || session.answered ? "All answered. Thank you!" : "Nothing is in doubt";
   $("doneGain").textContent = one.gain(session);
   $("doneNext").replaceChildren(
     disputes ? make("p", {}, "When two readers disagree, or one is unsure, the image comes here for another.")
@@ -214,11 +215,12 @@ const KEYS = [
   ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
   ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
   ["R", "reset the view"], ["S", "nearly identical images one by one"], ["L", "more like this one, in the grid"], ["A  Shift + arrows", "in the grid: select"], ["H", "hide what the machine says"],
-  ["/", "find a class"], ["Q G D", "one by one, grid, disagreements"], ["M P E", "my answers, readers, run"], ["T", "dark or light"], ["?", "this help"],
+  ["C  J K", "spot checks: as it is, or as proposed"], ["/", "find a class"], ["Q G D", "one by one, grid, disagreements"], ["M P E", "my answers, readers, run"], ["T", "dark or light"], ["?", "this help"],
 ];
 
 const LETTERS = {
   q: () => safely(go("one")), g: () => safely(go("grid")), d: () => safely(go("disputes")), p: () => safely(go("readers")),
+  c: () => { if (!$("toProposals").hidden) safely(go("proposals")); },
   m: () => safely(go("answers")), e: () => safely(go("run")),
   t: () => theme(), h: () => unaided(!state.unaided), "?": () => help(), Backspace: doing.undo,
 };
@@ -226,6 +228,7 @@ const IN_ONE = {
   u: () => one.answer("unsure"), 0: () => one.answer("none"), x: () => one.answer("discard"), Enter: () => one.accept(),
   ArrowLeft: doing.back, ArrowRight: doing.skip, z: doing.zoom, "+": doing.zoomIn, "=": doing.zoomIn, "-": doing.zoomOut,
   i: doing.invert, r: doing.reset, s: doing.split, v: () => { if (!$("dispute").hidden) doing.said(); },
+  j: () => one.compare(false), k: () => one.compare(true),
   n: () => $("note").focus(), "/": () => { if (!$("finder").hidden) $("filter").focus(); },
 };
 
@@ -298,6 +301,8 @@ document.addEventListener("click", (event) => {
   }
 });
 $("accept").addEventListener("click", () => one.accept());
+$("keepLabel").addEventListener("click", () => one.compare(false));
+$("takeProposed").addEventListener("click", () => one.compare(true));
 $("confirm").addEventListener("click", () => safely(grid.confirm(name)));
 $("confirmGuesses").addEventListener("click", () => safely(grid.askAboutGuesses(name)));
 
@@ -339,7 +344,7 @@ async function begin(reader) {
   classes.build(state.session.classes, choose, findings.several() ? findings.KEYS : undefined);
   if (state.session.copied) api.trouble("The images look copied since they were labelled: whether one of them was replaced before that cannot be told.", true);
   filters.build();
-  await go("one");
+  await go(state.session.proposals ? "proposals" : "one");
 }
 
 function choose(name, shift = false) {  // a class is the answer, a finding is one of several

@@ -120,7 +120,8 @@ function write(one) {
   $("reasons").replaceChildren(...one.reason.split("; ").filter(Boolean).map((reason) => make("li", {}, reason)));
   if (marks.get(one.path) === "" && !one.answer) $("reasons").prepend(make("li", {}, `you marked ${one.label} as wrong`));
   for (const id of findings.several() ? ["labelled", "reasons"] : ["labelled", "suggestion", "reasons"]) $(id).hidden = hidden && !(id === "labelled" && one.answer);
-  $("card").hidden = hidden && !(one.blind && one.answer) && !findings.several();
+  writeProposal(one);
+  $("card").hidden = Boolean(one.proposal) || hidden && !(one.blind && one.answer) && !findings.several();
   $("accept").replaceChildren(make("kbd", {}, "Enter"), ` Accept ${takes}`);
   $("accept").hidden = !takes;
   for (const button of document.querySelectorAll("#classes button")) {
@@ -139,6 +140,23 @@ function write(one) {
   $("same").hidden = true;
   $("warning").hidden = true;
   writeProgress();
+}
+
+function writeProposal(one) {  // the label it has and the proposed one, side by side
+  const { proposal } = one;
+  $("proposal").hidden = !proposal;
+  if (!proposal) return;
+  $("proposalGroup").textContent = `${proposal.group}, if a random sample bears it out.`;
+  $("proposalAt").textContent = one.answer ? `You answered: ${inWords(one.answer)}` : `Image ${proposal.at} of ${proposal.of} of this sample. Which is it?`;
+  for (const [id, key, label, what] of [["keepLabel", "J", proposal.label, "as it is"], ["takeProposed", "K", proposal.proposed, "proposed"]]) {
+    $(id).replaceChildren(make("kbd", {}, key), ` ${label} `, make("span", { className: "quiet" }, what));
+    $(id).setAttribute("aria-pressed", String(one.answer?.label === label));
+  }
+}
+
+export function compare(proposed) {
+  const proposal = item()?.proposal;
+  if (proposal) answer("label", proposed ? proposal.proposed : proposal.label);
 }
 
 export function writeProgress() {
@@ -228,7 +246,7 @@ function spoken(one, details) {
 
 function lock(locked) {
   const blind = state.shown && unseen(state.shown.details);
-  for (const button of document.querySelectorAll("#classes button, #accept, [data-verdict]")) {
+  for (const button of document.querySelectorAll("#classes button, #accept, #proposal button, [data-verdict]")) {
     const needsSight = !["unsure", "discard"].includes(button.dataset.verdict);
     button.disabled = locked || (blind && needsSight);
   }
