@@ -10,7 +10,9 @@ import importlib
 import pkgutil
 from types import ModuleType
 
-SHARED = "shared"  # what several of them use
+SHARED = ("shared", "heads")  # what several of them use
+ON_REQUEST = ("aled", "coteaching", "disc", "sce", "sstext")
+"""Those that take longer than all others together, or are made for few answers: measured where `--methods` names them."""
 
 
 def baselines() -> tuple[str, ...]:
@@ -19,7 +21,12 @@ def baselines() -> tuple[str, ...]:
     >>> "cleanlab" in baselines() and "transclip" in baselines()
     True
     """
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name != SHARED))
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED))
+
+
+def usual() -> tuple[str, ...]:
+    """The baselines that run when nobody names the methods: all but `ON_REQUEST`."""
+    return tuple(name for name in baselines() if name not in ON_REQUEST)
 
 
 def baseline(name: str) -> ModuleType:
