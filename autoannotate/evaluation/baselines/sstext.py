@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from autoannotate.evaluation.baselines.shared import believing, unit
+from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
+from autoannotate.labelling.features import unit
 
 
 def solve(problem: Problem) -> Solution:
