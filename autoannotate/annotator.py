@@ -374,7 +374,8 @@ class Annotator:
                 pictures = found = all_pictures(run.record, run.paths, images, folder)
             if pictures is None or run.record.arguments.get("part"):  # others are there that were never meant
                 found = [ref for ref in found if ref.path in set(run.paths)]
-            vanished = sorted(set(run.paths) - {ref.path for ref in found})
+            there = {part.path for ref in found for part in (ref, *(ref.item.refs if ref.item else ()))}
+            vanished = sorted(set(run.paths) - there)
             files = file_changes(run, found)
             known = known_of(run, found)
             found = [ref for ref in found if ref.path not in known.without]

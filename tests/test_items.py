@@ -142,12 +142,14 @@ def test_a_run_has_one_row_an_item_and_stays_so(tmp_path: Path) -> None:
         assert telling.startswith(f"{path}/")
         assert telling.endswith(".dcm")
     assert "1 of 4 slices could not be read" in run.table["note"][0]
+    assert list(run.unreadable["path"]) == ["0/3.dcm"]
     run.save(tmp_path / "run")
     again = Annotations.load(tmp_path / "run")
     assert again.read_image("2").size == (16, 16)
     assert list(again.table["telling_slice"]) == list(run.table["telling_slice"])
     updated = Annotator.from_run(again).update(again)
     assert list(updated.table["label"]) == list(run.table["label"])
+    assert list(updated.unreadable["path"]) == ["0/3.dcm"]
     for file in (tmp_path / "run").iterdir():
         assert b"MARKER-4711" not in file.read_bytes()
 

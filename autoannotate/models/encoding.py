@@ -113,7 +113,8 @@ def encode(
 def pooled(items: Sequence[ImageRef], slices: Encoded) -> Encoded:
     """Items from their slices: the mean of the embeddings, at length 1, and of the features, at their usual length.
 
-    A slice that could not be read is left out and said in a note; an item of which none could be read is unreadable.
+    A slice that could not be read is unreadable under its own path, and said in the note of its item, which goes on without
+    it; an item of which none could be read is unreadable itself.
     """
     rows = {ref.path: row for row, ref in enumerate(slices.refs)}
     reasons = dict(slices.unreadable)
@@ -132,6 +133,7 @@ def pooled(items: Sequence[ImageRef], slices: Encoded) -> Encoded:
         said = [*(item.item.notes if item.item else ()), *(slices.notes.get(slices.refs[row].path, "") for row in here)]
         if lost := len(item.slices) - len(here):
             said.append(f"{lost:,} of {len(item.slices):,} slices could not be read.")
+            unreadable += [(part.path, reasons[part.path]) for part in item.slices if part.path not in rows]
         if any(said):
             notes[item.path] = " ".join(dict.fromkeys(filter(None, said)))
     several = {part.path for ref in kept if len(ref.slices) > 1 for part in ref.slices}

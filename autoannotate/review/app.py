@@ -121,8 +121,8 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
         return desk.agreement(check_reader(reader))
 
     @app.get("/api/items/{number}/view")
-    def view(number: int, v: str, whole: bool = False) -> Response:
-        return _picture(number, v, "image/png", lambda ref: pictures.view(ref, whole))
+    def view(number: int, v: str, whole: bool = False, slice: int | None = None) -> Response:
+        return _picture(number, v, "image/png", lambda ref: pictures.view(ref, whole), slice)
 
     @app.get("/api/items/{number}/thumbnail")
     def thumbnail(number: int, v: str, side: int = pictures.THUMBNAIL_SIDES[0]) -> Response:
@@ -132,16 +132,17 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
         )
 
     @app.get("/api/items/{number}/values")
-    def values(number: int, v: str) -> Response:
-        return _picture(number, v, "application/octet-stream", pictures.values)
+    def values(number: int, v: str, slice: int | None = None) -> Response:
+        return _picture(number, v, "application/octet-stream", pictures.values, slice)
 
-    def _picture(number: int, version: str, kind: str, make: Any) -> Response:
+    def _picture(number: int, version: str, kind: str, make: Any, slice: int | None = None) -> Response:
         files, path = desk.files, desk.row(number).path
         ref: ImageRef = files.ref(path, version)
         try:
-            content = make(ref)
+            content = make(ref if slice is None else pictures.slice_of(ref, slice))
         except UnreadableImageError as error:
-            files.cannot_read(version, str(error))
+            if slice is None:
+                files.cannot_read(version, str(error))
             raise
         files.ref(path, version)  # once more: what was read is what was asked for
         return Response(content, media_type=kind)

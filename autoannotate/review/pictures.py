@@ -8,10 +8,12 @@ import struct
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from autoannotate.errors import UnreadableImageError
 from autoannotate.images import ImageRef, read_grey, read_image
 
 VIEW_SIDE = 2048  # pixels of the longer side, beyond which a picture is made smaller until it is zoomed
@@ -91,6 +93,26 @@ def values(ref: ImageRef) -> bytes:
         packed = np.round((found - low) / step).astype("<u2")
         height, width = found.shape
         return HEADER.pack(width, height, low, step, grey.low, grey.high, float(grey.inverted)) + packed.tobytes()
+
+
+def slice_of(ref: ImageRef, number: int) -> ImageRef:
+    """One image of an item that has several, from 0 on. Raises `UnreadableImageError` where there is none."""
+    refs = ref.item.refs if ref.item else (ref,)
+    if not 0 <= number < len(refs):
+        raise UnreadableImageError("The item has no such slice.")
+    return refs[number]
+
+
+def stack_of(ref: ImageRef | None, telling: str) -> dict[str, Any]:
+    """How many images an item has, which one is shown first, and which one speaks most for the label; nothing for one image."""
+    if ref is None or ref.item is None or len(ref.item.refs) == 1:
+        return {}
+    paths = [part.path for part in ref.item.refs]
+    return {
+        "slices": len(paths),
+        "middle": len(paths) // 2,
+        "telling": paths.index(telling) if telling in paths else None,
+    }
 
 
 def _grey_if_grey(image: Image.Image) -> Image.Image:

@@ -21,6 +21,7 @@ from autoannotate.images import ImageRef
 from autoannotate.review import queues
 from autoannotate.review.agreement import agreement, said
 from autoannotate.review.picture_files import ChangedError, Files
+from autoannotate.review.pictures import stack_of
 from autoannotate.review.queues import Filters, as_seen, shown
 from autoannotate.review.reading_plan import keep_plan, load_plan, parse_plan
 from autoannotate.review.rows import Row, rows_of
@@ -65,6 +66,10 @@ class Desk:
         if joined := [path for path in self.by_path if path not in self.refs]:  # since the page was opened
             with contextlib.suppress(InputError):
                 self.refs |= {ref.path: ref for ref in pictures_of(annotations.record, joined, folder=self.folder)}
+        table = annotations.table
+        self._telling = (
+            dict(zip(table["path"], table["telling_slice"], strict=True)) if "telling_slice" in table else {}
+        )
         self.suspects = [path for path in annotations.suspects["path"] if path in self.by_path]
         self.checks = [one for one in waiting(annotations.record.proposals) if one["ask"]]
         self.proposed = {} if annotations.proposals is None else _proposed(annotations)
@@ -184,6 +189,7 @@ class Desk:
             "id": row.id,
             "path": row.path,
             **self.files.look(row.path).__dict__,
+            **stack_of(self.refs.get(row.path), self._telling.get(row.path, "")),
             "likely": [name for name in dict.fromkeys(likely) if name in self.classes],
             "neighbours": [self._beside(path, mine) for path in near if path in self.by_path],
             "group": [self._beside(path, mine) for path in found.groups.get(row.path, ()) if path != row.path],

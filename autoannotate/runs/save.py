@@ -45,6 +45,9 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     for name in {student_predictions.FILE, ISSUES_FILE, proposals.FILE, *OF_ROUNDS} - (optional | written).keys():
         with plain_errors(folder):
             (folder / name).unlink(missing_ok=True)
+    for leftover in folder.glob(".*.partial"):  # of a save that was killed: this one holds the folder's lock
+        with plain_errors(folder):
+            leftover.unlink(missing_ok=True)
     object.__setattr__(run, "folder", folder)
 
 
@@ -84,7 +87,7 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
                     f"{folder} holds answers by clinicians, which are never written over: choose another "
                     "folder with --out."
                 )
-        elif there:
+        elif there and not _interrupted(folder, there):
             raise OutputError(
                 f"{folder} holds files that are not a run of autoannotate ({min(there)}), and they are left "
                 "alone: choose a new or empty folder with --out."
@@ -95,6 +98,12 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
             raise OutputError(f"{existing} is a file, so {folder} cannot be made: choose another with --out.")
         with tempfile.TemporaryFile(dir=existing, prefix=".autoannotate-"):
             pass
+
+
+def _interrupted(folder: Path, there: list[str]) -> bool:
+    """Whether all that is in the folder was left by a save that was killed while it put its files in place."""
+    known = {*FILES, student_predictions.FILE, ISSUES_FILE, FINDINGS_FILE}
+    return known.issuperset(there) and any(folder.glob(".run.json.*.partial"))
 
 
 def _answered(folder: Path, there: list[str]) -> bool:

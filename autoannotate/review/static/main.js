@@ -11,6 +11,7 @@ import * as grid from "./grid.js";
 import * as answers from "./answers.js";
 import * as readers from "./readers.js";
 import * as run from "./run.js";
+import * as stack from "./stack.js";
 import * as viewer from "./viewer.js";
 import { forgetAll } from "./pictures.js";
 
@@ -213,7 +214,7 @@ async function undo() {
 const KEYS = [
   ["1 – 9", "a class; of several findings it switches one, then letters, and with Shift it is unsure"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
   ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
-  ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
+  ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["↑ ↓  Space", "slices of a volume, series or cine: step, play; wheel too (Ctrl and wheel zooms)"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
   ["R", "reset the view"], ["S", "nearly identical images one by one"], ["L", "more like this one, in the grid"], ["A  Shift + arrows", "in the grid: select"], ["H", "hide what the machine says"],
   ["C  J K", "spot checks: as it is, or as proposed"], ["/", "find a class"], ["Q G D", "one by one, grid, disagreements"], ["M P E", "my answers, readers, run"], ["T", "dark or light"], ["?", "this help"],
 ];
@@ -227,6 +228,7 @@ const LETTERS = {
 const IN_ONE = {
   u: () => one.answer("unsure"), 0: () => one.answer("none"), x: () => one.answer("discard"), Enter: () => one.accept(),
   ArrowLeft: doing.back, ArrowRight: doing.skip, z: doing.zoom, "+": doing.zoomIn, "=": doing.zoomIn, "-": doing.zoomOut,
+  ArrowUp: () => stack.step(-1), ArrowDown: () => stack.step(1), " ": () => stack.play(),
   i: doing.invert, r: doing.reset, s: doing.split, v: () => { if (!$("dispute").hidden) doing.said(); },
   j: () => one.compare(false), k: () => one.compare(true),
   n: () => $("note").focus(), "/": () => { if (!$("finder").hidden) $("filter").focus(); },

@@ -6,6 +6,7 @@ import * as classes from "./classes.js";
 import * as conflict from "./conflict.js";
 import * as findings from "./findings.js";
 import * as marks from "./marks.js";
+import * as stack from "./stack.js";
 import * as viewer from "./viewer.js";
 import { forget, picture, thumbnailOf } from "./pictures.js";
 
@@ -52,7 +53,7 @@ export async function showAt(index) {
   const one = item();
   write(one);
   const coming = picture(one.id);
-  const slow = setTimeout(() => { if (mine === turn) { viewer.show(null); lock(true); } }, 120);
+  const slow = setTimeout(() => { if (mine === turn) { viewer.show(null); stack.show(null); lock(true); } }, 120);
   let shown;
   try {
     shown = await coming;
@@ -60,6 +61,7 @@ export async function showAt(index) {
     if (mine !== turn) return;
     clearTimeout(slow);
     viewer.show({ details: { message: error.message } });
+    stack.show(null);
     lock(true);
     setTimeout(() => { if (mine === turn) showAt(index); }, 1500);
     return;
@@ -69,6 +71,7 @@ export async function showAt(index) {
   state.shown = shown;
   state.since = performance.now();
   viewer.show(shown, `Image ${index + 1} of ${state.items.length}${hides() ? "" : `: ${one.path}`}`);
+  stack.show(shown);
   document.body.dataset.shown = one.path;
   warn(one, shown.details);
   if (!hides() && !findings.several()) classes.order(shown.details.likely);

@@ -42,8 +42,9 @@ export function picture(id) {
 export const forget = (id) => loaded.delete(id);
 export const forgetAll = () => loaded.clear();
 
-export async function values(id, fingerprint) {
-  const buffer = await (await bytes(`items/${id}/values`, { v: fingerprint })).arrayBuffer();
+export async function values(id, fingerprint, slice = null) {
+  const which = slice === null ? {} : { slice };
+  const buffer = await (await bytes(`items/${id}/values`, { v: fingerprint, ...which })).arrayBuffer();
   if (!buffer.byteLength) return null;
   const head = new DataView(buffer, 0, 48);
   const [width, height] = [head.getUint32(0, true), head.getUint32(4, true)];

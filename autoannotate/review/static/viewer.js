@@ -24,6 +24,27 @@ export function show(shown, alt) {
   if (shown?.image) show.later = setTimeout(() => ready(shown), 200);
 }
 
+export async function replace(image, slice, deepOf) {  // another slice of the same item: zoom, window and level stay
+  const before = now.shown;
+  image.alt = before.image.alt;
+  image.draggable = false;
+  const shown = { ...before, image, slice, deep: undefined };
+  Object.assign(now, { shown, whole: false });
+  clearTimeout(show.later);
+  if (!now.canvas) {
+    layer.replaceChildren(image);
+    show.later = setTimeout(() => ready(shown, deepOf), 200);
+    if (now.scale > 1.2) sharpen(shown);
+    return;
+  }
+  const deep = await deepOf().catch(() => null);
+  if (now.shown !== shown) return;
+  if (!deep) { now.canvas.replaceWith(image); now.canvas = null; return; }
+  if (deep.width !== now.canvas.width || deep.height !== now.canvas.height) Object.assign(now.canvas, { width: deep.width, height: deep.height });
+  now.deep = deep;
+  draw();
+}
+
 export function reset() {
   Object.assign(now, { scale: 1, x: 0, y: 0, inverted: false });
   if (now.deep) Object.assign(now, { low: now.deep.low, high: now.deep.high });
@@ -66,7 +87,8 @@ async function sharpen(shown) {  // all pixels of a picture that came smaller
   now.whole = true;
   try {
     const { id, fingerprint } = shown.details;
-    const blob = await (await bytes(`items/${id}/view`, { v: fingerprint, whole: "true" })).blob();
+    const which = shown.slice === undefined ? {} : { slice: shown.slice };
+    const blob = await (await bytes(`items/${id}/view`, { v: fingerprint, whole: "true", ...which })).blob();
     const large = new Image();
     large.src = URL.createObjectURL(blob);
     await large.decode();
@@ -78,9 +100,9 @@ async function sharpen(shown) {  // all pixels of a picture that came smaller
   } catch { /* the smaller one stays */ }
 }
 
-async function ready(shown) {  // the grey values, where there are more than a screen shows
+async function ready(shown, deepOf = () => values(shown.details.id, shown.details.fingerprint)) {  // the grey values, where there are more than a screen shows
   try {
-    shown.deep ??= values(shown.details.id, shown.details.fingerprint);
+    shown.deep ??= deepOf();
     const deep = await shown.deep;
     if (now.shown !== shown || !deep) return;
     Object.assign(now, { deep, low: deep.low, high: deep.high });
@@ -153,8 +175,11 @@ viewer.addEventListener("pointermove", (event) => {
   fingers.set(event.pointerId, after);
 });
 for (const end of ["pointerup", "pointercancel"]) viewer.addEventListener(end, (event) => fingers.delete(event.pointerId));
+let wheel = () => false;
+export const onWheel = (listener) => { wheel = listener; };
 viewer.addEventListener("wheel", (event) => {
   event.preventDefault();
+  if (wheel(event)) return;
   zoom(Math.exp(-event.deltaY / 400), { x: event.clientX, y: event.clientY });
 }, { passive: false });
 viewer.addEventListener("dblclick", (event) => (now.scale > 1 ? zoom(1 / now.scale) : zoom(3, { x: event.clientX, y: event.clientY })));
