@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,8 @@ class FindingsAnnotator(Annotator):
         One or more.
     prior : mapping, optional
         How common each finding is, as a share of the images, of those where that is known.
+    rules : path or sequence of str, optional
+        Rules between findings, see `labelling.rules`: a file, or the rules themselves.
     more : as for `Annotator`
 
     Examples
@@ -43,9 +45,18 @@ class FindingsAnnotator(Annotator):
     """
 
     def __init__(
-        self, findings: Sequence[str], model: str = "embedded", *, prior: Mapping[str, float] | None = None, **more: Any
+        self,
+        findings: Sequence[str],
+        model: str = "embedded",
+        *,
+        prior: Mapping[str, float] | None = None,
+        rules: Path | str | Sequence[str] | None = None,
+        **more: Any,
     ) -> None:
+        from autoannotate.runs.rules_file import read_rules
+
         super().__init__(findings, model, **more)
+        self.rules = read_rules(rules, self.classes, self.prompts)
         self.priors = dict(prior or {})
         if unknown := [name for name in self.priors if name not in self.classes]:
             raise UsageError(
@@ -61,7 +72,8 @@ class FindingsAnnotator(Annotator):
     @classmethod
     def from_run(cls, run: Run, **changes: Any) -> FindingsAnnotator:
         """The annotator that made a run, see `Annotator.from_run`."""
-        made = super().from_run(run, **changes)
+        rules = list(run.record.rules) or None
+        made = super().from_run(run, **{"rules": rules, **changes})
         assert isinstance(made, FindingsAnnotator)
         return made
 
@@ -122,7 +134,9 @@ class FindingsAnnotator(Annotator):
             None if known is None else known.arguments([ref.path for ref in encoded.refs], self.classes).get("groups")
         )
         with clock("label"):
-            labelled = label_findings(self.tasks(encoded, clips, groups=groups), fit_on=self.fit_on, track=track)
+            labelled = label_findings(
+                self.tasks(encoded, clips, groups=groups), rules=self.rules, fit_on=self.fit_on, track=track
+            )
         return self._findings_run(images, encoded, clips, labelled, clock)
 
     def audit_findings(
@@ -177,7 +191,7 @@ class FindingsAnnotator(Annotator):
         of_groups = None if ids is None else ids[rows]
         tasks = self.tasks(encoded, clips, given=given.values[rows], groups=of_groups, keep=True)
         with clock("label"):
-            labelled = label_findings(tasks, fit_on=self.fit_on, track=track)
+            labelled = label_findings(tasks, rules=self.rules, fit_on=self.fit_on, track=track)
         with clock("look at the pictures"):
             look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
             columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
@@ -186,7 +200,7 @@ class FindingsAnnotator(Annotator):
         made.run["arguments"] |= {"labels": str(labels), "groups": groups, "blank": blank, "uncertain": uncertain}
         looks = clips[0].image_kinds
         issues, made.run["audit"] = findings_audit(
-            tasks, labelled, look, None if looks is None else none_of_these(looks), columns, self.seed
+            tasks, labelled, look, None if looks is None else none_of_these(looks), columns, self.seed, self.rules
         )
         for name, about in told_apart(labelled).items():
             made.run["findings"][name] |= about
@@ -236,7 +250,7 @@ class FindingsAnnotator(Annotator):
                 encoded, clips, answers=said.answers, unsure=said.unsure, excluded=said.excluded,
                 **self._findings_before(run, names, keep=not standing),
             )  # fmt: skip
-            labelled = label_findings(tasks, strategy=strategy, fit_on=self.fit_on, track=track)
+            labelled = label_findings(tasks, rules=self.rules, strategy=strategy, fit_on=self.fit_on, track=track)
         made = self._findings_run(place, encoded, clips, labelled, clock)
         for path in vanished:
             made.unreadable.loc[len(made.unreadable)] = [path, "it is no longer where the run found it"]
@@ -291,6 +305,8 @@ class FindingsAnnotator(Annotator):
         run = build_findings_run(
             encoded.refs, encoded.unreadable, clips, worth, labelled, settings, clock.seconds, encoded.notes
         )
+        run.run["rules"] = [rule.text for rule in self.rules.rules]
+        run.run["learned_rules"] = [{**asdict(each), "words": each.words} for each in labelled.learned]
         return with_items(run, encoded.refs, {})
 
 

@@ -12,8 +12,10 @@ from autoannotate.answers.image_names import ImageNames
 from autoannotate.answers.importers import Given
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
+from autoannotate.labelling.rules import Rules
+from autoannotate.labelling.zero_shot.vocabulary import key
 from autoannotate.runs import tables
-from autoannotate.runs.finding_words import understand_findings
+from autoannotate.runs.finding_words import understand_findings, values_of
 from autoannotate.runs.run import Run
 from autoannotate.runs.verdict_words import understand
 
@@ -45,8 +47,9 @@ def checked(given: Sequence[Given], annotations: Run, source: str, images_in: st
     images, classes = ImageNames.of(annotations, images_in), annotations.classes
     several = annotations.findings is not None
     given = together(given) if several else given
+    rules = Rules.read(annotations.record.rules, classes, key) if several else None
     unreadable = set(annotations.unreadable["path"])
-    rows = [_understood(one, images, unreadable, classes, source, several) for one in given]
+    rows = [_understood(one, images, unreadable, classes, source, several, rules) for one in given]
     same: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, row in enumerate(rows):
         if row.answer is not None:
@@ -83,7 +86,13 @@ def _settle(rows: list[Row], places: Sequence[int]) -> None:
 
 
 def _understood(
-    given: Given, images: ImageNames, unreadable: Container[str], classes: Sequence[str], source: str, several: bool
+    given: Given,
+    images: ImageNames,
+    unreadable: Container[str],
+    classes: Sequence[str],
+    source: str,
+    several: bool,
+    rules: Rules | None = None,
 ) -> Row:
     match = images.find(given.image, given.by_file)
     path = match.path
@@ -99,6 +108,8 @@ def _understood(
         verdict, label = understand_findings(word, classes) if several else understand(word, classes)
     except InputError as error:
         return Row(given, path, None, PROBLEM, str(error).rstrip("."))
+    if rules is not None and (broken := rules.broken(values_of(verdict, label, classes))):
+        return Row(given, path, None, PROBLEM, f"it breaks the rule: {'; '.join(broken)}")
     answer = Answer(
         path, given.reader, verdict, label, note=given.note, source=source, seconds=given.seconds,
         answered_at=given.answered_at,

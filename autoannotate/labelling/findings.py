@@ -20,7 +20,9 @@ from autoannotate.labelling.label_errors.out_of_sample import SHRINK
 from autoannotate.labelling.neighbours import propagate
 from autoannotate.labelling.pipeline import Labelled, label
 from autoannotate.labelling.queries.queue import Queue
+from autoannotate.labelling.rules import Rules
 from autoannotate.labelling.semi_supervised.refinement import match_prior
+from autoannotate.labelling.soft_rules import Learned, learn, use
 from autoannotate.labelling.task import Task
 
 ABSENT, PRESENT, UNDECIDED = 0, 1, -1
@@ -51,6 +53,9 @@ class LabelledFindings:
     of_each : F of `pipeline.Labelled`
     excluded : (N,) bool array
         Images that a clinician found not usable.
+    learned : what soft rules are worth
+    likeliest : (N, F) int array, optional
+        Where there are rules, the most probable values that keep them.
     """
 
     names: tuple[str, ...]
@@ -65,6 +70,8 @@ class LabelledFindings:
     queue: Queue
     of_each: tuple[Labelled, ...]
     excluded: NDArray[np.bool_]
+    learned: tuple[Learned, ...] = ()
+    likeliest: NDArray[np.int64] | None = None
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -74,7 +81,12 @@ class LabelledFindings:
 
 
 def label_findings(
-    tasks: Sequence[Task], *, strategy: str | None = None, fit_on: int | None = None, track: Track = silent
+    tasks: Sequence[Task],
+    *,
+    rules: Rules | None = None,
+    strategy: str | None = None,
+    fit_on: int | None = None,
+    track: Track = silent,
 ) -> LabelledFindings:
     """Label F findings of the same N images.
 
@@ -82,6 +94,7 @@ def label_findings(
     ----------
     tasks : one task a finding, of two classes, absent and present, over the same features. `given` is -1 where the finding is
         unknown: there its models are those of the other images, and its value stays undecided.
+    rules : between the findings, which probabilities and values then keep; values that are given and kept stay
     strategy, fit_on : see `pipeline.label`
     """
     parts = [_label_one(task, strategy, fit_on, track) for task in tasks]
@@ -103,10 +116,30 @@ def label_findings(
         suggested[:, f] = part.suggested
         reasons |= {(int(row), f): why for row, why in zip(part.queue.rows, part.queue.reasons, strict=True)}
     names = tuple(task.class_names[PRESENT] for task in tasks)
-    return LabelledFindings(
+    made = LabelledFindings(
         names, values, probability, np.stack([task.zero_shot[:, PRESENT] for task in tasks], axis=1), source, suspect, score,
         suggested, reasons, _together(names, tasks, parts, score, reasons), tuple(parts), tasks[0].left_out,
     )  # fmt: skip
+    return made if rules is None or not rules.rules else _ruled(made, tasks, rules)
+
+
+def _ruled(labelled: LabelledFindings, tasks: Sequence[Task], rules: Rules) -> LabelledFindings:
+    """What was labelled, with probabilities and values that keep the rules."""
+    answered = np.stack([task.answered for task in tasks], axis=1)
+    predicted = labelled.probability.copy()
+    for f, part in enumerate(labelled.of_each):
+        if len(part.corrected.queue.out_of_sample):
+            predicted[part.rows, f] = part.corrected.queue.out_of_sample[:, PRESENT]
+    clean = answered if tasks[0].given is None else ~labelled.suspect | answered
+    learned = learn(rules, np.where(clean, labelled.values, UNDECIDED), predicted, tasks[0].seed)
+    probability, likeliest = rules.project(use(rules, learned, labelled.probability, answered), answered)
+    values, source = labelled.values, labelled.source
+    if not tasks[0].keep:
+        values = np.where(values == UNDECIDED, UNDECIDED, likeliest)
+        source = np.where((values != labelled.values) & ~answered, "rule", source)
+    return replace(
+        labelled, probability=probability, values=values, source=source, learned=tuple(learned), likeliest=likeliest
+    )
 
 
 def _label_one(task: Task, strategy: str | None, fit_on: int | None, track: Track) -> Labelled:

@@ -18,6 +18,8 @@ from autoannotate.answers.standing import about_replaced
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import AutoannotateError, InputError
 from autoannotate.images import ImageRef
+from autoannotate.labelling.rules import Rules
+from autoannotate.labelling.zero_shot.vocabulary import key
 from autoannotate.review import queues
 from autoannotate.review.agreement import agreement, said
 from autoannotate.review.picture_files import ChangedError, Files
@@ -60,6 +62,7 @@ class Desk:
         self.classes = list(annotations.record.classes) or annotations.classes
         self.rows = rows_of(self.folder, annotations, self.classes, self._numbers)
         self._loaded, self.annotations = loaded, annotations
+        self.rules = Rules.read(annotations.record.rules, self.classes, key) if annotations.record.rules else Rules(())
         self.round = annotations.record.round
         self.by_path = {row.path: row for row in self.rows}
         self.by_number = {row.id: row for row in self.rows}
@@ -230,6 +233,8 @@ class Desk:
             path, verdict, label = one["path"], one["verdict"], one.get("label")
             if self.annotations.findings is not None and verdict == "label":
                 verdict, label = understand_findings(label or "none", self.classes)
+            if verdict in ("label", "none") and (broken := self.broken(label or "")):
+                raise InputError(f"{broken} Nothing was kept: change one of the findings, or say that you are unsure.")
             if path not in self.by_path:
                 raise InputError(f"{path} is not an image of this run.")
             if label is not None and self.annotations.findings is None and label not in self.classes:
@@ -261,8 +266,15 @@ class Desk:
             return self.store.add(answers)
 
     def broken(self, label: str) -> str:
-        """The sentence about a rule that these findings break."""
-        return ""
+        """The sentence about the rules that these findings break; "" where they break none, or make no sense."""
+        if not self.rules.rules:
+            return ""
+        try:
+            verdict, text = understand_findings(label or "none", self.classes)
+        except InputError:
+            return ""
+        broken = self.rules.broken(values_of(verdict, text, self.classes))
+        return f"This breaks the rule: {'; '.join(broken)}." if broken else ""
 
     def undo(self, reader: str) -> dict[str, Any]:
         """Take the reader's last batch back: which images it was about, and what stands for them now."""

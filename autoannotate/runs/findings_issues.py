@@ -21,10 +21,12 @@ from autoannotate.runs.run import ISSUES
 if TYPE_CHECKING:
     from autoannotate.images.quality import Appearance
     from autoannotate.labelling.findings import LabelledFindings
+    from autoannotate.labelling.rules import Rules
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
 FEWEST = 5  # images with a finding, and without it, below which nothing is said of telling it
+BROKEN = 0.97  # how bad it is that given values break a rule: one of them is wrong for sure
 LEAST_AREA = 0.6  # as for two classes in `label_errors.issues`
 OF_CLASSES = ("label", "class")  # issues that are told of each finding instead
 
@@ -36,6 +38,7 @@ def findings_audit(
     foreign: NoneOfThese | None,
     columns: Mapping[str, Sequence[str]],
     seed: int,
+    rules: Rules | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The issues with the columns of issues.csv, worst first, and what run.json keeps of the audit.
 
@@ -52,6 +55,7 @@ def findings_audit(
     for each in find_issues(audited):
         if each.kind not in OF_CLASSES and not (each.row is None and each.label is not None):
             rows.append((each.score, *_row(each, audited)))
+    rows += _broken(labelled, rules, tasks[0].names)
     rows.sort(key=lambda row: (-row[0], row[1], row[4]))
     table = pd.DataFrame(rows, columns=["score", "path", "label", "suggested_label", "issue", "detail"])
     table.insert(0, "rank", np.arange(1, len(table) + 1))
@@ -62,6 +66,19 @@ def findings_audit(
     rates = {"all": [round(value, 4) for value in error_rate(np.concatenate(wrong), seed)], **rates}
     told = {"issues": dict(Counter(table["issue"])), "error_rates": rates, "annotators": {}}
     return table[list(ISSUES)], told
+
+
+def _broken(
+    labelled: LabelledFindings, rules: Rules | None, paths: Sequence[str]
+) -> Iterator[tuple[float, str, str, str, str, str]]:
+    """Images whose given values break a rule, with the nearest values that keep it."""
+    if rules is None or labelled.likeliest is None:
+        return
+    names = labelled.names
+    for row in np.flatnonzero(rules.breaks(labelled.values)).tolist():
+        values = dict(zip(names, labelled.values[row].tolist(), strict=True))
+        given, rather = (joined(names, each[row] == PRESENT) for each in (labelled.values, labelled.likeliest))
+        yield BROKEN, paths[row], given, rather, "rule", f"breaks the rule: {'; '.join(rules.broken(values))}"
 
 
 def told_apart(labelled: LabelledFindings) -> dict[str, dict[str, Any]]:
@@ -96,8 +113,12 @@ def _wrong(labelled: LabelledFindings, f: int) -> NDArray[np.float64]:
 
 def _wrong_values(tasks: Sequence[Task], labelled: LabelledFindings) -> Iterator[tuple[float, str, str, str, str, str]]:
     """Values that the images contradict: as many as were flagged, and all that are rather wrong than right."""
-    names = tasks[0].names
+    names, told = tasks[0].names, told_apart(labelled)
     for f, (task, part) in enumerate(zip(tasks, labelled.of_each, strict=True)):
+        about = told[labelled.names[f]]
+        if not about["meaningful"]:  # what cannot be predicted cannot be doubted either
+            yield 0.25, "", labelled.names[f], "", "class", f"{labelled.names[f]}: {about['verdict']}"
+            continue
         doubt, reasons = np.zeros(len(task)), [""] * len(task)
         doubt[part.rows] = part.corrected.doubt
         for row, why in zip(part.rows.tolist(), part.corrected.queue.reasons, strict=True):

@@ -83,6 +83,7 @@ class RunRecord:
     found in them.
     findings: what is known of each finding, by its name, where an image can show several; the classes are their names then.
     proposals: what became of each group of proposals, see `runs.proposals`.
+    rules: between findings, as they were written. learned_rules: what the soft ones are worth.
     """
 
     format: int = 0
@@ -110,6 +111,8 @@ class RunRecord:
     audit: Mapping[str, Any] | None = None
     findings: Mapping[str, Any] = field(default_factory=dict)
     proposals: tuple[Mapping[str, Any], ...] = ()
+    rules: tuple[str, ...] = ()
+    learned_rules: tuple[Mapping[str, Any], ...] = ()
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> Self:

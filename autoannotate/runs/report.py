@@ -122,6 +122,8 @@ def view(annotations: Run) -> dict[str, Any]:
         ],
         "agreement": None if annotations.findings is not None else agreement(table, annotations.classes),
         "findings": findings(annotations),
+        "rules": annotations.record.rules,
+        "learned_rules": annotations.record.learned_rules,
         "overruled": len(overruled),
         "worst": worst,
         "suspects": len(suspects),

@@ -58,6 +58,13 @@ def audit(
     uncertain: Annotated[
         str, typer.Option(metavar="POLICY", help="What a finding of -1 is: ignore (unknown), zeros, ones (present).")
     ] = "ignore",
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rules between findings, one a line: `mass implies abnormal`, `normal excludes all`, `exactly one of: a, b`.",
+        ),
+    ] = None,
     skip_problems: Annotated[
         bool, typer.Option("--skip-problems", help="Go on without rows and images that do not fit.")
     ] = False,
@@ -85,7 +92,7 @@ def audit(
     if findings is not None or holds_findings(labels):
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
-            {"model": model, "seed": seed, "device": device},
+            {"model": model, "seed": seed, "device": device, "rules": rules},
         )  # fmt: skip
         return
     classes = check_classes(read_given_labels(labels, find_images(images), skip_problems).classes)

@@ -54,6 +54,13 @@ def label(
             show_default=False,
         ),
     ] = None,
+    rules: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rules between findings, one a line: `mass implies abnormal`, `normal excludes all`, `exactly one of: a, b`.",
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own words for the classes, as YAML.")
@@ -166,12 +173,16 @@ def label(
     from autoannotate.answers.given_labels import example_classes
 
     words = examples is None or classes is not None or classes_file is not None
+    if rules is not None and findings is None:
+        raise UsageError("--rules are between findings, of which an image can show several: name them with --findings.")
     if findings is not None and (classes is not None or classes_file is not None):
         raise UsageError("--findings stands in the place of classes: give one of them.")
     if findings is not None:
         names = check_findings(class_names(findings, None))
-        if groups or trusted or examples:
-            raise UsageError("--groups, --trusted and --examples go with classes, not with findings.")
+        if trusted or examples:
+            raise UsageError(
+                "--trusted and --examples go with classes: findings that are right come as answers, with apply."
+            )
     elif not words:
         assert examples is not None
         names = check_classes(list(dict.fromkeys(name for _, name in example_classes(examples))))
@@ -233,6 +244,7 @@ def label(
         examples=examples,
         words=words,
         accept_proposals=accept_proposals,
+        **({} if rules is None else {"rules": rules}),
     )
     with reserved(out):
         annotations = annotator.label(

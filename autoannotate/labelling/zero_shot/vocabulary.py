@@ -93,6 +93,7 @@ class Library:
     names: Mapping[str, tuple[Meaning, ...]]
     terms: Mapping[str, tuple[Meaning, ...]]
     codes: Mapping[str, Code]
+    rules: tuple[str, ...] = ()
 
     def code(self, name: str) -> Code | None:
         """The code of a class by its name, or by that of a class that the name means; None where no file has one."""
@@ -199,7 +200,7 @@ def _singular(word: str) -> str:
 
 # ---- reading ----
 
-_SECTIONS = ("templates", "modalities", "images", "together", "image", "classes", "codes")
+_SECTIONS = ("templates", "modalities", "images", "together", "image", "classes", "rules", "codes")
 _CLASS_KEYS = ("also", "terms", "absent", "sentences", "image", "modality", "part")
 
 
@@ -375,7 +376,19 @@ def _build(documents: Sequence[_Document]) -> Library:
         names=names,
         terms=_index([*own, *shipped], lambda meaning: meaning.terms),
         codes=_codes(documents),
+        rules=tuple(text for _, section in _section(documents, "rules") for text in _rules(section)),
     )
+
+
+def _rules(form: _Form) -> list[str]:
+    """Rules between findings, see `labelling.rules`; YAML takes `exactly one of: a, b` for a mapping."""
+    texts = []
+    for entry in form.items():
+        if isinstance(entry.value, dict):
+            texts += [f"{name}: {', '.join(value.texts())}" for name, value in entry.mapping().items()]
+        else:
+            texts.append(entry.text())
+    return texts
 
 
 def _index(meanings: Iterable[Meaning], words: Any) -> dict[str, tuple[Meaning, ...]]:
