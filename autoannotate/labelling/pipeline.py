@@ -125,7 +125,8 @@ def label(
     if fit_on is not None and len(rows) > fit_on:
         initial, corrected = correct_on_sample(_started(inside, taken[rows]), fit_on, trainer=mine, track=track)
     else:
-        initial = initial_labels(inside, taken[rows], borne_out[rows])
+        leaning = None if task.proposals is None else spot_checks.weighed(task.proposals, checks, task.zero_shot)[rows]
+        initial = initial_labels(inside, taken[rows], borne_out[rows], leaning)
         reuse = (
             previous is not None
             and previous.initial.source == initial.source

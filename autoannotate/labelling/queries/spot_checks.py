@@ -126,6 +126,20 @@ def applied(proposals: Proposals, checks: Sequence[Check]) -> NDArray[np.int64]:
     return np.where(taken[proposals.group], proposals.proposed, -1)
 
 
+def weighed(proposals: Proposals, checks: Sequence[Check], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Probabilities, (N, K), in which each group with answers has what its sample says of it: the proposed class has the share
+    (right + 1) / (answers + 2) (Laplace's rule of succession), and the others share the rest as before."""
+    found = np.array(probabilities, dtype=np.float64)
+    for g, one in enumerate(checks):
+        if len(one.sample):
+            rows = np.flatnonzero(proposals.group == g)
+            new, share = proposals.proposed[rows], (one.right + 1) / (len(one.sample) + 2)
+            rest = 1.0 - found[rows, new]
+            found[rows] *= ((1.0 - share) / np.maximum(rest, 1e-12))[:, None]
+            found[rows, new] = share
+    return found
+
+
 def sentence(one: Check, class_names: Sequence[str]) -> str:
     """What a group would change, in words: 143 labels would change from normal to pneumonia."""
     group = one.group

@@ -38,7 +38,10 @@ class InitialLabels:
 
 
 def initial_labels(
-    task: Task, proposed: NDArray[np.integer] | None = None, borne_out: NDArray[np.bool_] | None = None
+    task: Task,
+    proposed: NDArray[np.integer] | None = None,
+    borne_out: NDArray[np.bool_] | None = None,
+    leaning: NDArray[np.floating] | None = None,
 ) -> InitialLabels:
     """Labels that exist; else refined zero-shot; or few-shot labels, where zero-shot guesses and there are enough answers.
 
@@ -49,6 +52,8 @@ def initial_labels(
     borne_out : (N,) bool array, optional
         Where a sample of answers says that they are right more often. Guesses of which at least `MOVED` were put right so are
         guesses no more.
+    leaning : (N, K) array, optional
+        Zero-shot probabilities in which proposals that wait weigh what the answers so far say of them: for few-shot labels.
     """
     k = task.zero_shot.shape[1]
     taken = np.zeros(len(task), dtype=bool) if proposed is None else np.asarray(proposed) >= 0
@@ -60,9 +65,10 @@ def initial_labels(
         refined = refine(task.features, start, trust=task.trust, prior=task.prior)
         return InitialLabels(refined, True, "refinement")
     if borne_out is not None and borne_out.mean() >= MOVED:
-        return InitialLabels(refine(task.features, start, trust=0.0, prior=task.prior), True, "proposals")
+        return InitialLabels(start, True, "proposals")
     if few_shot.enough(task.truth, k):
-        few = few_shot.learn(task.features, start, task.truth, seed=task.seed)
+        known = start if leaning is None else np.where(taken[:, None], start, leaning)
+        few = few_shot.learn(task.features, known, task.truth, seed=task.seed)
         return InitialLabels(few.probabilities, few.told, "answers", few.kappa)
     return InitialLabels(refine(task.features, start, trust=0.0, prior=task.prior), False, "refinement")
 
