@@ -24,9 +24,9 @@ def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | 
     """
     name = record.arguments.get("place")
     if moved is None and name:
-        from autoannotate.images.hashed_paths import place
+        from autoannotate.images import hashed_paths
 
-        known = place(str(name))
+        known = hashed_paths.place(str(name))
         if known is None:
             raise InputError(
                 "The run keeps no names of files, and where its images are is known to the user who made it alone: name their "
