@@ -45,7 +45,7 @@ class Proposals:
     group : (N,) int array
         A place in `groups`, -1 where nothing is proposed.
     groups : tuple of Group
-        Those with the most labels estimated to be right first.
+        Those of which the largest share is estimated to be right first.
     """
 
     labels: NDArray[np.int64]

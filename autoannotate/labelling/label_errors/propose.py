@@ -128,7 +128,7 @@ def propose(task: Task, corrected: Corrected) -> Proposals:
                 group[rows] = len(groups)
                 behind = tuple(name for bit, name in enumerate(names) if support >> bit & 1)
                 groups.append(Group(now, new, behind, len(rows), float(chance[rows].sum())))
-    order = sorted(range(len(groups)), key=lambda g: -groups[g].estimated_right)
+    order = sorted(range(len(groups)), key=lambda g: -groups[g].estimated_right / groups[g].size)
     place = np.append(np.argsort(order), NOBODY) if groups else np.array([NOBODY])
     group = place[group]
     return Proposals(labels, np.where(group >= 0, proposed, NOBODY), group, tuple(groups[g] for g in order))
