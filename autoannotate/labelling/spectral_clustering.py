@@ -33,15 +33,12 @@ class Named:
         How far beyond chance the labels that named the clusters agree with them, in standard deviations.
     kappa : float
         The same as Cohen's kappa.
-    sizes : (2, C) int array
-        Images in each cluster, and labels of its class.
     """
 
     labels: NDArray[np.int64]
     border: float
     agreement: float
     kappa: float
-    sizes: NDArray[np.int64]
 
 
 def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
@@ -84,7 +81,7 @@ def cut_and_name(graph: csr_array, labels: NDArray[np.integer]) -> Named | None:
     named = np.array(labels, dtype=np.int64)
     named[inside] = present[class_of[np.argsort(part_of)]][part]
     border = float(conductance(graph, part, k).max())
-    return Named(named, border, float(beyond / deviation), float(beyond / max(1.0 - chance, 1e-12)), sizes)
+    return Named(named, border, float(beyond / deviation), float(beyond / max(1.0 - chance, 1e-12)))
 
 
 def falls_into_more(graph: csr_array, k: int) -> bool:

@@ -24,23 +24,20 @@ from autoannotate.labelling.zero_shot.reliability import kappa
 class Settings:
     """The constants of the decision; each has its row in the ablation table of `eval/correction`.
 
-    least: the share of wrong labels below which none changes. fewest: labels that a class must have to be judged. found: labels
-    that the mixture must find wrong: among few images it errs as often as labels are wrong.
-    likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
+    fewest: labels that a class must have to be judged. found: labels that the mixture must find wrong: among few images it
+    errs as often as labels are wrong. likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
     than overlap does (χ², one degree of freedom, 99 %). border: the largest share of a cluster's edges that may leave it.
-    beyond_chance: standard deviations by which labels must agree with clusters. balance: how many times the size of a
-    cluster may be that of its class. model_error: wrong labels that the mixture must find for each error of its own.
-    agreement: Cohen's κ of labels and the mixture that did not see them. evidence: the z of its likelihood of unseen labels
-    against discriminant analysis (Vuong 1989). contradicted: the share of its changes over which the pool may contradict it.
+    beyond_chance: standard deviations by which labels must agree with clusters. model_error: wrong labels that the mixture
+    must find for each error of its own. agreement: Cohen's κ of labels and the mixture that did not see them. evidence: the
+    z of its likelihood of unseen labels against discriminant analysis (Vuong 1989). contradicted: the share of its changes
+    over which the pool may contradict it.
     """
 
-    least: float = 0.03
     fewest: float = 5.0
     found: float = 25.0
     likelihood_ratio: float = 6.63
     border: float = 0.02
-    beyond_chance: float = 3.0
-    balance: float = 3.0
+    beyond_chance: float = 2.0
     model_error: float = 6.0
     agreement: float = 0.3
     evidence: float = -0.5
@@ -135,7 +132,6 @@ def estimate_noise(
         return NoiseEstimate(mean, mean, mean, np.eye(k), 0.0, 0.0, "", False, np.zeros(k, dtype=bool))
     without, symmetric = pool(views, labels), pool(views, labels, symmetric=True)
     rate = symmetric.rate if 2.0 * (without.loss - symmetric.loss) > settings.likelihood_ratio else 0.0
-    rate = rate if rate >= settings.least else 0.0
     predicted = without.probabilities
     everything = pool([*views, *students], labels).probabilities if len(students) else predicted
 
@@ -160,13 +156,10 @@ def estimate_noise(
 
 
 def _are_classes(clusters: Named, labels: NDArray[np.int64], rate: float, settings: Settings) -> bool:
-    """Whether clusters are islands, named beyond chance, of about the classes' sizes, and find more than the rate."""
-    size, labelled = clusters.sizes
-    alike = ((settings.balance * size >= labelled) & (size <= settings.balance * labelled)).all()
-    wrong = float((clusters.labels != labels).mean())
-    more = wrong > max(rate, clusters.border, 0.0)
+    """Whether clusters are islands, named beyond chance, and find more than the rate."""
+    more = float((clusters.labels != labels).mean()) > max(rate, clusters.border)
     islands = clusters.border <= settings.border and clusters.agreement >= settings.beyond_chance
-    return bool(islands and alike and more)
+    return bool(islands and more)
 
 
 def _by_clusters(clusters: Named, labels: NDArray[np.int64], k: int) -> NoiseEstimate:
@@ -193,7 +186,7 @@ def _fits(
     n, k = predicted.shape
     z = mixture.evidence.mean() / max(mixture.evidence.std() / np.sqrt(n), 1e-9)
     return bool(
-        wrong >= max(settings.least, settings.found / n, settings.model_error * error)
+        wrong >= max(settings.found / n, settings.model_error * error)
         and wrong > rate
         and z >= settings.evidence
         and kappa(unseen, labels, k) >= settings.agreement
