@@ -177,3 +177,31 @@ def test_the_volumes_of_a_medmnist_file_are_items_of_slices(tmp_path: Path) -> N
     from autoannotate.evaluation.datasets import read_labelled
 
     assert read_labelled([str(tmp_path / "set3d.npz")]).labels.tolist() == [0, 1, 1]
+
+
+def test_the_report_shows_the_middle_and_the_telling_slice_of_a_doubtful_item(tmp_path: Path) -> None:
+    import base64
+    import io
+    import re
+
+    import nibabel
+    from made_runs import make_run
+
+    (tmp_path / "in").mkdir()
+    values = np.broadcast_to(20 * np.arange(10, dtype=np.int16), (24, 24, 10)).copy()
+    values[:2, :2] = 255
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 4, 1])), tmp_path / "in" / "a.nii.gz")
+    run = make_run(tmp_path / "in", ["a.nii.gz"], draw=False)
+    run.run["arguments"] = {"images": str(tmp_path / "in"), "item": "auto"}
+    type(run)(run.table.assign(telling_slice="a.nii.gz#9"), run.suspects, run.unreadable, run.run).save(
+        tmp_path / "run"
+    )
+    report = (tmp_path / "run" / "report.html").read_text()
+    telling = re.search(r'<img src="data:image/jpeg;base64,([^"]+)"[^>]+alt="The telling slice of a.nii.gz"', report)
+    middle = re.search(r'<img src="data:image/jpeg;base64,([^"]+)"[^>]+alt="Suspect 1', report)
+    assert telling
+    assert middle
+    shades = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))))[12, 12].mean() for found in (middle, telling)
+    ]
+    assert shades[0] < shades[1] - 30

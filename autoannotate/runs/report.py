@@ -22,7 +22,7 @@ from autoannotate.runs.proposals import decided, decided_in_words, waiting, wait
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autoannotate.images import PassedOver
+    from autoannotate.images import ImageRef, PassedOver
     from autoannotate.runs.record import RunRecord, StudentRecord
     from autoannotate.runs.run import Run
 
@@ -70,11 +70,19 @@ class Pictures:
             self.made[path] = self._make(path)
         return self.made[path]
 
-    def _make(self, path: str) -> Picture:
+    def slice_of(self, path: str, name: str) -> Picture | None:
+        """One slice of an item by its own path; None where the item has no such slice, or can't be found."""
+        ref = self.annotations.refs.get(path)
+        part = next((part for part in (ref.item.refs if ref and ref.item else ()) if part.path == name), None)
+        return None if part is None else self._make(part)
+
+    def _make(self, of: str | ImageRef) -> Picture:
+        from autoannotate.images import read_image
+
         if self.left <= 0:
             return Picture("")
         try:
-            image = self.annotations.read_image(path).convert("RGB")
+            image = read_image(self.annotations.image(of) if isinstance(of, str) else of).convert("RGB")
         except UnreadableImageError:
             return Picture("")
         image.thumbnail((SIDE, SIDE), reducing_gap=3.0)
@@ -104,7 +112,15 @@ def view(annotations: Run) -> dict[str, Any]:
     counts = class_counts(annotations)
     shown = [row["name"] for row in counts[:MOST_CLASSES]]
     reasons = dict(zip(suspects["path"], suspects["reason"], strict=True))
-    worst = [{**row, "picture": pictures(row["path"])} for row in suspects.head(WORST).to_dict(orient="records")]
+    telling = dict(zip(table["path"], table["telling_slice"], strict=True)) if "telling_slice" in table else {}
+    worst = [
+        {
+            **row,
+            "picture": pictures(row["path"]),
+            "telling": pictures.slice_of(row["path"], telling.get(row["path"], "")),
+        }
+        for row in suspects.head(WORST).to_dict(orient="records")
+    ]
     overruled = table[(table["label"] != table["clip_label"])]
     return {
         "classes": annotations.classes,
