@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
     from autoannotate.labelling.zero_shot.reliability import Reliability
     from autoannotate.models.encoder import Encoder
-    from autoannotate.models.encoding import Encoded
+    from autoannotate.models.encoding import Encoded, Engine
 
 CLUSTERED = (  # said of guesses whose labels follow the images' own clusters
     "The images fall into clusters of their own, which the guesses only named: {moved:.0%} of them have another label."
 )
 
+STUDENT_SIDE = 256  # pixels of the shorter side that are read for a student, twice what any sees
+ENGINES = ("local", "ray")
 FIT_ON, FEWEST_TO_FIT = 20_000, 100
 
 
@@ -68,6 +70,10 @@ class Annotator:
         What gets one label: image, file, series, study, patient, or auto, see `autoannotate.images.items.items_of`.
     hash_paths : bool
         Keyed hashes in place of the names of files and folders, see `autoannotate.images.hashed_paths`.
+    engine : str
+        Who encodes: local, or ray, see `autoannotate.engines.ray`.
+    store : str, optional
+        Where the machines of a Ray cluster write, see there.
     cache_size : int
         Bytes that the cache may take; what was used longest ago goes first.
     fast : bool
@@ -117,6 +123,8 @@ class Annotator:
         examples: Path | str | None = None,
         words: bool = True,
         accept_proposals: bool = False,
+        engine: str = "local",
+        store: str | None = None,
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -132,6 +140,9 @@ class Annotator:
             )
         self.fit_on, self.cache_size = fit_on, cache_size
         self.embeddings = Path(embeddings) if embeddings else None
+        if engine not in ENGINES:
+            raise UsageError(f"There is no engine {engine!r}: choose one of {', '.join(ENGINES)}.")
+        self.engine, self.store = engine, store
         self.hash_paths = hash_paths
         self.examples, self.words = _path(examples), words
         if hash_paths and embeddings:
@@ -456,10 +467,17 @@ class Annotator:
         from autoannotate.models.embeddings_file import read_embeddings
         from autoannotate.models.encoding import encode
 
-        encoded = encode(found, self.encoder, self.cache, track, cache_size=self.cache_size)
+        encoded = encode(found, self.encoder, self.cache, track, cache_size=self.cache_size, engine=self._engine())
         if self.embeddings is None:
             return encoded
         return replace(encoded, features=read_embeddings(self.embeddings).of([ref.path for ref in encoded.refs]))
+
+    def _engine(self) -> Engine | None:
+        if self.engine == "local":
+            return None
+        from autoannotate.engines.ray import RayEngine
+
+        return RayEngine(self.store)
 
     def _embeddings_of_file(self) -> Encoded:
         """The rows of the file of embeddings, as if encoded here. Raises `InputError` where it is another's."""
@@ -494,8 +512,9 @@ class Annotator:
         from autoannotate.models.student_training import StudentTrainer
 
         return StudentTrainer.of(
-            lambda i: read_image(refs[i]), self.student, self.encoder, fast=self.fast, device=self.device, track=track
-        )
+            lambda i: read_image(refs[i], STUDENT_SIDE), self.student, self.encoder, fast=self.fast, device=self.device,
+            track=track,
+        )  # fmt: skip
 
     def _seen(self, found: Sequence[ImageRef] | None, clock: Clock, track: Track) -> tuple[Encoded, ZeroShot]:
         """Images as encoded, all rows of the file of embeddings where there are none; and what zero-shot says of them."""

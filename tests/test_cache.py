@@ -86,6 +86,14 @@ def test_copies_in_one_folder_are_encoded_once_and_a_change_is_seen(
     assert sum(encoded) == 5
 
 
+def test_copies_of_a_broken_file_are_each_unreadable(pictures: Path, tmp_path: Path, encoder: Encoder) -> None:
+    for i in range(9):
+        (pictures / f"broken-{i}.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
+    found = encode(find_images(pictures), encoder, tmp_path / "cache")
+    assert sorted(path for path, _ in found.unreadable) == [f"broken-{i}.jpg" for i in range(9)]
+    assert len(found.refs) == 4
+
+
 def test_no_more_is_kept_than_may_be_and_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(100, 5000)).astype(np.float32)
     names = [f"{i}" for i in range(100)]

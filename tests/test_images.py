@@ -694,3 +694,18 @@ def test_scaling_uses_all_of_the_eight_bits(values: np.ndarray) -> None:
 
 def test_scaling_as_its_docstring_shows() -> None:
     assert to_8_bit(np.array([0, 1000, 2000, 4000])).tolist() == [0, 63, 127, 255]
+
+
+@pytest.mark.parametrize(("suffix", "mode"), [("jpg", "RGB"), ("jpg", "L"), ("png", "RGB"), ("tif", "L")])
+def test_a_large_picture_is_read_no_smaller_than_it_is_needed(tmp_path: Path, suffix: str, mode: str) -> None:
+    y, x = np.mgrid[:900, :1200]
+    values = (127 + 60 * np.sin(x / 90) + 60 * np.cos(y / 70)).astype(np.uint8)
+    file = tmp_path / f"large.{suffix}"
+    Image.fromarray(values).convert(mode).save(file, **({"quality": 95} if suffix == "jpg" else {}))
+    ref = ImageRef("large", file)
+    whole, small = read_image(ref), read_image(ref, 256)
+    assert whole.size == (1200, 900)
+    assert small.size == (400, 300) or small.size == (600, 450)
+    assert read_image(ref, 5000).size == (1200, 900)
+    difference = np.abs(np.asarray(small.resize((100, 75)), float) - np.asarray(whole.resize((100, 75)), float))
+    assert difference.mean() < 1.5

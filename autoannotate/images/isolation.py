@@ -58,9 +58,9 @@ def frames(file: Path) -> int | None:
     return answer["frames"]
 
 
-def picture(file: Path, frame: int | None) -> Picture:
-    """The frame as a picture. Raises `UnreadableImageError`."""
-    answer, data = _ask("picture", file, frame)
+def picture(file: Path, frame: int | None, side: int | None = None) -> Picture:
+    """The frame as a picture, see `reading.read_picture`. Raises `UnreadableImageError`."""
+    answer, data = _ask("picture", file, frame, side)
     image = Image.frombytes(answer["mode"], tuple(answer["size"]), data)
     return Picture(image.convert("RGB"), tuple(answer["notes"]))
 
@@ -142,9 +142,9 @@ def _worker() -> _Worker:
         worker.end()
 
 
-def _ask(what: str, file: Path, frame: int | None = None) -> tuple[dict[str, Any], bytes]:
+def _ask(what: str, file: Path, frame: int | None = None, side: int | None = None) -> tuple[dict[str, Any], bytes]:
     request = {
-        "what": what, "file": str(file.absolute()), "frame": frame, "memory": memory_limit(), "seconds": SECONDS,
+        "what": what, "file": str(file.absolute()), "frame": frame, "side": side, "memory": memory_limit(), "seconds": SECONDS,
     }  # fmt: skip
     with _free:
         worker = _worker()

@@ -41,12 +41,20 @@ def is_avif(head: bytes) -> bool:
     return head[4:8] == b"ftyp" and any(brand in head[8 : min(64, head[3])] for brand in (b"avif", b"avis"))
 
 
-def _read(file: Path, frame: int | None) -> Picture:
+def _read_scaled(file: Path, side: int) -> Picture:
+    """A JPEG at the smallest of a whole, a half, a quarter and an eighth of its size that is no smaller than this: libjpeg then
+    computes no more coefficients than it needs."""
+    return _read(file, None, side)
+
+
+def _read(file: Path, frame: int | None, side: int | None = None) -> Picture:
     deep = _deep_values(file)
     if deep is not None and deep.ndim == 3:
         return Picture(flattened(colours_to_8_bit(deep)))
     try:
         with Image.open(file, formats=FORMATS) as image:
+            if side is not None:
+                image.draft(image.mode, (side, side))
             image.load()
             return Picture(to_rgb(upright(image)))
     except Image.DecompressionBombError:
@@ -201,4 +209,5 @@ READER = Reader(
     frames=None,  # animations (GIF, WebP) count as one image, their first
     read=_read,
     read_grey=_read_grey,
+    read_scaled=_read_scaled,
 )

@@ -189,6 +189,9 @@ class Reader:
         None for formats of one image a file, whose header need not be read.
     read : callable
         The frame as a `Picture`. May raise anything; users see an `UnreadableImageError`.
+    read_scaled : callable or None
+        Of formats of one image a file: the picture by its file and the pixels that its shorter side needs, smaller than what
+        `read` gives where that is quicker.
     read_grey : callable or None
         The frame's grey values where it has more to show than 8 bits, else None; raises as `read` does.
     slices : callable or None
@@ -203,6 +206,7 @@ class Reader:
     read: Callable[[Path, int | None], Picture]
     read_grey: Callable[[Path, int | None], Grey | None] | None = None
     slices: Callable[[Path], int] | None = None
+    read_scaled: Callable[[Path, int], Picture] | None = None
 
 
 class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)

@@ -37,7 +37,7 @@ def serve() -> None:
             return
         _limit(request["memory"], request["seconds"])
         try:
-            send(answers, *_answer(request["what"], Path(request["file"]), request["frame"]))
+            send(answers, *_answer(request["what"], Path(request["file"]), request["frame"], request["side"]))
         except BrokenPipeError:
             return
 
@@ -57,12 +57,12 @@ def _limit(memory: int, seconds: float) -> None:
             continue
 
 
-def _answer(what: str, file: Path, frame: int | None) -> tuple[dict[str, Any], bytes]:
+def _answer(what: str, file: Path, frame: int | None, side: int | None) -> tuple[dict[str, Any], bytes]:
     try:
         if what == "frames":
             return {"frames": reading.frames_here(file)}, b""
         if what == "picture":
-            picture = reading.picture_here(file, frame)
+            picture = reading.picture_here(file, frame, side)
             image = picture.image
             if image.mode != "L":
                 bands = image.convert("RGB").split()

@@ -65,6 +65,7 @@ class Encoder:
     name: what was asked for; weights_hash: SHA-256 of the checkpoint file, in hex
     image_size: side of the square that the model sees, in pixels; embed_dim: D, the length of an embedding
     logit_scale: what the model was trained to multiply cosines with before a softmax (already exponentiated)
+    reads_at: pixels of the shorter side from which on a larger picture shows it no more
     looks_closer: whether its tower can see more of an image at `CLOSER` pixels than at its own size
     """
 
@@ -97,6 +98,7 @@ class Encoder:
             self._tower, any_size = _tower(self._network, self._normalised(probe))
             embedding, means, others = self._tower(self._normalised(probe))
         self.looks_closer = any_size and self.image_size < CLOSER
+        self.reads_at = 2 * max(self.image_size, CLOSER if self.looks_closer else 0)
         self.embed_dim = embedding.shape[1]
         self._widths = [sum(block.shape[1] for block in blocks) for blocks in (means, others)]
 

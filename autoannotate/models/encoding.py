@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 
+from autoannotate._internal.ahead import ahead
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, content_hash, fetched_ahead, fingerprint, read_image, read_picture
@@ -20,12 +23,28 @@ from autoannotate.models.embedding_cache import EncodingCache, default_folder
 if TYPE_CHECKING:
     from PIL import Image
 
+    from autoannotate.images import Picture
     from autoannotate.models.encoder import Encoder
 
 T = TypeVar("T")
 
 TRIES = 3  # of encoding what another run has removed from the cache meanwhile
+READERS = min(4, os.cpu_count() or 1)  # files that are read at once
 ENCODED_AT_ONCE = 256  # images between two commits to the cache: what an interruption costs at most
+
+
+class Engine(Protocol):
+    """Encodes images by file name and keeps what is seen under their keys; what cannot be read joins `unreadable`."""
+
+    def __call__(
+        self,
+        todo: Sequence[ImageRef],
+        keys: Mapping[ImageRef, str],
+        kept: EncodingCache,
+        encoder: Encoder,
+        unreadable: dict[ImageRef, str],
+        track: Track,
+    ) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -90,12 +109,14 @@ def encode(
     track: Track = silent,
     *,
     cache_size: int = SIZE,
+    engine: Engine | None = None,
 ) -> Encoded:
     """Encode items, each one image or the mean of its slices; what the cache knows is not encoded again.
 
     Parameters
     ----------
     cache : folder, or True for the user's own cache folder, False for none.
+    engine : who encodes, this process by default, see `autoannotate.engines`.
     cache_size : bytes that the cache may take; what was used longest ago goes first.
 
     Raises
@@ -104,9 +125,9 @@ def encode(
         Where none of the images can be read.
     """
     if all(len(ref.slices) == 1 for ref in found):
-        return _encode_images(found, encoder, cache, track, cache_size)
+        return _encode_images(found, encoder, cache, track, cache_size, engine)
     return pooled(
-        found, _encode_images([part for ref in found for part in ref.slices], encoder, cache, track, cache_size)
+        found, _encode_images([part for ref in found for part in ref.slices], encoder, cache, track, cache_size, engine)
     )
 
 
@@ -151,7 +172,12 @@ def _mean(rows: np.ndarray) -> np.ndarray:
 
 
 def _encode_images(
-    found: Sequence[ImageRef], encoder: Encoder, cache: Path | str | bool, track: Track, size: int
+    found: Sequence[ImageRef],
+    encoder: Encoder,
+    cache: Path | str | bool,
+    track: Track,
+    size: int,
+    engine: Engine | None,
 ) -> Encoded:
     """Encode images one by one. Raises `InputError` where none of them can be read."""
     folder = Path(cache) if not isinstance(cache, bool) else default_folder() if cache else None
@@ -168,7 +194,7 @@ def _encode_images(
         todo = [ref for ref in keys if keys[ref] not in here and ref not in unreadable]
         if not todo:
             break
-        _encode_and_keep(todo, keys, kept, encoder, unreadable, track)
+        (engine or encode_here)(todo, keys, kept, encoder, unreadable, track)
     refs = [ref for ref in found if ref not in unreadable]
     if not refs:
         kept.close()
@@ -185,7 +211,7 @@ def _encode_images(
     return Encoded(refs, embeddings, features, lost, {ref.path: said[keys[ref]] for ref in refs if keys[ref] in said})
 
 
-def _encode_and_keep(
+def encode_here(
     todo: Sequence[ImageRef],
     keys: Mapping[ImageRef, str],
     kept: EncodingCache,
@@ -198,18 +224,32 @@ def _encode_and_keep(
     seen: list[ImageRef] = []
     notes: dict[str, str] = {}
     contents: dict[str, str] = {}
+    taken: set[str] = set()
+    failed: dict[str, str] = {}
+    copies: list[ImageRef] = []
+    one = Lock()
+
+    def read(ref: ImageRef) -> tuple[str, Picture | UnreadableImageError | None]:
+        """The content of an image, and its picture; None where that is known, or read by another thread."""
+        content = ""
+        try:
+            content = content_hash(ref)
+            with one:
+                copy = content in taken or bool(kept.recognise({keys[ref]: content}))
+                taken.add(content)
+            return content, None if copy else read_picture(ref, encoder.reads_at)
+        except UnreadableImageError as error:
+            return content, error
 
     def pictures() -> Iterator[Image.Image]:
-        for ref in islice(waiting, ENCODED_AT_ONCE):
-            try:
-                content = content_hash(ref)
-                copy = content in contents.values() or kept.recognise({keys[ref]: content})
-                picture = None if copy else read_picture(ref)
-            except UnreadableImageError as error:
-                unreadable[ref] = str(error)
+        for ref, (content, picture) in ahead(islice(waiting, ENCODED_AT_ONCE), read, READERS):
+            if isinstance(picture, UnreadableImageError):
+                unreadable[ref] = failed[content] = str(picture)
                 continue
             contents[keys[ref]] = content
-            if picture is not None:
+            if picture is None:
+                copies.append(ref)
+            else:
                 seen.append(ref)
                 if picture.notes:
                     notes[keys[ref]] = " ".join(picture.notes)
@@ -218,6 +258,9 @@ def _encode_and_keep(
     for _ in range(0, len(todo), ENCODED_AT_ONCE):
         encodings = encoder.encode_images(pictures(), closer=True)
         kept.put([keys[ref] for ref in seen], encodings.embeddings, encodings.features, notes, contents)
-        for each in (seen, notes, contents):
+        for ref in copies:  # of a file that could not be read
+            if (why := failed.get(contents[keys[ref]])) is not None:
+                unreadable[ref] = why
+        for each in (seen, notes, contents, taken, failed, copies):
             each.clear()
     next(waiting, None)  # past the last image, so that the progress bar ends

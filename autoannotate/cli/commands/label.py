@@ -154,6 +154,22 @@ def label(
         Path | None,
         typer.Option(metavar="DIR", help="Where encoded images are kept for the next run.", rich_help_panel=MACHINERY),
     ] = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="Who encodes: local, or ray, the cluster that RAY_ADDRESS names.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = "local",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Where the machines of a Ray cluster write Parquet: a folder that all see, or a URL.",
+            rich_help_panel=MACHINERY,
+        ),
+    ] = None,
     cache_size: Annotated[
         str,
         typer.Option(
@@ -245,6 +261,8 @@ def label(
         words=words,
         accept_proposals=accept_proposals,
         **({} if rules is None else {"rules": rules}),
+        engine=engine,
+        store=store,
     )
     with reserved(out):
         annotations = annotator.label(

@@ -166,8 +166,8 @@ def predict_out_of_sample(
     groups: (N,) ids; images of one group (a patient, a study) are judged by models that saw none of it.
     """
     features = Features.of(features)
-    # by content, so that folds don't depend on file names
-    order = np.lexsort((labels, *features.values[:, :8].T))
+    # by content, so that folds don't depend on file names; as far as the cache keeps it (half precision)
+    order = np.lexsort((labels, *np.asarray(features.values[:, :8], dtype=np.float16).T))
     back = np.argsort(order)
     graph, points = features.graph[order][:, order], features.standardised[order]
     found = out_of_sample(
