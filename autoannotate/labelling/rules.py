@@ -117,7 +117,7 @@ class Rules:
             if not len(states):
                 texts = [rule.text for rule in self.hard if any(clause in mine for clause in rule.clauses)]
                 raise InputError(f"Nothing can satisfy all of these rules: {'; '.join(texts)}. Leave one of them out.")
-            if never := [self.names[f] for f, ever in zip(group, states.any(axis=0), strict=True) if not ever]:
+            if never := [self.names[f] for f, ever in zip(group, states.max(axis=0).tolist(), strict=True) if not ever]:
                 raise InputError(f"By the rules no image can show {never[0]}: leave out one of those that name it.")
             found.append((np.array(group, dtype=np.int64), states))
         return found
@@ -166,7 +166,7 @@ def _rule(text: str, names: list[str], same: Callable[[str], str]) -> Rule:
 
     def several(part: str) -> list[int]:
         pieces = [piece.strip() for piece in part.split(",") if piece.strip()]
-        found = []
+        found: list[str] = []
         for piece in pieces:  # a name may hold the words itself
             whole = same(piece) in number
             found += [piece] if whole else [name for name in re.split(r"(?i)\b(?:and|or)\b", piece) if name.strip()]

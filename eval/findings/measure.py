@@ -1,6 +1,7 @@
 """Several findings an image, measured: AUROC after 0 to 100 answers a finding, and wrong values found among given ones.
 
     python eval/findings/measure.py scores --data ../shared/data/more --out FOLDER   # 20 minutes; goes on where it stopped
+    python eval/findings/measure.py rules --data ../shared/data/more --out FOLDER    # 5 minutes
     python eval/findings/measure.py table --data ../shared/data/more --out FOLDER    # the tables of README.md
 
 Scores of every cell are kept, so that the tables, with intervals by a bootstrap over patients, take a minute.
@@ -19,6 +20,7 @@ from autoannotate.findings_annotator import FindingsAnnotator
 from autoannotate.images import find_images
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.findings import label_findings
+from autoannotate.labelling.rules import Rules
 from autoannotate.labelling.task import Task
 
 SETS = {
@@ -35,14 +37,15 @@ DRAWS = 1000
 class Data:
     """A set: truth (N, F), patients (N,), features (N, D) and zero-shot of each finding."""
 
-    def __init__(self, folder: Path, name: str, cache: Path | bool) -> None:
+    def __init__(self, folder: Path, name: str, cache: Path | bool, more: list[str] | None = None) -> None:
         with (folder / name / "labels.csv").open(newline="", encoding="utf-8") as stream:
             rows = {row["path"].removeprefix("images/"): row for row in csv.DictReader(stream)}
-        annotator = FindingsAnnotator([f.replace("_", " ") for f in SETS[name]], cache=cache)
+        findings = [*SETS[name], *(more or [])]
+        annotator = FindingsAnnotator([f.replace("_", " ") for f in findings], cache=cache)
         refs = [ref for ref in find_images(folder / name / "images") if ref.path in rows]
         encoded = annotator.encode(refs)
         here = [rows[ref.path] for ref in encoded.refs]
-        self.name, self.findings = name, SETS[name]
+        self.name, self.findings = name, findings
         self.truth = np.array([[_value(row, finding) for finding in self.findings] for row in here])
         self.patients = np.unique([row["patient"] for row in here], return_inverse=True)[1].astype(np.int64)
         self.features = Features(encoded.features)
@@ -200,15 +203,52 @@ def table(data: Data, out: Path) -> None:
         print(f"| {rate:.0%} of positives left out | {' | '.join(row)} |")
 
 
+RULES = {"nih_multilabel": ["no finding excludes all"], "fundus_odir": ["normal excludes all"]}
+
+
+def ruled(data: Data) -> None:
+    """Mean AUROC of the probabilities, and rows that break a rule, without rules and with them; answers and noise as above."""
+    names = [f.replace("_", " ") for f in data.findings]
+    rules = Rules.read(RULES[data.name], names)
+    print(
+        f"\n{data.name}, {'; '.join(RULES[data.name])}: given values that break it: {int(rules.breaks(data.truth).sum())}\n"
+    )
+    print("| what is known | mean AUROC without, % | with rules, % | broken without | with |\n|---|---|---|---|---|")
+    for what in (40, 100, 0.2, 0.4):
+        areas, broken = np.zeros((2, len(SEEDS))), np.zeros((2, len(SEEDS)), dtype=int)
+        for s, seed in enumerate(SEEDS):
+            rng, answers = np.random.default_rng([seed, 7]), np.full(data.truth.shape, -1)
+            if what >= 1:  # images answered whole
+                rows = rng.permutation(len(answers))[: int(what)]
+                answers[rows] = data.truth[rows]
+                known = [{"answers": answers[:, f]} for f in range(len(names))]
+            else:
+                known = [{"given": noisy(data.truth[:, f], what, seed)} for f in range(len(names))]
+            for i, used in enumerate((None, rules)):
+                made = label_findings([data.task(f, **known[f]) for f in range(len(names))], rules=used)
+                rest = (answers < 0).all(axis=1)
+                areas[i, s] = np.nanmean(
+                    [area(made.probability[rest, f], data.truth[rest, f]) for f in range(len(names))]
+                )
+                broken[i, s] = rules.breaks(made.values).sum()
+        told = f"{what} images answered" if what >= 1 else f"{what:.0%} of positives left out"
+        print(f"| {told} | {100 * areas[0].mean():.2f} | {100 * areas[1].mean():.2f} | {broken[0].mean():.1f} | "
+              f"{broken[1].mean():.1f} |", flush=True)  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["scores", "table"])
+    parser.add_argument("what", choices=["scores", "table", "rules"])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--only", choices=sorted(SETS))
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     for name in SETS if given.only is None else [given.only]:
+        if given.what == "rules":
+            if name in RULES:
+                ruled(Data(given.data, name, True, ["no_finding"] if name == "nih_multilabel" else []))
+            continue
         data = Data(given.data, name, True)
         (scores if given.what == "scores" else table)(data, given.out)
 

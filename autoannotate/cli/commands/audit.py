@@ -25,14 +25,26 @@ def audit(
         str, typer.Argument(metavar="IMAGES", help="A folder, or whatever `label` takes.", show_default=False)
     ],
     labels: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="FILE",
             help="CSV (path,label; an annotator a column label_NAME), COCO, FiftyOne or Label Studio JSON, CVAT XML, MedMNIST "
             "npz, or the word folders: a folder a class.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    boxes: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of labels: boxes, as COCO, VOC (a file or folder of XML), a folder of YOLO, or CSV "
+            "(path,x_min,y_min,x_max,y_max,label).",
+            show_default=False,
+        ),
+    ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Of boxes: write what is surely wrong put right, to boxes-repaired.csv.")
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run, issues.csv and the report go.")] = RUN,
     groups: Annotated[
         str | None,
@@ -80,6 +92,14 @@ def audit(
     ] = "auto",
 ) -> None:
     """Find what is wrong with labels that exist: wrong ones, contradictions, copies, leaks, bad pictures."""
+    if (labels is None) == (boxes is None):
+        raise UsageError("Say what is audited: --labels FILE, or --boxes FILE.")
+    if boxes is not None:
+        _audit_boxes(images, boxes, out, repair, skip_problems, overwrite)
+        return
+    if repair:
+        raise UsageError("--repair is of boxes: labels are put right by review and update.")
+    assert labels is not None
     ensure_writable(out, overwrite)
 
     from autoannotate._internal.progress import on_stderr
@@ -106,6 +126,25 @@ def audit(
     annotations.save(out, overwrite)
     print_summary(annotations, out)
     _print_issues(annotations, out)
+
+
+def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problems: bool, overwrite: bool) -> None:
+    from autoannotate._internal.progress import on_stderr
+    from autoannotate.boxes.audit import REPAIRED, audit_boxes, save
+
+    audit = audit_boxes(images, boxes, repair=repair, skip_problems=skip_problems, track=on_stderr)
+    save(audit, out, overwrite)
+    typer.echo(f"{len(audit.boxes):,} boxes in {audit.boxes['path'].nunique():,} images")
+    for kind, count in audit.issues["issue"].value_counts().items():
+        typer.echo(f"{kind:<15}{count:,}")
+    if audit.unreadable:
+        typer.echo(f"{'not readable':<15}{len(audit.unreadable):,} images")
+    typer.echo(f"Issues  {out / 'issues.csv'}\nReport  {out / 'report.html'}")
+    if audit.repaired is not None:
+        changed = audit.repaired["change"].value_counts().drop("", errors="ignore").to_dict()
+        dropped = len(audit.boxes) - len(audit.repaired)
+        said = ", ".join(f"{count:,} {what}" for what, count in {**changed, "dropped": dropped}.items() if count)
+        typer.echo(f"Repaired {out / REPAIRED}: {said or 'nothing was to be changed'}")
 
 
 def _audit_findings(
