@@ -190,3 +190,41 @@ def test_proposals_are_kept_beside_the_run_and_read_again(tmp_path: Path) -> Non
         "30 labels would change from chest to breast (by clusters of the images; an estimated 21 right): check 12 of them"
     )
     assert "check 12 of them" in (tmp_path / "run" / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def guesses() -> tuple[Task, np.ndarray]:
+    """Two clouds of images that zero-shot nearly all calls normal."""
+    rng = np.random.default_rng(5)
+    truth = np.repeat([0, 1], N // 2)
+    features = rng.normal(size=(N, 8)) + 2.5 * truth[:, None]
+    zero_shot = np.full((N, 2), 0.5) + np.array([[0.05, -0.05]]) * np.where(rng.random(N) < 0.9, 1, -1)[:, None]
+    labels = zero_shot.argmax(axis=1)
+    group = np.where((labels == 0) & (features.mean(axis=1) > 1.25), 0, -1)
+    proposals = Proposals(
+        labels, np.where(group == 0, 1, -1), group, (Group(0, 1, ("transduction",), int((group == 0).sum()), 40.0),)
+    )
+    task = Task(
+        Features(features), zero_shot, ["normal", "pneumonia"], meaningful=False, trust=0.0, image_names=NAMES,
+        proposals=proposals,
+    )  # fmt: skip
+    return task, truth
+
+
+def test_guesses_stay_until_a_sample_has_decided_and_are_put_right_then(guesses: tuple[Task, np.ndarray]) -> None:
+    task, truth = guesses
+    first = label(task)
+    sample = first.checks[0].ask
+    answers = np.full(N, -1)
+    answers[sample[:5]] = [0, 1, 0, 1, 0]  # nothing is decided by these
+    found = label(replace(task, answers=answers))
+    others = answers < 0
+    assert np.array_equal(found.labels[others], first.labels[others])
+    assert found.checks[0].state == WAITING
+
+    answers[sample] = truth[sample]
+    found = label(replace(task, answers=answers))
+    assert found.checks[0].state == APPLIED
+    assert found.meaningful
+    assert (found.labels == truth).mean() > 0.9 > (first.labels == truth).mean()
+    assert found.corrected.queue.error_rate >= spot_checks.expected_errors(found.checks) / N > 0

@@ -126,7 +126,8 @@ def label(
         initial, corrected = correct_on_sample(_started(inside, taken[rows]), fit_on, trainer=mine, track=track)
     else:
         leaning = None if task.proposals is None else spot_checks.weighed(task.proposals, checks, task.zero_shot)[rows]
-        initial = initial_labels(inside, taken[rows], borne_out[rows], leaning)
+        sampled = np.isin(rows, np.concatenate([rows[:0], *(one.sample for one in checks)]))
+        initial = initial_labels(inside, taken[rows], borne_out[rows], leaning, sampled)
         reuse = (
             previous is not None
             and previous.initial.source == initial.source
@@ -141,6 +142,12 @@ def label(
     if initial.source == "answers":  # no model sees the errors that it made itself; how sure it is tells more
         expected = float(np.where(inside.answered, 0.0, 1.0 - corrected.confidence).mean())
         corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
+
+    if initial.source == "proposals":  # the sample says how many of the labels that it bore out are wrong
+        expected = spot_checks.expected_errors(checks) / max(len(rows), 1)
+        corrected = replace(
+            corrected, queue=replace(corrected.queue, error_rate=max(corrected.queue.error_rate, expected))
+        )
 
     default = task.zero_shot.argmax(axis=1) if task.given is None else task.given
     labels, suggested = default.copy(), default.copy()

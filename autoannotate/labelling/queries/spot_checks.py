@@ -126,6 +126,15 @@ def applied(proposals: Proposals, checks: Sequence[Check]) -> NDArray[np.int64]:
     return np.where(taken[proposals.group], proposals.proposed, -1)
 
 
+def expected_errors(checks: Sequence[Check]) -> float:
+    """How many labels of applied groups are wrong, by their samples: the share (wrong + 1) / (answers + 2) of the rest."""
+    return sum(
+        (one.group.size - len(one.sample)) * (len(one.sample) - one.right + 1) / (len(one.sample) + 2)
+        for one in checks
+        if one.state == APPLIED
+    )
+
+
 def weighed(proposals: Proposals, checks: Sequence[Check], probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     """Probabilities, (N, K), in which each group with answers has what its sample says of it: the proposed class has the share
     (right + 1) / (answers + 2) (Laplace's rule of succession), and the others share the rest as before."""

@@ -42,6 +42,7 @@ def initial_labels(
     proposed: NDArray[np.integer] | None = None,
     borne_out: NDArray[np.bool_] | None = None,
     leaning: NDArray[np.floating] | None = None,
+    sampled: NDArray[np.bool_] | None = None,
 ) -> InitialLabels:
     """Labels that exist; else refined zero-shot; or few-shot labels, where zero-shot guesses and there are enough answers.
 
@@ -54,6 +55,9 @@ def initial_labels(
         guesses no more.
     leaning : (N, K) array, optional
         Zero-shot probabilities in which proposals that wait weigh what the answers so far say of them: for few-shot labels.
+    sampled : (N,) bool array, optional
+        Samples of groups of proposals. Answers to these alone do not begin few-shot labels: they tell of images that zero-shot
+        all gave one class.
     """
     k = task.zero_shot.shape[1]
     taken = np.zeros(len(task), dtype=bool) if proposed is None else np.asarray(proposed) >= 0
@@ -66,7 +70,8 @@ def initial_labels(
         return InitialLabels(refined, True, "refinement")
     if borne_out is not None and borne_out.mean() >= MOVED:
         return InitialLabels(start, True, "proposals")
-    if few_shot.enough(task.truth, k):
+    beside = task.truth if sampled is None else np.where(sampled, -1, task.truth)
+    if few_shot.enough(beside, k):
         known = start if leaning is None else np.where(taken[:, None], start, leaning)
         few = few_shot.learn(task.features, known, task.truth, seed=task.seed)
         return InitialLabels(few.probabilities, few.told, "answers", few.kappa)
