@@ -16,7 +16,7 @@ from autoannotate._internal.wording import listed
 from autoannotate.annotations import Annotations
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
-from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place
+from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed
 from autoannotate.images.items import check_kind, chosen, items_of
 from autoannotate.models.cache_size import SIZE
 from autoannotate.runs.record import file_arguments
@@ -221,11 +221,14 @@ class Annotator:
         with clock("find images"):
             some = not isinstance(images, str | Path)
             place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
-            named = [item.middle for item in items_of(found.refs, self.item)]
-            known = read_known(named, groups=groups, trusted=trusted, classes=self.classes, skip_problems=skip_problems)
-            items = items_of(hashed(found.refs) if self.hash_paths else found.refs, self.item)
+            named = items_of(found.refs, self.item)
+            tables = [item.middle for item in named]
+            known = read_known(
+                tables, groups=groups, trusted=trusted, classes=self.classes, skip_problems=skip_problems
+            )
+            items = items_of(hashed(found.refs), self.item) if self.hash_paths else named
             refs = [item.middle for item in items]
-            known = known.renamed({old.path: new.path for old, new in zip(named, refs, strict=True)})
+            known = known.renamed(renamed(named, items))
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):

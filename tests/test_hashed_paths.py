@@ -8,13 +8,15 @@ import pytest
 from made_runs import draw_images
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
+from pydicom.datadict import dictionary_VR
 from typer.testing import CliRunner
 
 from autoannotate.annotations import Annotations
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError
 from autoannotate.images import find_images
-from autoannotate.images.hashed_paths import hashed, place, remember_place
+from autoannotate.images.hashed_paths import hashed, place, remember_place, renamed
+from autoannotate.images.items import IDENTIFYING, items_of
 from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.record import RunRecord
 
@@ -31,7 +33,13 @@ def key(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatc
 def scans(folder: Path) -> Path:
     draw_images(folder, [f"Mueller_Anna/{i}-Mueller.png" for i in range(6)] + ["Anna.4711/a.b.PNG", "x.png"])
     scan = dcmread(str(get_testdata_file("CT_small.dcm")))
-    scan.PatientName, scan.PatientID, scan.InstitutionName = "Mueller^Anna", "PAT-4711", "Mueller Clinic"
+    for element in scan:  # every text of the header, and one in a private group
+        if element.VR in ("PN", "LO", "SH", "LT", "ST", "UT", "AE") and element.tag.group != 2:
+            element.value = "Mueller^Anna" if element.VR == "PN" else "Anna 4711"
+    for name in IDENTIFYING:
+        if name not in scan and dictionary_VR(name) in ("PN", "LO", "SH", "LT", "ST", "UT"):
+            setattr(scan, name, "Mueller^Anna" if dictionary_VR(name) == "PN" else "Mueller 4711")
+    scan.private_block(0x0099, "Mueller", create=True).add_new(1, "LO", "Anna")
     scan.save_as(folder / "Mueller_Anna" / "ct.dcm")
     return folder
 
@@ -46,6 +54,15 @@ def test_names_are_hashed_part_by_part_and_endings_stay(tmp_path: Path) -> None:
         len({ref.path.partition("/")[0] for ref in names if "/" in ref.path}) == 2
     )  # images of a folder stay together
     assert [ref.path for ref in hashed(find_images(tmp_path / "Mueller"))] == [ref.path for ref in names]
+
+
+def test_items_are_known_again_under_their_new_names(tmp_path: Path) -> None:
+    found = find_images(scans(tmp_path / "Mueller"))
+    before, after = items_of(found), items_of(hashed(found))
+    names = renamed(before, after)
+    file = {item.path: item.refs[0].file for item in after}
+    assert [file[names[item.path]] for item in before] == [item.refs[0].file for item in before]
+    assert [item.refs[0].file for item in after] != [item.refs[0].file for item in before]  # the order is another
 
 
 def test_frames_keep_their_numbers(tmp_path: Path) -> None:
@@ -94,8 +111,9 @@ def test_no_name_reaches_any_file_of_a_run_or_an_export(tmp_path: Path, monkeypa
     assert len(run.table) == 9
     run.export("imagefolder", "out/folder", "all")
     assert CliRunner().invoke(app, ["update", "out/run"]).exit_code == 0
-    files = [file for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    files = [file for place in ("out", "cache") for file in (tmp_path / place).rglob("*") if file.is_file()]
     assert len(files) > 12
+    assert not any(marker in done.output for marker in MARKERS)
     for file in files:
         assert not any(marker in str(file.relative_to(tmp_path)) for marker in MARKERS)
         content = file.read_bytes()

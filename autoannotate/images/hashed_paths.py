@@ -7,13 +7,13 @@ kept beside the key, for this user alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from autoannotate._internal.files import write_files
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import key_file, keyed_hash
-from autoannotate.images.ref import ImageRef
+from autoannotate.images.ref import ImageRef, Item
 from autoannotate.images.registry import readers
 
 HIDDEN = "IMAGES"  # what run.json and the report have in place of where the images are
@@ -26,6 +26,16 @@ def hashed(refs: Sequence[ImageRef]) -> list[ImageRef]:
     The same folder has the same name in every run of whoever holds the key. Raises `InputError` where there can be no key.
     """
     return sorted((replace(ref, path=_hashed(ref)) for ref in refs), key=natural)
+
+
+def renamed(before: Sequence[Item], after: Sequence[Item]) -> dict[str, str]:
+    """The name of each item after hashing, by its name before; the items are those of the same images, in any order."""
+    names = {_images_of(item): item.path for item in after}
+    return {item.path: names[_images_of(item)] for item in before}
+
+
+def _images_of(item: Item) -> frozenset[Hashable]:
+    return frozenset((ref.file, ref.content, ref.frame) for ref in item.refs)
 
 
 def remember_place(location: str) -> str:
