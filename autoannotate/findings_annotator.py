@@ -257,7 +257,8 @@ class FindingsAnnotator(Annotator):
         record = {
             **{name: value for name, value in run.run.items() if name not in made.run},
             **made.run,
-            "arguments": run.record.arguments | {name: made.run["arguments"][name] for name in ("images", "place")},
+            "arguments": dict(run.record.arguments)
+            | {name: made.run["arguments"][name] for name in ("images", "place")},
             "round": history.rounds(folder)[-1].number + 1,
         }
         record["counts"]["unreadable"] = len(made.unreadable)
@@ -265,10 +266,12 @@ class FindingsAnnotator(Annotator):
         new = Annotations.of(replace(made, run=record, images=encoded.refs, folder=folder))
         row_of = {path: i for i, path in enumerate(names)}
         settled = {row_of[path]: one for path, one in together.images.items() if path in row_of}
-        answered = Answered(said.answers, said.excluded, said.unsure.any(axis=1), settled)
+        answered = Answered(said.answers, said.excluded, np.asarray(said.unsure.any(axis=1)), settled)
         duplicate_of = np.max([part.duplicate_of for part in labelled.of_each], axis=0)
         told = new_round(folder, run, new, standing, changes_of(run.table, new.table, answered, duplicate_of), strategy)
         record["update"] = account(folder, told, standing, together, int((duplicate_of >= 0).sum()), replaced)
+        assert run.findings is not None
+        assert new.findings is not None
         if not told.learnt and not told.taken_back and to_csv(run.findings) == to_csv(new.findings):
             return run if isinstance(run, Annotations) else Annotations.of(run)
         history.keep(folder, contents(new), told)

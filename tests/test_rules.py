@@ -78,17 +78,24 @@ def test_a_name_may_hold_the_words_of_rules() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.lists(st.floats(0.01, 0.99), min_size=5, max_size=5), min_size=1, max_size=6))
-def test_the_projection_is_the_nearest_distribution_and_no_value_breaks_a_rule(rows: list[list[float]]) -> None:
+def test_probabilities_are_the_nearest_that_keep_the_rules_and_values_the_likeliest_set(
+    rows: list[list[float]],
+) -> None:
     rules = Rules.read(WRITTEN, NAMES)
     p = np.array(rows)
     states = np.array(possible(NAMES, rules))
-    weight = np.prod(np.where(states[None] == 1, p[:, None], 1 - p[:, None]), axis=2)
-    weight /= weight.sum(axis=1, keepdims=True)
     made, values = rules.project(p)
-    np.testing.assert_allclose(made, weight @ states, atol=1e-9)
     assert not rules.breaks(values).any()
-    assert (made[:, 2] <= made[:, 1] + 1e-9).all()  # pneumonia is abnormal
-    np.testing.assert_allclose(made[:, 3] + made[:, 4], 1.0)
+    fit = np.log(np.where(states[None] == 1, p[:, None], 1 - p[:, None])).sum(axis=2)
+    chosen = (states[None] == values[:, None]).all(axis=2)
+    np.testing.assert_allclose(fit[chosen], fit.max(axis=1))  # the most probable possible set
+    assert (made[:, 2] <= made[:, 1] + 1e-6).all()  # pneumonia is abnormal
+    np.testing.assert_allclose(made[:, 3] + made[:, 4], 1.0, atol=1e-6)
+    mixtures = np.random.default_rng(0).dirichlet(np.full(len(states), 0.3), 200) @ states  # these keep the rules
+    apart = np.linalg.norm(p[:, None] - mixtures[None], axis=2).min(axis=1)
+    assert (np.linalg.norm(p - made, axis=1) <= apart + 1e-6).all()
+    again, _ = rules.project(made)
+    np.testing.assert_allclose(again, made, atol=1e-6)  # what keeps the rules stays
 
 
 def test_fourteen_findings_tied_together_are_counted() -> None:

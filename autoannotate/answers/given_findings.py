@@ -170,10 +170,10 @@ def _columns(
                 if word.casefold() not in NONE:
                     words.setdefault(key(word), word)
         return sorted(words.values()), [], together
-    places = _binary(table)
-    if not places:
+    binary = _binary(table)
+    if not binary:
         raise InputError(f"{source} has no columns of 1, 0 and -1: name those that hold findings with --findings.")
-    return [table.header[i] for i in places], list(places), None
+    return [table.header[i] for i in binary], binary, None
 
 
 def _binary(table: Delimited) -> list[int]:

@@ -1,10 +1,13 @@
 """Rules between findings, in words that a clinician can write: read, checked, and kept by the probabilities.
 
-Hard rules say which sets of findings are possible. The joint distribution of F independent findings is projected to the nearest
-one, in Kullback-Leibler divergence, that gives only possible sets a probability (the I-projection, Csiszár 1975, "I-divergence
-geometry of probability distributions", which for a support constraint is conditioning): q(x) ∝ Π p_i^x_i (1-p_i)^(1-x_i) over
-possible x. Inference is exact: possible sets are enumerated within each group of findings that rules tie together. The values
-of an image are its most probable possible set. Soft rules are learned by counting, see `soft_rules.py`.
+Hard rules say which sets of findings are possible. The probabilities of an image are projected to the nearest, in squares, that
+keep every rule as an inequality: of a clause, the probabilities of what is there and of the absence of what is not add up to
+one or more; of findings of which one is there at most, to one or less. What keeps them already stays. (Conditioning independent
+probabilities on the possible sets, the I-projection, moved those too, and ranked images worse: eval/findings.) The dual is
+solved by Hildreth's method (Hildreth 1957, "A quadratic programming procedure"; Lent and Censor 1980).
+
+The values of an image are its most probable possible set, exactly: possible sets are enumerated within each group of findings
+that rules tie together. Soft rules are learned by counting, see `soft_rules.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from autoannotate.errors import InputError
 MOST_STATES = 100_000  # possible sets of findings that are tied together
 ALL = "all"
 BLOCK = 4_000_000  # numbers held at once
+SWEEPS = 300  # of Hildreth's method, over all inequalities
 LEAST, KNOWN = 1e-4, 1e-9  # no probability is surer, but of what a clinician said
 FORMS = (
     "a implies b; a < b; a excludes b, c; a excludes all; exactly one of: a, b; at most one of: a, b; at least one of: a, b; "
@@ -33,13 +37,17 @@ Clause = tuple[frozenset[int], frozenset[int]]  # one of the first is there, or 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule as it was written. clauses: what must hold, as numbers of findings. suggests: of a soft rule, the findings of
-    which one, or all (`every`), makes the other likelier."""
+    """A rule as it was written.
+
+    clauses: what must hold, as numbers of findings. one: findings of which one is there at most. suggests: of a soft rule, the
+    findings of which one, or all (`every`), makes the other likelier.
+    """
 
     text: str
     clauses: tuple[Clause, ...] = ()
     suggests: tuple[tuple[int, ...], int] | None = None
     every: bool = False
+    one: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,10 +146,10 @@ class Rules:
         -------
         (N, F) array, (N, F) int array
         """
-        made = np.array(probability, dtype=np.float64)
+        made = self._nearest(np.array(probability, dtype=np.float64), known)
         values = (made >= 0.5).astype(np.int64)
         edge = np.full(made.shape, LEAST) if known is None else np.where(known, KNOWN, LEAST)
-        sure = np.clip(made, edge, 1.0 - edge)
+        sure = np.clip(probability, edge, 1.0 - edge)
         for group, states in self.possible:
             there, absent = np.log(sure[:, group]), np.log1p(-sure[:, group])
             size = max(1, BLOCK // len(states))
@@ -149,9 +157,39 @@ class Rules:
                 rows = slice(start, start + size)
                 fit = there[rows] @ states.T + absent[rows] @ ~states.T
                 values[rows, group] = states[fit.argmax(axis=1)]
-                weight = np.exp(fit - fit.max(axis=1, keepdims=True))
-                made[rows, group] = (weight @ states) / weight.sum(axis=1, keepdims=True)
         return made, values
+
+    @cached_property
+    def _halfspaces(self) -> list[tuple[NDArray[np.int64], NDArray[np.float64], float]]:
+        """Findings i, signs a and b of the inequalities a · p_i >= b."""
+        found = []
+        for rule in self.hard:
+            for there, absent in rule.clauses:
+                which = np.array([*sorted(there), *sorted(absent)], dtype=np.int64)
+                signs = np.concatenate([np.ones(len(there)), -np.ones(len(absent))])
+                found.append((which, signs, 1.0 - len(absent)))
+            if rule.one:
+                which = np.array(sorted(rule.one), dtype=np.int64)
+                found.append((which, -np.ones(len(which)), -1.0))
+        tied = sorted({int(i) for which, _, _ in found for i in which})
+        return found + [(np.array([i]), np.array([sign]), b) for i in tied for sign, b in ((1.0, 0.0), (-1.0, -1.0))]
+
+    def _nearest(self, probability: NDArray[np.float64], known: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+        """The nearest probabilities that keep the inequalities; what is known moves a millionth as easily."""
+        made = probability
+        easy = np.ones(made.shape) if known is None else np.where(known, 1e-6, 1.0)
+        pull = np.zeros((len(self._halfspaces), len(made)))
+        for _ in range(SWEEPS):
+            most = 0.0
+            for h, (which, signs, least) in enumerate(self._halfspaces):
+                step = (least - made[:, which] @ signs) / easy[:, which].sum(axis=1)
+                step = np.maximum(step, -pull[h])
+                made[:, which] += easy[:, which] * signs * step[:, None]
+                pull[h] += step
+                most = max(most, float(np.abs(step * easy[:, which].max(axis=1)).max(initial=0.0)))
+            if most < 1e-9:
+                break
+        return np.clip(made, 0.0, 1.0)
 
 
 def _rule(text: str, names: list[str], same: Callable[[str], str]) -> Rule:
@@ -177,7 +215,9 @@ def _rule(text: str, names: list[str], same: Callable[[str], str]) -> Rule:
         some: list[Clause] = [(frozenset(which), frozenset())]
         pairs: list[Clause] = [(frozenset(), frozenset({a, b})) for i, a in enumerate(which) for b in which[i + 1 :]]
         kind = match[1].casefold()
-        return Rule(text, tuple((some if kind != "at most" else []) + (pairs if kind != "at least" else [])))
+        one_at_most = frozenset(which) if kind != "at least" else frozenset()
+        clauses = (some if kind != "at most" else []) + (pairs if kind != "at least" else [])
+        return Rule(text, tuple(clauses), one=one_at_most)
     if match := re.fullmatch(r"(?i)(.+?) (implies|excludes|suggests) (.+)|(.+?) ?< ?(.+)", text):
         left, word, right = (match[1], match[2].casefold(), match[3]) if match[2] else (match[4], "implies", match[5])
         together = same(left.strip()) not in number and bool(re.search(r"(?i)\band\b", left))

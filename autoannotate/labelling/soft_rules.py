@@ -92,7 +92,7 @@ def use(
 
 
 def _together(there: NDArray[np.bool_], every: bool) -> NDArray[np.bool_]:
-    return there.all(axis=1) if every else there.any(axis=1)
+    return np.asarray(there.all(axis=1) if every else there.any(axis=1))
 
 
 def _odds(probability: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -206,9 +206,9 @@ def class_counts(annotations: Run) -> list[dict[str, Any]]:
     table = annotations.table
     total, doubtful = Counter(table["label"]), Counter(table["label"][table["suspect"] == 1])
     if annotations.findings is not None:
-        rows = {name: of_class(annotations, name) for name in annotations.classes}
-        total = Counter({name: len(found) for name, found in rows.items()})
-        doubtful = Counter({name: int(found["suspect"].sum()) for name, found in rows.items()})
+        shown = {name: of_class(annotations, name) for name in annotations.classes}
+        total = Counter({name: len(found) for name, found in shown.items()})
+        doubtful = Counter({name: int(found["suspect"].sum()) for name, found in shown.items()})
     most = max([1, *total.values()])
     rows = [
         {

@@ -224,13 +224,12 @@ def ruled(data: Data) -> None:
                 known = [{"answers": answers[:, f]} for f in range(len(names))]
             else:
                 known = [{"given": noisy(data.truth[:, f], what, seed)} for f in range(len(names))]
-            for i, used in enumerate((None, rules)):
-                made = label_findings([data.task(f, **known[f]) for f in range(len(names))], rules=used)
-                rest = (answers < 0).all(axis=1)
-                areas[i, s] = np.nanmean(
-                    [area(made.probability[rest, f], data.truth[rest, f]) for f in range(len(names))]
-                )
-                broken[i, s] = rules.breaks(made.values).sum()
+            made = label_findings([data.task(f, **known[f]) for f in range(len(names))])
+            probability, values = rules.project(made.probability, answers >= 0)
+            rest = (answers < 0).all(axis=1)
+            for i, each in enumerate((made.probability, probability)):
+                areas[i, s] = np.nanmean([area(each[rest, f], data.truth[rest, f]) for f in range(len(names))])
+            broken[:, s] = rules.breaks((made.probability >= 0.5).astype(int)).sum(), rules.breaks(values).sum()
         told = f"{what} images answered" if what >= 1 else f"{what:.0%} of positives left out"
         print(f"| {told} | {100 * areas[0].mean():.2f} | {100 * areas[1].mean():.2f} | {broken[0].mean():.1f} | "
               f"{broken[1].mean():.1f} |", flush=True)  # fmt: skip
