@@ -371,7 +371,7 @@ class Annotator:
         from autoannotate.labelling.queries.strategies import find_strategy
         from autoannotate.runs import history
         from autoannotate.runs.growth import file_changes
-        from autoannotate.runs.pictures import all_pictures, place_of
+        from autoannotate.runs.pictures import all_pictures, place_of, vanished
         from autoannotate.runs.save import contents
 
         folder = run.folder
@@ -388,8 +388,7 @@ class Annotator:
                 pictures = found = all_pictures(run.record, run.paths, images, folder)
             if pictures is None or run.record.arguments.get("part"):  # others are there that were never meant
                 found = [ref for ref in found if ref.path in set(run.paths)]
-            there = {part.path for ref in found for part in (ref, *(ref.item.refs if ref.item else ()))}
-            vanished = sorted(set(run.paths) - there)
+            gone = vanished(run.paths, found)
             files = file_changes(run, found)
             known = known_of(run, found)
             found = [ref for ref in found if ref.path not in known.without]
@@ -415,7 +414,7 @@ class Annotator:
         unreadable = made.unreadable
         for path, why in known.without.items():
             unreadable.loc[len(unreadable)] = [path, why]
-        for path in vanished:
+        for path in gone:
             unreadable.loc[len(unreadable)] = [path, "it is no longer where the run found it"]
         counts = Counter(table["label"])
         record = {

@@ -221,7 +221,7 @@ class FindingsAnnotator(Annotator):
         from autoannotate.labelling.findings import label_findings
         from autoannotate.labelling.queries.strategies import find_strategy
         from autoannotate.runs import history
-        from autoannotate.runs.pictures import pictures_of, place_of
+        from autoannotate.runs.pictures import pictures_of, place_of, vanished
         from autoannotate.runs.save import contents
 
         folder = run.folder
@@ -233,7 +233,7 @@ class FindingsAnnotator(Annotator):
         with clock("find images"):
             place = place_of(run.record, images, folder)
             found = pictures_of(run.record, run.paths, images, folder)
-            vanished = sorted(set(run.paths) - {ref.path for ref in found})
+            gone = vanished(run.paths, found)
             standing, replaced = standing_answers(folder, found)
         with clock("load the encoder"):
             _ = self.encoder
@@ -252,7 +252,7 @@ class FindingsAnnotator(Annotator):
             )  # fmt: skip
             labelled = label_findings(tasks, rules=self.rules, strategy=strategy, fit_on=self.fit_on, track=track)
         made = self._findings_run(place, encoded, clips, labelled, clock)
-        for path in vanished:
+        for path in gone:
             made.unreadable.loc[len(made.unreadable)] = [path, "it is no longer where the run found it"]
         record = {
             **{name: value for name, value in run.run.items() if name not in made.run},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +59,12 @@ def pictures_of(
     """
     known = set(paths)
     return [ref for ref in all_pictures(record, known, moved, folder) if ref.path in known]
+
+
+def vanished(paths: Collection[str], found: Sequence[ImageRef]) -> list[str]:
+    """Those of a run's paths that are no longer there, sorted; the slices of an item are there with it."""
+    there = {part.path for ref in found for part in (ref, *(ref.item.refs if ref.item else ()))}
+    return sorted(set(paths) - there)
 
 
 def all_pictures(
