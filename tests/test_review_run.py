@@ -195,7 +195,6 @@ def test_exports_and_the_lock(browser: Any, tmp_path: Path) -> None:
                 pass
 
 
-@pytest.mark.skip(reason="never seen to end within its limit on a machine under load: run it alone before trusting it")
 def test_labels_are_improved_from_the_page_and_what_changed_is_shown(browser: Any, tmp_path: Path) -> None:
     from made_runs import draw_images
     from PIL import Image
@@ -209,11 +208,10 @@ def test_labels_are_improved_from_the_page_and_what_changed_is_shown(browser: An
         Image.fromarray(rng.integers(0, 255, (64, 64), dtype=np.uint8)).save(images / "noise" / f"{i}.png")
     Annotator(["disc", "noise"], student="none", cache=tmp_path / "cache").label(images).save(tmp_path / "run")
     run = tmp_path / "run"
-    with AnswerStore(run) as store:
-        for i in range(6):
-            store.add(
-                [Answer(f"disc/{i}.png", "Ana", "label", "noise"), Answer(f"noise/{i}.png", "Ana", "label", "disc")]
-            )
+    labels = Annotations.load(run).table.set_index("path")["label"]
+    asked = [f"{kind}/{i}.png" for kind in ("disc", "noise") for i in range(6)]
+    with AnswerStore(run) as store:  # whatever the machine took them for, it was wrong
+        store.add([Answer(path, "Ana", "label", "noise" if labels[path] == "disc" else "disc") for path in asked])
     with served(run) as server, tab(browser) as page:
         page.goto(server.url)
         page.wait_for_selector("main:not([hidden])")
@@ -226,7 +224,7 @@ def test_labels_are_improved_from_the_page_and_what_changed_is_shown(browser: An
         assert len(history.rounds(run)) == 1
         page.get_by_role("button", name="Improve the labels").click()
         page.get_by_role("heading", name="What round 1 changed").or_(page.locator("#runJob .bad")).wait_for(
-            timeout=240_000
+            timeout=300_000
         )
         assert page.locator("#runJob .bad").count() == 0, page.locator("#runJob").inner_text()
         page.locator("#runChanges img").first.wait_for()

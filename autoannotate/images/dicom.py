@@ -11,7 +11,15 @@ from PIL import Image
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images.dicom_objects import no_picture, passed_over
 from autoannotate.images.dicom_pixels import frame_values
-from autoannotate.images.dicom_rendering import as_stated_for, is_colour, pixel_shape, render, rescaled, window_of
+from autoannotate.images.dicom_rendering import (
+    as_stated_for,
+    is_colour,
+    pixel_shape,
+    pixel_side,
+    render,
+    rescaled,
+    window_of,
+)
 from autoannotate.images.ref import HEAD_BYTES, MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import with_square_pixels
 
@@ -79,7 +87,11 @@ def _read_grey(file: Path, frame: int | None) -> Grey | None:
     modality = rescaled(values, header, notes)
     low, high = window_of(modality, values, header)
     square = with_square_pixels(modality, *pixel_shape(header))
-    return Grey(square, low, high, inverted=header.PhotometricInterpretation == "MONOCHROME1")
+    return Grey(
+        square, low, high, inverted=header.PhotometricInterpretation == "MONOCHROME1",
+        mm=pixel_side(header),
+        modality=str(header.get("Modality") or "").strip().upper()[:8],
+    )  # fmt: skip
 
 
 def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[str]]:

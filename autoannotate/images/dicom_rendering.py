@@ -88,12 +88,27 @@ def window_of(modality: np.ndarray, values: np.ndarray, header: Dataset) -> tupl
     return stretched_from(modality, ~_padding(values, header))
 
 
+_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
+
+
+def pixel_side(header: Dataset) -> float:
+    """Millimetres that the shorter side of a pixel is; 0 where the header does not say."""
+    for name in _SPACINGS:
+        try:
+            side = min(float(number) for number in header[name].value)
+        except Exception:
+            continue
+        if side > 0 and math.isfinite(side):
+            return side
+    return 0.0
+
+
 def pixel_shape(header: Dataset) -> tuple[float, float]:
     """Height and width of a pixel in any unit; equal where the file says nothing of it.
 
     Pixel Aspect Ratio and the spacings all put the vertical before the horizontal (PS3.3 10.7.1.3, C.7.6.3.1.7).
     """
-    for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing", "PixelAspectRatio"):
+    for name in (*_SPACINGS, "PixelAspectRatio"):
         try:
             height, width = (float(number) for number in header[name].value)
         except Exception:

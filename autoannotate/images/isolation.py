@@ -71,7 +71,7 @@ def grey(file: Path, frame: int | None) -> Grey | None:
     if answer.get("none"):
         return None
     values = np.frombuffer(data, answer["dtype"]).reshape(answer["shape"])
-    return Grey(values, answer["low"], answer["high"], answer["inverted"])
+    return Grey(values, answer["low"], answer["high"], answer["inverted"], answer["mm"], answer["modality"])
 
 
 class _Worker:

@@ -163,12 +163,18 @@ class Grey:
         The window to begin with: the file's own, else the one that `read_image` stretches to.
     inverted : bool
         Whether low values are shown bright.
+    mm : float
+        Side of a pixel in millimetres; 0 where that is not known.
+    modality : str
+        As DICOM abbreviates it (CT, MR, CR); empty where the file does not say.
     """
 
     values: np.ndarray
     low: float
     high: float
     inverted: bool = False
+    mm: float = 0.0
+    modality: str = ""
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,11 @@ def picture(volume: Volume, frame: int | None) -> Picture:
 def grey(volume: Volume, frame: int | None) -> Grey | None:
     """The values of a slice, with the window of the whole volume."""
     flat, height, width = _slice(volume, frame)
-    return None if flat.ndim == 3 else Grey(with_square_pixels(flat, height, width), volume.low, volume.high)
+    if flat.ndim == 3:
+        return None
+    side = min(height, width)
+    mm = side if math.isfinite(side) and side > 0 else 0.0
+    return Grey(with_square_pixels(flat, height, width), volume.low, volume.high, mm=mm)
 
 
 def _slice(volume: Volume, frame: int | None) -> tuple[np.ndarray, float, float]:

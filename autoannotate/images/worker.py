@@ -80,6 +80,8 @@ def _answer(what: str, file: Path, frame: int | None, side: int | None) -> tuple
             "low": grey_picture.low,
             "high": grey_picture.high,
             "inverted": grey_picture.inverted,
+            "mm": grey_picture.mm,
+            "modality": grey_picture.modality,
         }
         return about, values.tobytes()
     except PassOver as over:

@@ -14,6 +14,7 @@ from autoannotate.errors import AutoannotateError, OutputError, UnreadableImageE
 from autoannotate.images import ImageRef
 from autoannotate.review import pictures
 from autoannotate.review.app_run import add_run
+from autoannotate.review.companions import companions
 from autoannotate.review.jobs import Job
 from autoannotate.review.picture_files import ChangedError
 from autoannotate.review.plain_errors import answer_plainly
@@ -134,6 +135,10 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
     @app.get("/api/items/{number}/values")
     def values(number: int, v: str, slice: int | None = None) -> Response:
         return _picture(number, v, "application/octet-stream", pictures.values, slice)
+
+    @app.get("/api/items/{number}/compare")
+    def compare(number: int, reader: str, hidden: bool = False) -> list[dict[str, Any]]:
+        return companions(desk, desk.row(number), desk.mine(check_reader(reader)), hidden)
 
     def _picture(number: int, version: str, kind: str, make: Any, slice: int | None = None) -> Response:
         files, path = desk.files, desk.row(number).path

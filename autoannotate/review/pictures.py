@@ -19,7 +19,7 @@ from autoannotate.images import ImageRef, read_grey, read_image
 VIEW_SIDE = 2048  # pixels of the longer side, beyond which a picture is made smaller until it is zoomed
 THUMBNAIL_SIDES = (208, 480)  # pixels of the longer side: small tiles, large ones
 KEPT_BYTES = 96 * 2**20
-HEADER = struct.Struct("<II5d")
+HEADER = struct.Struct("<II6d8s")
 
 _at_once = threading.BoundedSemaphore(max(2, (os.cpu_count() or 2)))
 
@@ -75,7 +75,8 @@ def values(ref: ImageRef) -> bytes:
     """The grey values in their full depth, to window and level in the page; empty where the picture has none.
 
     A header (`HEADER`: width, height, then as doubles offset, step, the window's low and high, 1 where black and white are
-    swapped), then one little-endian 16-bit number v a pixel, which stands for offset + step·v. Nothing else of the file.
+    swapped, millimetres a pixel or 0, then the modality), then one little-endian 16-bit number v a pixel, which stands for
+    offset + step·v. Nothing else of the file.
     Raises `UnreadableImageError`.
     """
     with _at_once:
@@ -83,16 +84,19 @@ def values(ref: ImageRef) -> bytes:
         if grey is None:
             return b""
         found = np.nan_to_num(grey.values.astype(np.float32), nan=grey.low, posinf=grey.high, neginf=grey.low)
+        mm = grey.mm
         if max(found.shape) > VIEW_SIDE:
             small = Image.fromarray(found)
             factor = -(-max(found.shape) // VIEW_SIDE)
-            found = np.asarray(small.reduce(factor))
+            found, mm = np.asarray(small.reduce(factor)), mm * factor
         low, high = float(found.min()), float(found.max())
         whole = bool((found == np.round(found)).all())
         step = 1.0 if whole and high - low <= 65535 else max((high - low) / 65535, 1e-12)
         packed = np.round((found - low) / step).astype("<u2")
         height, width = found.shape
-        return HEADER.pack(width, height, low, step, grey.low, grey.high, float(grey.inverted)) + packed.tobytes()
+        kind = grey.modality.encode("ascii", "replace")
+        about = HEADER.pack(width, height, low, step, grey.low, grey.high, float(grey.inverted), mm, kind)
+        return about + packed.tobytes()
 
 
 def slice_of(ref: ImageRef, number: int) -> ImageRef:

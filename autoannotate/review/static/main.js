@@ -13,6 +13,7 @@ import * as readers from "./readers.js";
 import * as run from "./run.js";
 import * as stack from "./stack.js";
 import * as viewer from "./viewer.js";
+import * as compare from "./compare.js";
 import { forgetAll } from "./pictures.js";
 
 const keep = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } },
@@ -182,7 +183,7 @@ document.addEventListener("progress", () => { $("gain").textContent = one.gain(s
 // What the buttons and keys do
 const doing = {
   zoom: () => viewer.toggleZoom(), zoomIn: () => viewer.zoom(1.4), zoomOut: () => viewer.zoom(1 / 1.4),
-  invert: () => viewer.invert(), reset: () => viewer.reset(),
+  invert: () => viewer.invert(), reset: () => viewer.reset(), compare: () => safely(compare.toggle(one.item())),
   skip: () => one.skip(), split: () => one.split(), said: () => safely(one.said()),
   back: () => {
     if (document.body.dataset.mode !== "done") { one.back(); return; }
@@ -214,7 +215,7 @@ async function undo() {
 const KEYS = [
   ["1 – 9", "a class; of several findings it switches one, then letters, and with Shift it is unsure"], ["Enter", "accept the suggestion"], ["U", "unsure"], ["0", "none of these classes"],
   ["X", "not usable: not an image worth keeping"], ["N", "note; Enter goes back"], ["Backspace", "undo, any number of times"],
-  ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["↑ ↓  Space", "slices of a volume, series or cine: step, play; wheel too (Ctrl and wheel zooms)"], ["I", "invert"], ["Shift + arrows", "window and level; or drag"],
+  ["← →", "back, skip"], ["Z  +  −", "zoom; wheel or pinch too"], ["↑ ↓  Space", "slices of a volume, series or cine: step, play; wheel too (Ctrl and wheel zooms)"], ["I", "invert"], ["W", "the next window preset"], ["O  B", "side by side; another one beside it"], ["Shift + arrows", "window and level; or drag"],
   ["R", "reset the view"], ["S", "nearly identical images one by one"], ["L", "more like this one, in the grid"], ["A  Shift + arrows", "in the grid: select"], ["H", "hide what the machine says"],
   ["C  J K", "spot checks: as it is, or as proposed"], ["/", "find a class"], ["Q G D", "one by one, grid, disagreements"], ["M P E", "my answers, readers, run"], ["T", "dark or light"], ["?", "this help"],
 ];
@@ -229,7 +230,7 @@ const IN_ONE = {
   u: () => one.answer("unsure"), 0: () => one.answer("none"), x: () => one.answer("discard"), Enter: () => one.accept(),
   ArrowLeft: doing.back, ArrowRight: doing.skip, z: doing.zoom, "+": doing.zoomIn, "=": doing.zoomIn, "-": doing.zoomOut,
   ArrowUp: () => stack.step(-1), ArrowDown: () => stack.step(1), " ": () => stack.play(),
-  i: doing.invert, r: doing.reset, s: doing.split, v: () => { if (!$("dispute").hidden) doing.said(); },
+  i: doing.invert, r: doing.reset, o: doing.compare, b: () => compare.next(), w: () => viewer.preset(), s: doing.split, v: () => { if (!$("dispute").hidden) doing.said(); },
   j: () => one.compare(false), k: () => one.compare(true),
   n: () => $("note").focus(), "/": () => { if (!$("finder").hidden) $("filter").focus(); },
 };
@@ -325,6 +326,10 @@ function unaided(on) {
 }
 $("unaided").addEventListener("change", () => unaided($("unaided").checked));
 $("shortcuts").addEventListener("change", () => keep.set("shortcuts", $("shortcuts").checked ? "" : "off"));
+$("keepView").checked = keep.get("keepView") === "1";
+$("keepView").addEventListener("change", () => keep.set("keepView", $("keepView").checked ? "1" : ""));
+viewer.keepView(() => $("keepView").checked);
+compare.listen(() => one.hides());
 $("shortcuts").checked = keep.get("shortcuts") !== "off";
 state.unaided = $("unaided").checked = keep.get("unaided") === "1";
 

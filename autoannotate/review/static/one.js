@@ -3,6 +3,7 @@
 import { $, counted, flash, inWords, make, percent, say } from "./dom.js";
 import * as api from "./api.js";
 import * as classes from "./classes.js";
+import * as sideBySide from "./compare.js";
 import * as conflict from "./conflict.js";
 import * as findings from "./findings.js";
 import * as marks from "./marks.js";
@@ -82,6 +83,7 @@ export async function showAt(index) {
     beside(one, shown.details);
     say(spoken(one, shown.details));
     ahead();
+    sideBySide.show(one.id);
     check(mine, shown);
   }, 0));
 }

@@ -46,10 +46,11 @@ export async function values(id, fingerprint, slice = null) {
   const which = slice === null ? {} : { slice };
   const buffer = await (await bytes(`items/${id}/values`, { v: fingerprint, ...which })).arrayBuffer();
   if (!buffer.byteLength) return null;
-  const head = new DataView(buffer, 0, 48);
+  const HEAD = 64, head = new DataView(buffer, 0, HEAD);
   const [width, height] = [head.getUint32(0, true), head.getUint32(4, true)];
-  const [offset, step, low, high, inverted] = [8, 16, 24, 32, 40].map((at) => head.getFloat64(at, true));
-  return { width, height, offset, step, low, high, inverted: inverted === 1, pixels: new Uint16Array(buffer, 48) };
+  const [offset, step, low, high, inverted, mm] = [8, 16, 24, 32, 40, 48].map((at) => head.getFloat64(at, true));
+  const modality = new TextDecoder("ascii").decode(new Uint8Array(buffer, 56, 8)).replace(/\0/g, "");
+  return { width, height, offset, step, low, high, inverted: inverted === 1, mm, modality, pixels: new Uint16Array(buffer, HEAD) };
 }
 
 export const thumbnailOf = ({ id, fingerprint }, side = 208) => `api/items/${id}/thumbnail?v=${fingerprint}&side=${side}`;

@@ -1,15 +1,20 @@
 // The large image: zoom, pan, invert, window and level. Shows exactly one picture at a time, or says why it cannot.
 
-import { $, make } from "./dom.js";
+import { $, make, say } from "./dom.js";
 import { bytes } from "./api.js";
 import { values } from "./pictures.js";
+import * as presets from "./presets.js";
 
 const LARGEST = 2048;  // the server makes larger pictures smaller, until they are looked at closely
 const now = { shown: null, scale: 1, x: 0, y: 0, inverted: false, deep: null, canvas: null, low: 0, high: 0, whole: false };
 const layer = $("layer"), viewer = $("viewer");
+let keeps = () => false, beside = null;
+export const keepView = (asked) => { keeps = asked; };  // whether zoom and inversion stay from one picture to the next
+export function follow(other) { beside = other; place(); }  // another layer, zoomed and moved as this one
 
 export function show(shown, alt) {
-  Object.assign(now, { shown, deep: null, canvas: null, whole: false, scale: 1, x: 0, y: 0 });
+  Object.assign(now, { shown, deep: null, canvas: null, whole: false });
+  if (!keeps()) Object.assign(now, { scale: 1, x: 0, y: 0, inverted: false });
   viewer.classList.remove("deep");
   $("window").hidden = $("windowing").hidden = true;
   $("empty").hidden = Boolean(shown?.image);
@@ -21,7 +26,7 @@ export function show(shown, alt) {
   } else layer.replaceChildren();
   place();
   clearTimeout(show.later);
-  if (shown?.image) show.later = setTimeout(() => ready(shown), 200);
+  if (shown?.image) show.later = setTimeout(() => ready(shown), presets.any() ? 0 : 200);
 }
 
 export async function replace(image, slice, deepOf) {  // another slice of the same item: zoom, window and level stay
@@ -50,6 +55,7 @@ export function reset() {
   if (now.deep) Object.assign(now, { low: now.deep.low, high: now.deep.high });
   if (now.canvas) now.canvas.replaceWith(now.shown.image);
   now.canvas = null;
+  if (now.deep) { presets.keep(now.deep, "as stored"); $("preset").value = "as stored"; }
   $("window").hidden = true;
   place();
 }
@@ -77,6 +83,8 @@ function place() {
   now.y = Math.min(0, Math.max(now.y, h * (1 - now.scale)));
   layer.style.transform = `translate(${now.x}px, ${now.y}px) scale(${now.scale})`;
   layer.classList.toggle("inverted", now.inverted);
+  if (beside) { beside.style.transform = layer.style.transform; beside.classList.toggle("inverted", now.inverted); }
+  writeScale();
   viewer.classList.toggle("zoomed", now.scale > 1);
   document.querySelector('[data-do="invert"]').setAttribute("aria-pressed", String(now.inverted));
 }
@@ -108,7 +116,41 @@ async function ready(shown, deepOf = () => values(shown.details.id, shown.detail
     Object.assign(now, { deep, low: deep.low, high: deep.high });
     viewer.classList.add("deep");
     $("windowing").hidden = false;
+    $("preset").replaceChildren(...presets.names(deep).map((name) => make("option", {}, name)), make("option", { hidden: true }, "own"));
+    writeScale();
+    const kept = presets.kept(deep);
+    if (kept && kept !== "as stored") apply(kept);
   } catch { shown.deep = undefined; }
+}
+
+function apply(choice) {  // a preset by its name, or two values
+  const [low, high] = Array.isArray(choice) ? choice : presets.range(now.deep, choice);
+  Object.assign(now, { low, high });
+  $("preset").value = Array.isArray(choice) ? "own" : choice;
+  requestDraw();
+}
+
+export function preset(name) {  // the next one, where none is named
+  if (!now.deep) return;
+  const all = presets.names(now.deep);
+  const next = name || all[(all.indexOf($("preset").value) + 1) % all.length];
+  presets.keep(now.deep, next);
+  apply(next);
+  say(`Window: ${next}.`);
+}
+$("preset").addEventListener("change", () => preset($("preset").value));
+
+// A scale where it is known how large a pixel is
+const LENGTHS = [1, 2, 5, 10, 20, 50, 100, 200];  // millimetres
+function writeScale() {
+  const { deep } = now;
+  $("scale").hidden = !deep?.mm;
+  if (!deep?.mm) return;
+  const { clientWidth: w, clientHeight: h } = viewer;
+  const pixels = (Math.min(w / deep.width, h / deep.height) * now.scale) / deep.mm;  // of the screen, a millimetre
+  const length = LENGTHS.filter((each) => each * pixels <= w / 4).pop() || LENGTHS[0];
+  $("scale").style.width = `${length * pixels}px`;
+  $("scale").textContent = length < 10 ? `${length} mm` : `${length / 10} cm`;
 }
 
 export function windowLevel(dx, dy) {  // dx widens, dy (downwards) makes it brighter or darker, in pixels of a drag
@@ -118,6 +160,8 @@ export function windowLevel(dx, dy) {  // dx widens, dy (downwards) makes it bri
   const width = Math.max((now.high - now.low) * Math.exp(dx / 250), deep.step);
   const centre = (now.low + now.high) / 2 + (dy * Math.max(first, width)) / 500;
   Object.assign(now, { low: centre - width / 2, high: centre + width / 2 });
+  presets.keep(deep, [now.low, now.high]);
+  $("preset").value = "own";
   requestDraw();
 }
 
