@@ -74,7 +74,7 @@ def test_presets_slices_and_scale_of_a_ct(browser: Any, tmp_path: Path) -> None:
         page.keyboard.press("ArrowDown")
         page.keyboard.press("ArrowDown")
         page.locator("#sliceAt").get_by_text("6 of 6").wait_for()
-        assert page.locator("#window").inner_text().split() == "W 2,000 L 500".split(), (
+        assert page.locator("#window").inner_text().split() == ["W", "2,000", "L", "500"], (
             "the window stays from slice to slice"
         )
         width = page.locator("#scale").bounding_box()["width"]
