@@ -2,7 +2,7 @@
 
 On one set of images, each way in a process of its own and in turns (`--rounds`), the best of which counts:
 
-- limits: the encoder alone on pixels that are ready, and at the rate at which the machine multiplies matrices; the fastest known
+- limits: the encoder alone on pixels that are ready, and at the rate of matrix products on this machine; the fastest known
   way to read the files (libjpeg-turbo at the scale that is needed, a thread a core);
 - ours: `encode` with an empty cache, at the look that rivals have too (`ours, one look`) and as `label` does (`ours`);
 - a plain open_clip loop with a DataLoader, transformers' zero-shot pipeline, and the loop of autodistill-clip; the last two
