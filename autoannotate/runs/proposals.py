@@ -35,7 +35,7 @@ def table_of(proposals: Proposals | None, paths: Sequence[str], classes: Sequenc
 
     if proposals is None or not proposals.groups:
         return None
-    rows = np.flatnonzero(proposals.group >= 0)
+    rows = np.flatnonzero(proposals.group >= 0).tolist()
     return pd.DataFrame(
         {
             "path": [paths[i] for i in rows],
