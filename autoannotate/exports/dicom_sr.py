@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.exports._names import file_stems
@@ -34,6 +35,7 @@ SUFFIX = "-dicom-sr"
 EXTRA = "Structured reports need highdicom: pip install 'autoannotate[sr]'."
 PRIVATE = "99AUTOANNOTATE"  # the scheme of classes that have no code
 SERIES_NUMBER = 9100
+STORED_AT_ONCE = 100  # reports a request
 _OF_PATIENT_AND_STUDY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyID", "StudyDate", "StudyTime", "AccessionNumber",
     "ReferringPhysicianName",
@@ -94,8 +96,8 @@ def check_address(url: str) -> str:
     return dicomweb.Place.of(url).url
 
 
-def store(folder: Path, url: str) -> int:
-    """Store the reports of a folder in a PACS by STOW-RS (PS3.18, 10.5); how many.
+def store(folder: Path, url: str, track: Track = silent) -> int:
+    """Store the reports of a folder in a PACS by STOW-RS (PS3.18, 10.5), `STORED_AT_ONCE` a request; how many.
 
     Raises
     ------
@@ -104,9 +106,10 @@ def store(folder: Path, url: str) -> int:
     """
     from pydicom import dcmread
 
-    reports = [dcmread(file) for file in sorted(folder.glob("*.dcm"))]
-    dicomweb.server_at(check_address(url)).store(reports)
-    return len(reports)
+    server, files = dicomweb.server_at(check_address(url)), sorted(folder.glob("*.dcm"))
+    for start in track(range(0, len(files), STORED_AT_ONCE), "storing"):
+        server.store([dcmread(file) for file in files[start : start + STORED_AT_ONCE]])
+    return len(files)
 
 
 def _codes(label: str, classes: Sequence[str], library: Library) -> list[Code]:

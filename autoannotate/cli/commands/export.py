@@ -121,7 +121,7 @@ def export(
         removed = ", ".join(f"{kind} of {counted(n, 'picture')}" for kind, n in sorted(exported.removed.items()))
         typer.echo(f"Left out of the pictures: {removed}.")
     if store is not None:
-        sent = module.store(made[0], store)  # type: ignore[attr-defined]
+        sent = module.store(made[0], store, on_stderr)  # type: ignore[attr-defined]
         typer.echo(f"{counted(sent, 'structured report')} stored in {store}; nothing else was sent.")
         return
     if hasattr(module, "next_step"):
