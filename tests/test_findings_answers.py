@@ -13,9 +13,11 @@ from review_browser import eventually, open_browser, said, served, shown, tab
 from autoannotate.annotations import Annotations
 from autoannotate.answers.apply import NothingAppliedError
 from autoannotate.answers.findings import answered_findings
-from autoannotate.answers.store import Answer
+from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.labeller.predict import labeller_of
+from autoannotate.review.queues import Filters
+from autoannotate.review.session import Desk
 from autoannotate.runs.finding_words import understand_findings, values_of, written
 from autoannotate.runs.history import rounds
 
@@ -100,6 +102,30 @@ def test_an_answer_that_fits_no_finding_is_not_applied(run: Path, tmp_path: Path
 def test_what_is_of_single_labels_says_so(run: Path) -> None:
     with pytest.raises(UsageError, match="predict is for runs with one class an image"):
         labeller_of(run)
+
+
+def test_a_view_a_finding_and_what_a_grid_confirms(run: Path) -> None:
+    with AnswerStore(run) as store:
+        desk = Desk(run, store, list(Annotations.load(run).refs.values()))
+        assert desk.session("Ana")["labels"] == {"effusion": 2, "mass": 2}
+        of_mass = desk.grid("Ana", Filters(label="mass"))
+        assert [item["path"] for item in of_mass["items"]] == [PATHS[0], PATHS[3]]
+        everything = {item["path"]: item["says"] for item in desk.grid("Ana", Filters())["items"]}
+        assert everything == {
+            PATHS[0]: "effusion|mass", PATHS[1]: "none of them", PATHS[2]: "effusion=1|mass=0", PATHS[3]: "mass",
+        }  # fmt: skip
+        given = [
+            {"path": path, "verdict": "label", "label": says, "fingerprint": desk.files.look(path).fingerprint}
+            for path, says in everything.items()
+        ]
+        desk.answer("Ana", "one", given)
+        assert said(run) == {
+            PATHS[0]: "effusion|mass",
+            PATHS[1]: "none",
+            PATHS[2]: "effusion=1|mass=0",
+            PATHS[3]: "mass",
+        }
+        assert desk.progress("Ana")["answered"] == 4
 
 
 @pytest.fixture(scope="module")

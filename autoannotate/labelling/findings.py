@@ -209,6 +209,10 @@ def _outcome(task: Task, part: Labelled) -> tuple[NDArray[np.int64], NDArray[np.
     undecided = np.zeros(len(task), dtype=bool)
     if task.given is not None:
         undecided = task.given < 0
+    elif part.initial.source == "answers":  # the correction of labels that a model learned from few answers ranks worse
+        probabilities = probabilities.copy()
+        probabilities[part.rows] = part.initial.probabilities[:, PRESENT]
+        labels = (probabilities >= 0.5).astype(np.int64)
     elif not _guessed(task, part):
         likely = np.maximum(part.confidence, 0.5)
         moved = part.probabilities.argmax(axis=1) != labels
