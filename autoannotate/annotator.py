@@ -53,7 +53,8 @@ class Annotator:
     model : str
         A CLIP model, see `autoannotate.models.encoder.load_encoder`.
     student : str
-        The network that learns from the cleaned labels (embedded, resnet18, a pretrained one's folder) or none.
+        The network that learns from the cleaned labels (embedded, resnet18, timm:NAME, torchvision:NAME, a pretrained one's
+        folder) or none.
     prompts : path or mapping, optional
         A YAML file of the user's own words, or sentences by class.
     modality : str, optional

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoannotate.errors import ModelError, UsageError
+from autoannotate.models.student_architectures import architecture_backbone, check_architecture, is_architecture
 
 if TYPE_CHECKING:
     from autoannotate.models.student_network import Backbone
@@ -18,11 +19,20 @@ NAMES = ("embedded", "resnet18")
 
 
 def check_student(name: str) -> str:
-    """The name of a student, `none`, or the folder of a saved one; raises UsageError for anything else."""
+    """The name of a student, `none`, the folder of a saved one, or an architecture as in `timm:convnext_nano`.
+
+    Raises
+    ------
+    UsageError
+        For anything else.
+    """
+    if is_architecture(name):
+        return check_architecture(name)
     if name in (*NAMES, "none") or (Path(name) / ABOUT).is_file():
         return name
     raise UsageError(
-        f"There is no student {name!r}: choose {', '.join(NAMES)}, none, or a folder made by `autoannotate pretrain simclr`."
+        f"There is no student {name!r}: choose {', '.join(NAMES)}, none, timm:NAME, torchvision:NAME, or a folder made by "
+        "`autoannotate pretrain simclr`."
     )
 
 
@@ -65,9 +75,12 @@ def load_student(folder: Path | str, encoder: Any = None) -> Backbone:
 
 
 def load_backbone(kind: str, encoder: Any, seed: int) -> Backbone:
-    """The backbone of that name in `BACKBONES`, or of the folder that `pretrain simclr` made; else raises UsageError."""
+    """The backbone of that name in `BACKBONES`, or of the folder that `pretrain simclr` made, or of an architecture by name;
+    else raises UsageError."""
     from autoannotate.models.student_network import BACKBONES
 
+    if is_architecture(kind):
+        return architecture_backbone(check_architecture(kind), seed)
     if kind in BACKBONES:
         return BACKBONES[kind](encoder, seed)
     return load_student(check_student(kind), encoder)

@@ -170,6 +170,11 @@ def augment(batch: Tensor, symmetries: Symmetries) -> Tensor:
     return (moved * shade[0] + shade[1]).contiguous(memory_format=torch.channels_last)
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """On a GPU convolutions run in bfloat16, which needs no scaling of the loss; elsewhere nothing changes."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
 class Classifier(nn.Module):
     """A backbone's frozen stem, its own copy of the body, and a linear head."""
 
@@ -186,13 +191,15 @@ class Classifier(nn.Module):
 
     def features(self, batch: Tensor) -> Tensor:
         """(B, 3, S, S) -> (B, width)."""
-        with torch.no_grad():
+        with torch.no_grad(), mixed_precision(batch.device):
             low = self.stem(batch)
         return self.pooled(low)
 
     def pooled(self, low: Tensor) -> Tensor:
         """What the stem makes of a batch -> (B, width)."""
-        return self.body(low).mean(dim=(2, 3))
+        with mixed_precision(low.device):
+            maps = self.body(low)
+        return maps.float().mean(dim=(2, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         return self.head(self.features(batch))
@@ -206,7 +213,8 @@ def jointly(models: Sequence[Classifier]) -> Callable[[Tensor], Tensor]:
     """What each of M models of one backbone says of a batch (B, 3, S, S): logits (B, M, K), the stem they share run once."""
 
     def heard(batch: Tensor) -> Tensor:
-        low = models[0].stem(batch)
+        with mixed_precision(batch.device):
+            low = models[0].stem(batch)
         return torch.stack([model.head(model.pooled(low)) for model in models], dim=1)
 
     return heard

@@ -84,7 +84,10 @@ def audit(
     fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
     model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
     student: Annotated[
-        str, typer.Option(metavar="NAME", help="embedded, resnet18 or none.", rich_help_panel=MACHINERY)
+        str,
+        typer.Option(
+            metavar="NAME", help="embedded, resnet18, none, timm:NAME or torchvision:NAME.", rich_help_panel=MACHINERY
+        ),
     ] = "embedded",
     seed: Annotated[int, typer.Option(min=0, help="The same seed finds the same.", rich_help_panel=MACHINERY)] = 0,
     device: Annotated[

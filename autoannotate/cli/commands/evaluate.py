@@ -95,7 +95,7 @@ def evaluate(
     share: Annotated[float, typer.Option(help="Share of such images among all.", rich_help_panel=SETTINGS)] = 0.05,
     model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
     student: Annotated[
-        str, typer.Option(metavar="NAME", help="The student: embedded, resnet18 or none.", rich_help_panel=MACHINERY)
+        str, typer.Option(metavar="NAME", help="The student, as for `label`.", rich_help_panel=MACHINERY)
     ] = "embedded",
     device: Annotated[
         str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY)

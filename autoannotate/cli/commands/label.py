@@ -122,7 +122,8 @@ def label(
         str,
         typer.Option(
             metavar="NAME",
-            help="The network that learns from the cleaned labels: embedded, resnet18, none, or what `pretrain simclr` made.",
+            help="The network that learns from the cleaned labels: embedded, resnet18, none, timm:NAME or torchvision:NAME "
+            "(@FILE: a checkpoint; @scratch: none), or what `pretrain simclr` made.",
             rich_help_panel=MACHINERY,
         ),
     ] = "embedded",
