@@ -7,16 +7,19 @@ import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.store import AnswerStore
-from autoannotate.errors import InputError, OutputError, UsageError
+from autoannotate.errors import OutputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.review.address import Address, keep_address, last_address
 from autoannotate.review.guard import Guard, is_loopback
 from autoannotate.runs import pictures
 from autoannotate.runs.run import Run
+
+if TYPE_CHECKING:
+    from autoannotate.review.start import Start
 
 
 def serve(
@@ -30,7 +33,9 @@ def serve(
     track: Track = silent,
     plan: str | None = None,
 ) -> int:
-    """Serve the page of a run until Ctrl-C; its address is the first line on stdout. Returns how many answers there are.
+    """Serve the page of a run, or the list of the runs in a folder, until Ctrl-C; its address is the first line on stdout.
+
+    Returns how many answers there are.
 
     reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
     free one. plan: how many readers an image has, see `reading_plan`.
@@ -40,11 +45,15 @@ def serve(
     from autoannotate.review.app import build_app
     from autoannotate.review.jobs import Job
     from autoannotate.review.session import Desk, check_reader
+    from autoannotate.review.start import Start, runs_in
 
     reader = None if reader is None else check_reader(reader)
-    if not (folder / "run.json").exists() and (runs := sorted(file.parent for file in folder.glob("*/run.json"))):
-        names = ", ".join(run.name for run in runs[:12])
-        raise InputError(f"{folder} is not a run but holds {len(runs)} ({names}): name one, as in {runs[0]}.")
+    if not (folder / "run.json").exists() and (runs := runs_in(folder)):
+        if images is not None or plan is not None:
+            raise UsageError(
+                f"{folder} holds {len(runs)} runs, and --images and --plan are about one: name it, as {runs[0]}."
+            )
+        return _serve_all(Start(folder, reader, track), host, port, browser)
     refs = pictures_of(folder, images)
     address = last_address(folder, host)
     with AnswerStore(folder) as store, bound_again(host, port, address) as listening:
@@ -60,6 +69,20 @@ def serve(
         finally:
             job.close()
         return len(store.current())
+
+
+def _serve_all(start: Start, host: str, port: int, browser: bool) -> int:
+    """Serve the list of runs until Ctrl-C."""
+    address = last_address(start.folder, host)
+    with bound_again(host, port, address) as listening:
+        here = replace(address, port=listening.getsockname()[1])
+        if here.port == address.port or not address.port:
+            keep_address(start.folder, host, here)
+        try:
+            serve_app(start, listening, host, browser=browser, address=here)
+            return start.answers()
+        finally:
+            start.close()
 
 
 def serve_app(

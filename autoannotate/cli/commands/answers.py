@@ -15,7 +15,9 @@ from autoannotate.errors import UsageError
 @app.command(epilog="Example: autoannotate review autoannotate-run --reader Ana")
 @plainly()
 def review(
-    run: Annotated[Path, typer.Argument(metavar="DIR", help="The folder of a run.", show_default=False)],
+    run: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder of a run, or one that holds several.", show_default=False)
+    ],
     reader: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose answers they are; else the page asks.")
     ] = None,
@@ -44,7 +46,8 @@ def review(
     answers = serve(
         run, reader, images=images, host=host, port=port, browser=not no_browser, track=on_stderr, plan=plan
     )
-    typer.echo(f"{counted(answers, 'answer')} kept in {run / 'answers.sqlite'}", err=True)
+    where = run / "answers.sqlite" if (run / "run.json").exists() else run
+    typer.echo(f"{counted(answers, 'answer')} kept in {where}", err=True)
 
 
 @app.command(epilog="Example: autoannotate update autoannotate-run")

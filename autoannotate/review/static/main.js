@@ -382,6 +382,13 @@ $("name").addEventListener("submit", async (event) => {
 $("name").addEventListener("cancel", (event) => { if (!api.whoReads()) event.preventDefault(); });
 $("reader").addEventListener("click", async () => askName((await api.get("hello")).readers));
 
+if (/\/run\/[^/]+\/$/.test(location.pathname)) {  // the run is one of several: the name leads back to the list
+  const back = Object.assign(document.createElement("a"), { href: "../../", title: "All runs" });
+  const brand = document.querySelector("h1 .brand");
+  brand.replaceWith(back);
+  back.append(brand);
+}
+
 async function arrive() {
   const hello = await api.get("hello");
   let last = null;
