@@ -173,6 +173,7 @@ def test_a_run_from_a_pacs_holds_no_identifier_and_goes_on_from_the_cache(tmp_pa
         assert not any(marker in text for marker in MARKERS)
 
 
+@pytest.mark.slow
 def test_reports_are_stored_beside_their_images_and_only_when_asked(pacs: Orthanc, tmp_path: Path) -> None:
     pytest.importorskip("highdicom", reason="highdicom is not here: pip install 'autoannotate[sr]'")
     place = f"{pacs.place}?Modality=CR"
