@@ -90,7 +90,7 @@ def ours(problem: Problem) -> Solution:
     both are corrected. `train` makes no difference: a run labels all images that it is given, and has no truth of any."""
     from autoannotate.labelling.pipeline import label
 
-    return _solution(problem, label(_task(problem), trainer=trainer(problem)))
+    return _solution(problem, label(task_of(problem), trainer=trainer(problem)))
 
 
 def ours_with_answers(problem: Problem) -> Solution:
@@ -125,7 +125,7 @@ def _answered(problem: Problem) -> Labelled:
     if problem.clinician is None:
         raise UsageError("This protocol has no clinician who answers: choose a method without +20.")
     ask, answers = problem.clinician(ANSWERS), np.full(len(problem.given), -1)
-    task, taught = _task(problem), trainer(problem)
+    task, taught = task_of(problem), trainer(problem)
     first = label(task, trainer=taught)
     student = first.corrected.student
     task = replace(
@@ -147,7 +147,8 @@ def _answered(problem: Problem) -> Labelled:
     return found
 
 
-def _task(problem: Problem) -> Task:
+def task_of(problem: Problem) -> Task:
+    """What the product's pipeline is given."""
     from autoannotate.labelling.features import Features
     from autoannotate.labelling.task import Task
 
