@@ -22,10 +22,12 @@ from sklearn.metrics import roc_auc_score
 
 from autoannotate.annotations import Annotations
 from autoannotate.answers.store import AnswerStore
-from autoannotate.errors import InputError
+from autoannotate.errors import InputError, UsageError
 from autoannotate.explore import associations, groups, risks
-from autoannotate.explore.metadata import as_column, read_metadata
+from autoannotate.explore.dicom_tags import chosen_tags, with_tags
+from autoannotate.explore.metadata import Metadata, as_column, read_metadata
 from autoannotate.explore.queue import put_first
+from autoannotate.images import find_images
 from autoannotate.labelling.neighbours import nearest
 
 RNG = np.random.default_rng(3)
@@ -173,6 +175,31 @@ def test_bad_metadata_is_one_sentence(tmp_path: Path, content: str, said: str) -
     (tmp_path / "m.csv").write_text(content)
     with pytest.raises(InputError, match=said):
         read_metadata(tmp_path / "m.csv", PATHS)
+
+
+def test_dicom_headers_give_columns_that_identify_nobody(tmp_path: Path) -> None:
+    from pydicom import dcmread
+    from pydicom.data import get_testdata_file
+
+    for i in range(24):
+        header = dcmread(str(get_testdata_file("CT_small.dcm")))
+        header.PatientName, header.PatientID = "Ada^Lovelace", f"ID{i}"
+        header.PatientSex, header.PatientAge, header.Manufacturer = (
+            "FM"[i % 2],
+            f"{20 + 4 * i:03}Y",
+            ["X", "Y"][i % 3 > 0],
+        )
+        header.save_as(tmp_path / f"{i:02}.dcm")
+    refs = find_images(tmp_path)
+    found = with_tags(Metadata.none(24), refs, chosen_tags("patientsex,PatientAge,Manufacturer,Modality"))
+    assert [(column.name, column.levels) for column in found.columns] == [
+        ("PatientSex", ("F", "M")), ("PatientAge", ()), ("Manufacturer", ("X", "Y"))
+    ]  # fmt: skip
+    assert found.columns[1].values.max() == 89
+    assert found.notes == ("Modality has one value: nothing can go with it.",)
+    for tag in ("PatientName", "PatientID", "StudyDate", "InstitutionName", "StudyInstanceUID", "StationName"):
+        with pytest.raises(UsageError, match="identify nobody"):
+            chosen_tags(tag)
 
 
 def test_free_text_is_no_covariate() -> None:

@@ -16,6 +16,7 @@ from autoannotate.annotator import Annotator
 from autoannotate.errors import InputError
 from autoannotate.explore import groups as grouping
 from autoannotate.explore import maps
+from autoannotate.explore.dicom_tags import with_tags
 from autoannotate.explore.groups import Cluster
 from autoannotate.explore.metadata import Column, Metadata, read_metadata
 from autoannotate.findings_annotator import annotator_of
@@ -185,6 +186,7 @@ def open_collection(
     images: Path | None = None,
     metadata: Path | None = None,
     group: str | None = None,
+    tags: Sequence[str] = (),
     model: str = "embedded",
     device: str = "auto",
     cache: Path | bool = True,
@@ -201,6 +203,8 @@ def open_collection(
         Where a run's images are now, if they moved.
     metadata, group
         See `read_metadata`.
+    tags
+        DICOM attributes that are covariates too, see `dicom_tags.SAFE`.
     model, device, cache
         For images before any labels; a run knows its own.
 
@@ -224,6 +228,8 @@ def open_collection(
     known = Metadata.none(len(encoded.refs))
     if metadata is not None:
         known = read_metadata(metadata, [ref.path for ref in encoded.refs], group)
+    if tags:
+        known = with_tags(known, encoded.refs, tags, track)
     steps = iter(track(["neighbours", "groups", "map"], "making the map", 3))
     next(steps)
     projection = Projection.of(encoded.features)

@@ -23,6 +23,14 @@ def explore(
             metavar="CSV", help="Age, sex, site, scanner, any column, with a column path (or group: a folder)."
         ),
     ] = None,
+    dicom_tags: Annotated[
+        str | None,
+        typer.Option(
+            "--dicom-tags",
+            metavar="A,B,…",
+            help="DICOM attributes as columns too, of those that identify nobody, as Modality,PatientSex,Manufacturer; or all.",
+        ),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(metavar="COLUMN", help="Whose images belong together.", show_default="patient, lesion_id, …"),
@@ -60,12 +68,14 @@ def explore(
     """
     from autoannotate._internal.progress import on_stderr
     from autoannotate.explore import server
+    from autoannotate.explore.dicom_tags import chosen_tags
     from autoannotate.explore.maps import extra
 
+    tags = [] if dicom_tags is None else chosen_tags(dicom_tags)
     for module in ("openTSNE", "sknetwork"):
         extra(module)
     collection, findings, files = server.explore(
-        source, out, track=on_stderr, images=images, metadata=metadata, group=group, model=model, device=device,
+        source, out, track=on_stderr, images=images, metadata=metadata, group=group, tags=tags, model=model, device=device,
         cache=cache or True, seed=seed,
     )  # fmt: skip
     for note in findings.notes:
