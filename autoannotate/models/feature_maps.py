@@ -11,6 +11,9 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, b
 class Standardise(nn.Module):
     """Images in [-1, 1] to the mean and deviation of ImageNet."""
 
+    mean: Tensor
+    deviation: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN)[None, :, None, None])

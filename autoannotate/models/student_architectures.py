@@ -192,8 +192,8 @@ def _built(library: str, architecture: str, *, published: bool) -> tuple[Any, An
         if library == "timm":
             import timm
 
-            network = timm.create_model(architecture, pretrained=published, num_classes=0, global_pool="")
-            settings = network.pretrained_cfg or {}
+            network: Any = timm.create_model(architecture, pretrained=published, num_classes=0, global_pool="")
+            settings: dict[str, Any] = dict(network.pretrained_cfg or {})
             fixed = bool(settings.get("fixed_input_size"))
             return network, network, int(settings.get("input_size", (3, SIDE, SIDE))[-1]) if fixed else SIDE
         from torchvision.models import get_model

@@ -48,7 +48,7 @@ def train(points: Tensor, labels: Tensor, classes: int) -> Sequence[nn.Module]:
             logits = [network(view) for view in seen]
             said[:, rows] = torch.stack([each.detach().softmax(dim=1) for each in logits])
             if epoch < WARM_UP:
-                loss = sum(F.cross_entropy(each, labels[rows]) for each in logits)
+                loss: Tensor | float = sum((F.cross_entropy(each, labels[rows]) for each in logits), 0.0)
             else:
                 loss = _loss(network, seen, logits, labels[rows], better[rows], clean[rows], hard[rows], mixed[rows])
             if isinstance(loss, Tensor):
