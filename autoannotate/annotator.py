@@ -319,7 +319,7 @@ class Annotator:
         wrong[contradicted] = np.maximum(wrong[contradicted], 0.5)  # of two copies with different labels one is wrong
         made.run["given"] = True
         made.run["arguments"] |= file_arguments(labels=labels, groups=groups, trusted=trusted) | {"item": "image"}
-        made.run["audit"] = audit_record(issues, state, wrong, votes, self.seed)
+        made.run["audit"] = audit_record(issues, state, wrong, votes, self.seed, labelled.corrected.probabilities)
         rate, low, high = made.run["audit"]["error_rates"]["all"]
         made.run["estimated_error_rate"] = rate
         made.run["reliability"]["verdict"] = (

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from made_scans import CLASSES, write_scans
 from PIL import Image
+from typer.testing import CliRunner
 
 from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.answers.groups import look_grouped, read_groups
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images
+from autoannotate.runs.run import ISSUES
 
 
 @pytest.fixture
@@ -142,3 +148,57 @@ def test_groups_come_from_a_column_a_table_or_folders(scans: Path, tmp_path: Pat
 def test_paths_that_look_like_patients_are_said_to() -> None:
     assert "patient000" in str(look_grouped([f"patient{n // 2:03}/{n}.png" for n in range(20)]))
     assert look_grouped([f"cyst/{n}.png" for n in range(20)]) is None
+
+
+@pytest.mark.slow
+def test_an_audit_says_it_all_in_its_report_and_goes_on_like_any_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("scans").mkdir()
+    write_scans(Path("scans"))
+    for name in CLASSES:
+        for file in sorted(Path("scans", name).glob("*.png"))[8:]:
+            file.unlink()
+    paths = [file.relative_to("scans").as_posix() for file in sorted(Path("scans").rglob("*.png"))]
+    ct = next(path for path in paths if path.startswith("CT/"))
+    shutil.copy(Path("scans", ct), "scans/copy.png")
+    kinds = [path.partition("/")[0] for path in paths]
+    rows = [
+        f"{path},{kind},{'MRI' if i % 3 == 0 else kind},{kind},P{i // 2},{'ab'[i % 2]}"
+        for i, (path, kind) in enumerate(zip(paths, kinds, strict=True))
+    ]
+    head = "path,label_Ana,label_Ben,label_Cem,patient,split"
+    write(Path("labels.csv"), [head, *rows, "copy.png,X-ray,X-ray,X-ray,P99,b"])
+    asked = ["audit", "scans", "--labels", "labels.csv", "--groups", "patient", "--student", "none", "--out", "run"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    issues = pd.read_csv("run/issues.csv")
+    assert tuple(issues.columns) == ISSUES
+    first = issues.iloc[0]
+    assert (first["issue"], {first["path"], *issues.iloc[:2]["path"]} >= {"copy.png"}) == ("contradiction", True)
+    assert {"group", "contradiction"} <= set(issues["issue"])
+    report = Path("run/report.html").read_text()
+    for said in (
+        "Labels estimated wrong",
+        "By annotator",
+        "The confident joint",
+        "Nearly the same picture",
+        "What leaks",
+    ):
+        assert said in report
+    told = json.loads(Path("run/run.json").read_text())["audit"]
+    assert told["annotators"]["Ben"]["wrong"][0] > told["annotators"]["Ana"]["wrong"][0]
+    assert set(told["pairs"][0]["paths"]) == {ct, "copy.png"}
+    again = CliRunner().invoke(app, ["update", "run"])
+    assert (again.exit_code, "labels are the same" in again.stdout) == (0, True), again.output
+    shutil.copy(Path("scans", paths[3]), "scans/new.png")
+    grown = CliRunner().invoke(app, ["update", "run"])
+    assert "1 image is new" in grown.stdout
+    unreadable = pd.read_csv("run/unreadable.csv")
+    assert "has no label" in str(unreadable[unreadable["path"] == "new.png"]["reason"].iloc[0])
+    with Path("labels.csv").open("a") as table:
+        table.write("new.png,CT,CT,CT,P1,a\n")
+    assert CliRunner().invoke(app, ["update", "run"]).exit_code == 0
+    now = pd.read_csv("run/labels.csv").set_index("path").loc["new.png"]
+    assert now["given_label"] == "CT"

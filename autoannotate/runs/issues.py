@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
+SHOWN = 40  # pairs and leaks that run.json and the report have; issues.csv has all
 SPLIT = ("split", "fold", "subset", "partition")
 SITES = ("site", "scanner", "device", "hospital", "center", "centre", "manufacturer", "institution")
 
@@ -78,10 +79,13 @@ def audit_record(
     wrong: NDArray[np.floating],
     votes: Mapping[str, NDArray[np.integer]],
     seed: int,
+    posterior: NDArray[np.floating] | None = None,
 ) -> dict[str, Any]:
-    """What run.json keeps of an audit: counts by kind, shares of wrong labels with intervals, who confuses what.
+    """What run.json keeps of an audit: counts by kind, shares of wrong labels with intervals, who confuses what, and the first
+    near duplicates and leaks.
 
     wrong: (N,), the probability that each label is wrong. votes: by annotator, (N,) class numbers, -1 where there is none.
+    posterior: (N, K), of the true class, by which each annotator's share of wrong labels is estimated.
     """
     names = list(audited.class_names)
     rates = {"all": error_rate(wrong, seed)}
@@ -90,12 +94,47 @@ def audit_record(
         "issues": dict(Counter(each.kind for each in issues)),
         "error_rates": {name: [round(value, 4) for value in rate] for name, rate in rates.items()},
         "joint": np.round(joint_by_label(audited.labels, audited.out_of_sample), 4).tolist(),
-        "annotators": _annotators(votes, audited.out_of_sample, names),
+        "annotators": _annotators(votes, audited.out_of_sample, posterior, names, seed),
+        "pairs": _pairs(issues, audited),
+        "leaks": [
+            {"path": audited.image_names[each.row], "detail": each.detail}
+            for each in issues
+            if each.row is not None and (each.kind == "group" or _on_both_sides(each, audited))
+        ][:SHOWN],
     }
 
 
+def _on_both_sides(issue: Issue, audited: Audited) -> bool:
+    """Whether two near duplicates are in two parts of a split."""
+    if audited.split is None or issue.row is None or issue.other is None:
+        return False
+    return bool(audited.split[issue.row] != audited.split[issue.other])
+
+
+def _pairs(issues: Sequence[Issue], audited: Audited) -> list[dict[str, Any]]:
+    """Near duplicates, each pair once, contradictions first, the surest first."""
+    found: dict[frozenset[int], dict[str, Any]] = {}
+    for each in sorted(issues, key=lambda each: each.kind != "contradiction"):
+        if each.row is None or each.other is None:
+            continue
+        both = sorted((each.row, each.other))
+        found.setdefault(
+            frozenset(both),
+            {
+                "paths": [audited.image_names[row] for row in both],
+                "labels": [audited.class_names[int(audited.labels[row])] for row in both],
+                "parts": [] if audited.split is None else [str(audited.split[row]) for row in both],
+            },
+        )
+    return list(found.values())[:SHOWN]
+
+
 def _annotators(
-    votes: Mapping[str, NDArray[np.integer]], out_of_sample: NDArray[np.floating], names: Sequence[str]
+    votes: Mapping[str, NDArray[np.integer]],
+    out_of_sample: NDArray[np.floating],
+    posterior: NDArray[np.floating] | None,
+    names: Sequence[str],
+    seed: int,
 ) -> dict[str, Any]:
     """The quality of each annotator (CROWDLAB, Goh et al. 2022, arXiv 2210.06812; cleanlab's) and what each confuses most."""
     if len(votes) < 2:
@@ -115,7 +154,10 @@ def _annotators(
         mine = table[who][rows].to_numpy()
         pairs = Counter((int(c), int(v)) for c, v in zip(consensus, mine, strict=True) if v == v and c != v)
         most = pairs.most_common(1)
+        given = np.flatnonzero(votes[str(who)] >= 0)
+        wrong = 1.0 - (out_of_sample if posterior is None else posterior)[given, votes[str(who)][given]]
         told[str(who)] = {
+            "wrong": [round(value, 4) for value in error_rate(wrong, seed)],
             "quality": round(float(stats.loc[who, "annotator_quality"]), 4),
             "agreement_with_consensus": round(float(stats.loc[who, "agreement_with_consensus"]), 4),
             "labels": int((mine == mine).sum()),

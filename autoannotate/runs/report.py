@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.errors import UnreadableImageError
 from autoannotate.runs.proposals import decided, decided_in_words, waiting, waiting_in_words
+from autoannotate.runs.report_audit import audit
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,12 +98,13 @@ def render_report(annotations: Run) -> str:
     """The page as text. Pictures that cannot be read any more are shown as an empty frame."""
     import jinja2
 
+    pages = resources.files("autoannotate.runs")
     environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: pages.joinpath(name).read_text(encoding="utf-8")),
+    )  # fmt: skip
     environment.filters |= {"percent": percent, "counted": counted, "listed": listed}
-    template = resources.files("autoannotate.runs").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(template).render(view(annotations))
+    return environment.get_template("report.html.jinja").render(view(annotations))
 
 
 def view(annotations: Run) -> dict[str, Any]:
@@ -131,6 +133,7 @@ def view(annotations: Run) -> dict[str, Any]:
         "tiles": tiles(annotations),
         "update": before_and_after(record, pictures),
         "proposals": proposals(annotations),
+        "audit": audit(record, pictures),
         "counts": counts[:MOST_CLASSES],
         "counts_left": len(counts) - len(shown),
         "histograms": [
@@ -309,7 +312,7 @@ def collapsed(annotations: Run) -> str:
         for row in class_counts(annotations)
         if expected[row["name"]] >= 5 and row["images"] < expected[row["name"]] / 5
     ]
-    if not lost or annotations.record.update:
+    if not lost or annotations.record.update or annotations.record.given:
         return ""
     found = f"Hardly any image is labelled {listed(lost, 6)}"
     if prior:
@@ -385,13 +388,15 @@ def story(annotations: Run) -> str:
     table, record = annotations.table, annotations.record
     by = table["source"].value_counts()
     kind, poor = record.student.kind, trust(record)["level"] == "poor"
-    names = annotations.classes
+    names, verb = annotations.classes, "the label of each," if record.given else "gave each"
     parts = [
-        f"autoannotate looked at {counted(len(table), 'image')} and gave each one of {len(names)} classes: {listed(names)}."
+        f"autoannotate looked at {counted(len(table), 'image')} and {verb} one of {len(names)} classes: {listed(names)}."
         if annotations.findings is None
         else f"autoannotate looked at {counted(len(table), 'image')} for {counted(len(names), 'finding')}, of which an image "
         f"may show none, one or several: {listed(names)}. A finding that nothing tells is left undecided.",
-        f"CLIP (the model “{record.model.name}”) compared every image with sentences that describe the classes, and its "
+        "The labels existed before; each was weighed against what the other images, and their labels, make of its image."
+        if record.given
+        else f"CLIP (the model “{record.model.name}”) compared every image with sentences that describe the classes, and its "
         "labels were then weighed against those of images that look alike.",
         "CLIP cannot tell these classes apart, so all labels that no person gave are guesses, and so would doubts about "
         "them be: what is asked first are typical images, whose answers say most about the others."
@@ -406,13 +411,15 @@ def story(annotations: Run) -> str:
         )
     changed = int((table["label"] != table["clip_label"]).sum())
     ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
-    if annotations.findings is None and (not poor or by.get("clinician", 0)):
+    if annotations.findings is None and not record.given and (not poor or by.get("clinician", 0)):
         parts.append(f"In all, {ended} with another class than CLIP alone would give.")
     people = int(by.get("clinician", 0))
     parts.append(
         f"Clinicians gave {counted(people, 'label')}; the others are the machine's, which learned from them."
         if record.update
         else f"Clinicians gave {counted(people, 'label')}; the others are the machine's."
+        if people and not record.given
+        else f"Clinicians checked {counted(people, 'label')}."
         if people
         else "No person has checked these labels yet."
     )

@@ -36,6 +36,7 @@ class Issue:
     """Something wrong with one image, or, where row is None, with a class or the whole set.
 
     label, suggested: class numbers, None where there is none. score: 0 to 1, higher is worse. detail: one plain sentence.
+    other: the image that it is nearly the same picture as, of contradictions and duplicates.
     """
 
     row: int | None
@@ -44,6 +45,7 @@ class Issue:
     detail: str
     label: int | None = None
     suggested: int | None = None
+    other: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,7 +144,7 @@ def contradiction(audited: Audited) -> Iterator[Issue]:
         detail = f"nearly the same picture as {audited.image_names[j]}, labelled {audited.class_names[other]}"
         suggested = other if (mine, -i) < (its, -j) else label
         score = SEVERITY["contradiction"] * (0.85 + 0.14 * sure + (0.01 if suggested == other else 0.0))
-        yield Issue(i, "contradiction", score, detail, label, suggested)
+        yield Issue(i, "contradiction", score, detail, label, suggested, other=j)
 
 
 @issue("duplicate")
@@ -153,7 +155,7 @@ def duplicate(audited: Audited) -> Iterator[Issue]:
         where = f", which is in {audited.split[j]}" if leaks and audited.split is not None else ""
         score = (SEVERITY["group"] if leaks else SEVERITY["duplicate"]) * sure
         detail = f"nearly the same picture as {audited.image_names[j]}{where}"
-        yield Issue(i, "duplicate", score, detail, int(audited.labels[i]))
+        yield Issue(i, "duplicate", score, detail, int(audited.labels[i]), other=j)
 
 
 def _pairs(audited: Audited, same_label: bool) -> Iterator[tuple[int, int, float]]:
