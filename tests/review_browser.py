@@ -39,9 +39,9 @@ def open_browser() -> Iterator[Any]:
 
 
 @contextmanager
-def served(run: Path, reader: str | None = "Ana") -> Iterator[Served]:
+def served(run: Path, reader: str | None = "Ana", **options: Any) -> Iterator[Served]:
     """The page of a run while it is served."""
-    server = Served(run, reader)
+    server = Served(run, reader, **options)
     yield server
     server.close()
 
@@ -49,9 +49,9 @@ def served(run: Path, reader: str | None = "Ana") -> Iterator[Served]:
 class Served:
     """The page of a run, served from this process."""
 
-    def __init__(self, run: Path, reader: str | None = "Ana") -> None:
+    def __init__(self, run: Path, reader: str | None = "Ana", **options: Any) -> None:
         self.store, self._listening = AnswerStore(run), bound("127.0.0.1", 0)
-        self.desk = Desk(run, self.store, pictures_of(run, None))
+        self.desk = Desk(run, self.store, pictures_of(run, None), **options)
         self._serve(build_app(self.desk, reader))
 
     def _serve(self, app: Any) -> None:

@@ -25,10 +25,10 @@ from autoannotate.answers.store import AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.explore import associations, groups, risks
 from autoannotate.explore.dicom_tags import chosen_tags, with_tags
-from autoannotate.explore.metadata import Metadata, as_column, read_metadata
 from autoannotate.explore.queue import put_first
 from autoannotate.images import find_images
 from autoannotate.labelling.neighbours import nearest
+from autoannotate.runs.metadata import Metadata, as_column, read_metadata
 
 RNG = np.random.default_rng(3)
 

@@ -14,6 +14,7 @@ from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from review_browser import doubted_run, eventually, open_browser, said, served, shown, tab
 
+from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.images import find_images
 from autoannotate.images.items import items_of
 
@@ -157,3 +158,93 @@ def test_the_same_patients_images_are_offered(browser: Any, tmp_path: Path) -> N
         assert page.locator("#otherWhy option").first.inner_text() == "the same patient"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert re.search(r"scout\.dcm", page.locator("#otherPath").inner_text())
+
+
+def test_the_grid_is_filtered_by_metadata_and_by_who_answered(browser: Any, tmp_path: Path) -> None:
+    run = doubted_run(tmp_path, 12, suspects=2)
+    ages = "".join(f"scans/{i:04d}.png,{20 + i},{'FM'[i % 2]},Ada\n" for i in range(12))
+    (tmp_path / "patients.csv").write_text(f"path,age,sex,patient_name\n{ages}")
+    with AnswerStore(run) as store:
+        store.add([Answer(f"scans/{i:04d}.png", "Ben", "label", "brain") for i in range(5)])
+    with served(run, metadata=tmp_path / "patients.csv") as server, tab(browser) as page:
+        page.goto(server.url)
+        shown(page, 1, of=2)
+        page.keyboard.press("g")
+        page.get_by_role("button", name="All 12").click()
+        page.locator("#gridLeft").get_by_text("12 left").wait_for()
+        page.get_by_text("Filters").click()
+        assert page.locator("#gridColumn optgroup").evaluate_all("all => all.map((e) => e.label)") == ["age", "sex"]
+        page.locator("#gridColumn").select_option("sex\tM")
+        page.locator("#gridLeft").get_by_text("6 left").wait_for()
+        page.locator("#gridColumn").select_option(label="20 to 22.75")
+        page.locator("#gridLeft").get_by_text("3 left").wait_for()
+        page.locator("#gridColumn").select_option("")
+        page.locator("#gridReader").select_option("Ben")
+        page.locator("#gridLeft").get_by_text("5 left").wait_for()
+        labels = page.locator("#tiles .tile").evaluate_all(
+            "all => all.map((e) => e.ariaLabel || e.getAttribute('aria-label'))"
+        )
+        assert sum("brain" in label for label in labels) == 1, "who answered shows, and not what"
+
+
+def test_everything_is_reached_and_done_by_keyboard(browser: Any, tmp_path: Path) -> None:
+    run = doubted_run(tmp_path, 12, suspects=3)
+    with served(run) as server, tab(browser) as page:
+        page.goto(server.url)
+        shown(page, 1, of=3)
+
+        def by_tab(selector: str, most: int = 80) -> None:
+            for _ in range(most):
+                page.keyboard.press("Tab")
+                if page.evaluate(f"Boolean(document.activeElement?.matches({selector!r}))"):
+                    return
+            raise AssertionError(f"Tab never came to {selector}")
+
+        for selector in (
+            "[data-do=zoom]",
+            "[data-do=compare]",
+            "[data-do=skip]",
+            "#accept",
+            "#classes button",
+            "#note",
+        ):
+            by_tab(selector)
+        page.keyboard.type("odd")
+        page.keyboard.press("Enter")
+        page.keyboard.press("2")
+        shown(page, 2, of=3)
+        page.keyboard.press("Enter")
+        shown(page, 3, of=3)
+        page.keyboard.press("u")
+        page.get_by_role("heading", name="All answered").wait_for()
+        page.keyboard.press("Backspace")
+        shown(page, 3, of=3)
+        page.keyboard.press("3")
+        page.get_by_role("heading", name="All answered").wait_for()
+        page.keyboard.press("g")
+        page.locator(".tile.seen").first.wait_for()
+        by_tab("#gridFilters summary")
+        page.keyboard.press("Enter")  # opens them, and confirms nothing
+        assert page.locator("#gridFilters[open]").count() == 1
+        by_tab("#gridName")
+        page.keyboard.type("0007")
+        page.locator("#gridLeft").get_by_text("0 left").or_(page.locator("#gridLeft").get_by_text("1 left")).wait_for()
+        page.keyboard.press("Control+a")
+        page.keyboard.press("Delete")
+        page.locator("#gridLeft").get_by_text("3 left").wait_for()
+        by_tab("#tiles .tile")
+        page.keyboard.press("Space")
+        page.locator(".tile[aria-pressed=true]").wait_for()
+        for key, heading in (("m", "My answers"), ("p", None), ("e", "Improve the labels")):
+            page.keyboard.press(key)
+            if heading:
+                page.get_by_role("heading", name=heading).first.wait_for()
+        by_tab("#improve")
+        page.keyboard.press("?")
+        page.get_by_role("heading", name="Keys").wait_for()
+        page.keyboard.press("Escape")
+    with AnswerStore(run) as store:
+        answers = {one.path: (one.label, one.note) for one in store.current("Ana")}
+    assert answers == {
+        "scans/0000.png": ("breast", "odd"), "scans/0001.png": ("breast", ""), "scans/0002.png": ("brain", "")
+    }  # fmt: skip

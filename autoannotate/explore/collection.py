@@ -18,11 +18,11 @@ from autoannotate.explore import groups as grouping
 from autoannotate.explore import maps
 from autoannotate.explore.dicom_tags import with_tags
 from autoannotate.explore.groups import Cluster
-from autoannotate.explore.metadata import Column, Metadata, read_metadata
 from autoannotate.findings_annotator import annotator_of
 from autoannotate.images import ImageRef, find_images
 from autoannotate.labelling.features import principal_axes
 from autoannotate.labelling.neighbours import Neighbours, near_duplicate_groups, nearest
+from autoannotate.runs.metadata import Column, Metadata, read_metadata
 from autoannotate.runs.run import Run
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.wording import listed
 from autoannotate.errors import UsageError
-from autoannotate.explore.metadata import Metadata, as_column
 from autoannotate.images import ImageRef
 from autoannotate.images.quiet import quiet
+from autoannotate.runs.metadata import Metadata, as_column
 
 SAFE = (
     "Modality", "PatientSex", "PatientAge", "BodyPartExamined", "ViewPosition", "Laterality", "ImageLaterality",

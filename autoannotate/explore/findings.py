@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.explore import associations, risks
 from autoannotate.explore.collection import Collection
-from autoannotate.explore.metadata import Column
 from autoannotate.explore.risks import Shortcut, Slice
+from autoannotate.runs.metadata import Column
 
 MOST = 4000  # images that an association is measured on, drawn by the seed where there are more
 DIRECTIONS = 10  # principal directions that are told of

@@ -37,6 +37,7 @@ class Reading(Protocol):
     plan: ReadingPlan | None
     checks: list[Mapping[str, Any]]
     proposed: dict[str, tuple[str, str]]
+    covariates: Mapping[str, Mapping[str, str]]
     lookalikes: LookAlikes
 
     def row(self, number: int) -> Row: ...
@@ -53,7 +54,8 @@ class Filters:
     """Which images a grid shows; what is empty or None filters nothing.
 
     show: open, those that the reader is asked about; mine, those the reader answered; all. low, high: of the confidence.
-    name: part of the path. reason: part of a reason. like: the number of an image: the nearest to it first.
+    name: part of the path. reason: part of a reason. like: the number of an image: the nearest to it first. answered_by: a
+    reader who answered it, whatever the answer. column, value: of the metadata.
     """
 
     label: str = ""
@@ -65,6 +67,9 @@ class Filters:
     low: float = 0.0
     high: float = 1.0
     like: int | None = None
+    answered_by: str = ""
+    column: str = ""
+    value: str = ""
 
     def __post_init__(self) -> None:
         if self.order not in ORDERS:
@@ -159,6 +164,12 @@ def grid(desk: Reading, reader: str, filters: Filters) -> dict[str, Any]:
     else:
         rows = [row for row in desk.rows if row.path not in mine and others.want(row)]
     of_class = shown(rows)
+    if filters.answered_by:
+        theirs = {answer.path for answer in desk.standing() if answer.reader == filters.answered_by}
+        rows = [row for row in rows if row.path in theirs]
+    if filters.column:
+        values = desk.covariates.get(filters.column, {})
+        rows = [row for row in rows if values.get(row.path, "") == filters.value]
     rows = [row for row in rows if filters.fits(row)]
     if filters.like is None:
         rows.sort(key=ORDERS[filters.order])

@@ -32,13 +32,14 @@ def serve(
     browser: bool = True,
     track: Track = silent,
     plan: str | None = None,
+    metadata: Path | None = None,
 ) -> int:
     """Serve the page of a run, or the list of the runs in a folder, until Ctrl-C; its address is the first line on stdout.
 
     Returns how many answers there are.
 
     reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
-    free one. plan: how many readers an image has, see `reading_plan`.
+    free one. plan: how many readers an image has, see `reading_plan`. metadata: a table of the images to filter them by.
 
     Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
     """
@@ -49,15 +50,15 @@ def serve(
 
     reader = None if reader is None else check_reader(reader)
     if not (folder / "run.json").exists() and (runs := runs_in(folder)):
-        if images is not None or plan is not None:
+        if images is not None or plan is not None or metadata is not None:
             raise UsageError(
-                f"{folder} holds {len(runs)} runs, and --images and --plan are about one: name it, as {runs[0]}."
+                f"{folder} holds {len(runs)} runs, and --images, --plan and --metadata are about one: name it, as {runs[0]}."
             )
         return _serve_all(Start(folder, reader, track), host, port, browser)
     refs = pictures_of(folder, images)
     address = last_address(folder, host)
     with AnswerStore(folder) as store, bound_again(host, port, address) as listening:
-        desk = Desk(folder, store, refs, track)
+        desk = Desk(folder, store, refs, track, metadata=metadata)
         here = replace(address, port=listening.getsockname()[1])
         if here.port == address.port or not address.port:
             keep_address(folder, host, here)

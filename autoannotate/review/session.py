@@ -30,6 +30,7 @@ from autoannotate.review.rows import Row, rows_of
 from autoannotate.review.similar_images import LookAlikes
 from autoannotate.runs import tables
 from autoannotate.runs.finding_words import understand_findings, values_of
+from autoannotate.runs.metadata import read_metadata
 from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.proposals import waiting
 from autoannotate.runs.run import Run
@@ -50,12 +51,25 @@ class AnsweredError(AutoannotateError):
 class Desk:
     """A run and its answers, for any number of readers at once."""
 
-    def __init__(self, folder: Path, store: AnswerStore, images: Sequence[ImageRef], track: Track = silent) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        store: AnswerStore,
+        images: Sequence[ImageRef],
+        track: Track = silent,
+        *,
+        metadata: Path | None = None,
+    ) -> None:
         self.folder, self.store, self._track = folder, store, track
         self.refs = {ref.path: ref for ref in images}
         self._lock, self._answering = threading.Lock(), threading.Lock()
         self._numbers: dict[str, int] = {}  # kept when the run changes, so that a number never means another image
+        self.covariates: dict[str, dict[str, str]] = {}
         self._load()
+        if metadata is not None:
+            paths = list(self.by_path)
+            for column in read_metadata(metadata, paths).columns:
+                self.covariates[column.name] = dict(zip(paths, column.in_words(), strict=True))
 
     def _load(self) -> None:
         loaded, annotations = self._version(), Run.load(self.folder)
@@ -123,6 +137,9 @@ class Desk:
             "meaningful": self.meaningful,
             "labels": dict(shown(self.rows)),
             "sources": sorted({row.source for row in self.rows}),
+            "columns": {
+                name: list(dict.fromkeys(filter(None, values.values()))) for name, values in self.covariates.items()
+            },
             **self.progress(reader),
         }
 

@@ -36,6 +36,12 @@ def review(
             show_default="each reader is asked about all of the queue",
         ),
     ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV", help="Age, sex, site, any column, with a column path: the grid can be filtered by them."
+        ),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Check the doubtful labels in a page of your browser."""
@@ -44,7 +50,15 @@ def review(
     from autoannotate.review.server import serve
 
     answers = serve(
-        run, reader, images=images, host=host, port=port, browser=not no_browser, track=on_stderr, plan=plan
+        run,
+        reader,
+        images=images,
+        host=host,
+        port=port,
+        browser=not no_browser,
+        track=on_stderr,
+        plan=plan,
+        metadata=metadata,
     )
     where = run / "answers.sqlite" if (run / "run.json").exists() else run
     typer.echo(f"{counted(answers, 'answer')} kept in {where}", err=True)

@@ -21,11 +21,13 @@ export function set(values, quietly = false) {
 export function query() {
   const [low, high] = $("gridSure").value.split("-");
   const found = { label: wanted.label ?? "", order: $("gridOrder").value, show: $("gridShow").value, source: $("gridSource").value,
-    reason: $("gridReason").value.trim(), name: $("gridName").value.trim(), low: low || 0, high: high || 1 };
+    answered_by: $("gridReader").value, reason: $("gridReason").value.trim(), name: $("gridName").value.trim(), low: low || 0, high: high || 1 };
+  const [column, value] = $("gridColumn").value.split("\t");
+  if (column) Object.assign(found, { column, value });
   return wanted.like === null ? found : { ...found, like: wanted.like.id };
 }
 
-export const narrowed = () => ["gridShow", "gridSource", "gridSure", "gridReason", "gridName"].some((id) => $(id).value !== $(id).dataset.all);
+export const narrowed = () => ["gridShow", "gridSource", "gridSure", "gridReader", "gridColumn", "gridReason", "gridName"].some((id) => $(id).value !== $(id).dataset.all);
 
 export function layout() {  // columns and rows, so that a page of the grid is on the screen as a whole
   const size = Number($("gridSize").value);
@@ -34,6 +36,11 @@ export function layout() {  // columns and rows, so that a page of the grid is o
 
 export function build() {
   $("gridSource").replaceChildren(make("option", { value: "" }, "anybody"), ...state.session.sources.map((name) => make("option", { value: name }, name)));
+  $("gridReader").replaceChildren(make("option", { value: "" }, "anybody or nobody"), ...state.session.readers.map((name) => make("option", { value: name }, name)));
+  const columns = Object.entries(state.session.columns);
+  $("gridColumns").hidden = !columns.length;
+  $("gridColumn").replaceChildren(make("option", { value: "" }, "any"), ...columns.map(([name, levels]) => make("optgroup", { label: name },
+    ...levels.map((level) => make("option", { value: `${name}\t${level}` }, level)))));
   if (innerWidth < 500 && $("gridSize").value === "1") $("gridSize").value = "3";
 }
 
@@ -43,10 +50,10 @@ function writeLike() {
 }
 
 export function reset() {
-  for (const id of ["gridShow", "gridSource", "gridSure", "gridReason", "gridName"]) $(id).value = $(id).dataset.all;
+  for (const id of ["gridShow", "gridSource", "gridSure", "gridReader", "gridColumn", "gridReason", "gridName"]) $(id).value = $(id).dataset.all;
 }
 
-for (const id of ["gridOrder", "gridShow", "gridSource", "gridSure"]) $(id).addEventListener("change", () => changed());
+for (const id of ["gridOrder", "gridShow", "gridSource", "gridSure", "gridReader", "gridColumn"]) $(id).addEventListener("change", () => changed());
 let later;
 for (const id of ["gridReason", "gridName"]) $(id).addEventListener("input", () => { clearTimeout(later); later = setTimeout(() => changed(), 250); });
 $("gridSize").addEventListener("input", () => changed());

@@ -250,12 +250,12 @@ addEventListener("keydown", (event) => {
   if (/^Digit[0-9]$/.test(event.code) && !event.shiftKey && !/^[-+=]$/.test(key)) key = event.code.slice(5);  // on any layout
   const mode = document.body.dataset.mode;
   const button = event.target.closest("button");
+  if (event.target.matches("input, summary, a") && (key === "Enter" || key === " " || key.startsWith("Arrow"))) return;
   if (mode === "grid" && key === "Enter" && (!button || button.matches(".tile"))) {
     event.preventDefault();
     if (!event.repeat) safely(grid.confirm(name));
     return;
   }
-  if (event.target.matches("input, summary") && (key === "Enter" || key === " " || key.startsWith("Arrow"))) return;
   if (button && (key === "Enter" || key === " ")) { if (event.repeat) event.preventDefault(); return; }  // the button's own
   if (mode === "grid" && grid.key(event, state.session.classes)) { event.preventDefault(); return; }
   if (mode === "one" && event.shiftKey && key.startsWith("Arrow")) {

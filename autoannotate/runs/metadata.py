@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -48,6 +49,17 @@ class Column:
     @property
     def is_category(self) -> bool:
         return bool(self.levels)
+
+    def in_words(self) -> list[str]:
+        """Each value as a level: categories as they are, numbers by the quarter that they lie in, "" where unknown."""
+        if self.is_category:
+            return [self.levels[code] if code >= 0 else "" for code in self.values]
+        edges = np.unique(np.quantile(self.values[self.known], [0, 0.25, 0.5, 0.75, 1]))
+        if len(edges) < 2:
+            return [f"{edges[0]:.4g}" if known else "" for known in self.known]
+        place = np.clip(np.searchsorted(edges, self.values, side="right") - 1, 0, len(edges) - 2)
+        words = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)]
+        return [words[k] if known else "" for k, known in zip(place, self.known, strict=True)]
 
     @property
     def known(self) -> NDArray[np.bool_]:
