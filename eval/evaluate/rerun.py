@@ -53,7 +53,7 @@ def command(config: dict[str, Any], cell: dict[str, Any], options: argparse.Name
         words += ["--data", source]
     for name in SETTINGS:
         value = cell.get(name, config.get(name))
-        if value not in (None, False):
+        if value is not None and value is not False:  # 0 is a value
             words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
     return [sys.executable, "-m", "autoannotate", *words]
 
