@@ -93,4 +93,5 @@ def test_skin_among_chests_and_breasts_is_a_suspect_that_says_skin(tmp_path: Pat
     table = made.table.set_index("path")
     assert (table.loc[foreign, "confidence"] <= 0.05).all()
     assert made.run["counts"]["none_of_these"] == 3
+    assert made.run["estimated_error_rate"] >= 3 / 33
     assert "3 images are of none of the classes: they look like dermoscopy (2)" in made.run["reliability"]["verdict"]

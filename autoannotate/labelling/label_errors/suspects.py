@@ -118,6 +118,7 @@ def find_suspects(
     flagged = _likeliest(flagged, outside[rows, given], (error_rate + MARGIN) * n)
     of_no_class = doubts["none_of_these"].strength > 0.0
     flagged |= (doubts["near_duplicate_disagrees"].strength >= 0.5) | of_no_class
+    error_rate = min(error_rate + float(of_no_class.mean()), 1.0)  # of these no label is right
     return Suspects(
         flagged=flagged,
         score=_score((estimate.clean[rows, given] + estimate.posterior[rows, given]) / 2, doubts),
