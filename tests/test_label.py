@@ -26,7 +26,7 @@ from autoannotate.evaluation.datasets import balanced_sample, read_labelled
 from autoannotate.models import embedding_cache as encodings
 from autoannotate.models import encoding
 from autoannotate.models.encoder import Encoder
-from autoannotate.runs import proposals, student_predictions
+from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.run import LABELS, SUSPECTS
 from autoannotate.runs.save import FILES
 
@@ -67,7 +67,7 @@ def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None
     assert (
         {*FILES}
         <= {path.name for path in out.iterdir() if path.name[0] != "."}
-        <= {*FILES, student_predictions.FILE, proposals.FILE}
+        <= {*FILES, student_predictions.FILE, tables.PROPOSALS_FILE}
     )
     labels, suspects = pd.read_csv(out / "labels.csv"), pd.read_csv(out / "suspects.csv")
     of_items = ("item", "series", "study", "patient", "slices", "telling_slice")  # since DICOM is among the images

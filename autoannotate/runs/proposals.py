@@ -14,12 +14,11 @@ import numpy as np
 from autoannotate._internal.wording import counted, listed
 from autoannotate.labelling.proposals import Group, Proposals
 from autoannotate.labelling.queries.spot_checks import APPLIED, OPEN, REFUSED, UNSEEN, WAITING, Check
+from autoannotate.runs.tables import PROPOSALS
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILE = "proposals.csv"
-COLUMNS = ("path", "group", "label", "proposed")
 WORDS = {
     "clusters": "clusters of the images",
     "mixture": "a mixture model that knows of wrong labels",
@@ -79,7 +78,7 @@ def read_proposals(
     number = {name: k for k, name in enumerate(classes)}
     row_of = {path: i for i, path in enumerate(paths)}
     labels, proposed, group = (np.full(len(paths), -1) for _ in range(3))
-    for path, its_group, label, new in table[list(COLUMNS)].itertuples(index=False, name=None):
+    for path, its_group, label, new in table[list(PROPOSALS)].itertuples(index=False, name=None):
         if path in row_of and label in number and new in number:
             i = row_of[path]
             labels[i], proposed[i], group[i] = number[label], number[new], int(its_group) - 1

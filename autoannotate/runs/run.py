@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from autoannotate.errors import InputError, UnreadableImageError, UsageError
-from autoannotate.runs import proposals, student_predictions, tables
+from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.record import RunRecord
 
@@ -199,7 +199,9 @@ class Run:
             probabilities=tables.read_probabilities(folder / "probabilities.csv"),
             issues=tables.read(folder / ISSUES_FILE, ISSUES) if (folder / ISSUES_FILE).is_file() else None,
             findings=tables.read(folder / FINDINGS_FILE, FINDINGS) if record.findings else None,
-            proposals=tables.read(file, proposals.COLUMNS) if (file := folder / proposals.FILE).is_file() else None,
+            proposals=tables.read(file, tables.PROPOSALS)
+            if (file := folder / tables.PROPOSALS_FILE).is_file()
+            else None,
         )
         return loaded.with_images(images)
 

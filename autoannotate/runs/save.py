@@ -11,8 +11,7 @@ from typing import Any
 
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.errors import InputError, OutputError
-from autoannotate.runs import proposals, student_predictions, tables
-from autoannotate.runs.report import render_report
+from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.run import FINDINGS_FILE, ISSUES_FILE, LABELS, Run
 
 FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv", "report.html", "run.json")
@@ -40,9 +39,11 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     if run.issues is not None:
         optional[ISSUES_FILE] = tables.to_csv(run.issues)
     if run.proposals is not None:
-        optional[proposals.FILE] = tables.to_csv(run.proposals)
+        optional[tables.PROPOSALS_FILE] = tables.to_csv(run.proposals)
     write_files({folder / name: content for name, content in (optional | written).items()})
-    for name in {student_predictions.FILE, ISSUES_FILE, proposals.FILE, *OF_ROUNDS} - (optional | written).keys():
+    for name in {student_predictions.FILE, ISSUES_FILE, tables.PROPOSALS_FILE, *OF_ROUNDS} - (
+        optional | written
+    ).keys():
         with plain_errors(folder):
             (folder / name).unlink(missing_ok=True)
     for leftover in folder.glob(".*.partial"):  # of a save that was killed: this one holds the folder's lock
@@ -53,6 +54,8 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
 
 def contents(run: Run) -> dict[str, bytes]:
     """What `save` writes, by the name of the file."""
+    from autoannotate.runs.report import render_report
+
     known = {} if run.probabilities is None else {"probabilities.csv": tables.to_csv(run.probabilities)}
     if run.findings is not None:
         known[FINDINGS_FILE] = tables.to_csv(run.findings)

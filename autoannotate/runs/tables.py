@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 FUSES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a formula begins with; some spreadsheets take the full-width forms too."""
 DECIMALS = 6
+PROPOSALS_FILE, PROPOSALS = "proposals.csv", ("path", "group", "label", "proposed")  # see `runs.proposals`
 NUMBERS: dict[str, type] = {
     "confidence": float,
     "score": float,
