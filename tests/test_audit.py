@@ -202,3 +202,32 @@ def test_an_audit_says_it_all_in_its_report_and_goes_on_like_any_run(
     assert CliRunner().invoke(app, ["update", "run"]).exit_code == 0
     now = pd.read_csv("run/labels.csv").set_index("path").loc["new.png"]
     assert now["given_label"] == "CT"
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_about_audits_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "audit.md"
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    lines = ["path,label,patient,split"]
+    for n in range(24):
+        kind = ("dark", "pale")[n % 2]
+        file = Path("scans", kind, f"{n}.png")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.normal(60 + 100 * (n % 2), 20, (32, 32)).clip(0, 255).astype(np.uint8)).save(file)
+        lines.append(f"{kind}/{n}.png,{kind},P{n // 2},{('train', 'test')[n % 3 == 0]}")
+    write(Path("labels.csv"), lines)
+    write(Path("gold.csv"), ["path,label", "dark/0.png,dark", "pale/1.png,pale"])
+    asked = [
+        line.strip().split("#")[0].split() for line in page.read_text().splitlines() if line.startswith("    auto")
+    ]
+    assert [words[1] for words in asked] == ["audit", "audit", "review", "update", "certify", "export"]
+    for words in asked:
+        if words[1] == "review":  # serves until it is stopped
+            continue
+        words += ["--student", "none"] if words[1] == "audit" else []
+        done = CliRunner().invoke(app, words[1:])
+        assert done.exit_code == 0, (words, done.output)
+    trusted = pd.read_csv("folders-audit/labels.csv", keep_default_na=False).set_index("path")["trusted_label"]
+    assert trusted[trusted != ""].to_dict() == {"dark/0.png": "dark", "pale/1.png": "pale"}
+    assert pd.read_csv("parts.csv")["split"].nunique() == 3
