@@ -193,7 +193,7 @@ def test_export_to_a_pipe(saved: Path) -> None:
 def test_an_unknown_format_is_wrong_usage(saved: Path) -> None:
     result = call("export", saved, "--format", "xml")
     assert result.exit_code == 2
-    assert "choose one of coco, csv" in result.stderr
+    assert "choose one of chexpert, coco, csv" in result.stderr
 
 
 def test_a_damaged_run_is_a_plain_sentence(saved: Path) -> None:

@@ -19,6 +19,7 @@ from PIL import Image
 
 from autoannotate.answers.store import AnswerStore
 from autoannotate.errors import InputError
+from autoannotate.review.pictures import HEADER
 from autoannotate.review.session import check_reader
 from autoannotate.review.similar_images import alike, compact
 
@@ -276,7 +277,7 @@ def test_a_dicom_file_shows_its_pixels_and_nothing_of_its_header(tmp_path: Path)
             for secret in (b"Doe", b"Jane", b"4711", b"Secret", str(header.StudyInstanceUID).encode()):
                 assert secret not in response.content
         width, height, offset, step, low, high, inverted = struct.unpack("<II5d", sent[-1].content[:48])
-        pixels = np.frombuffer(sent[-1].content[48:], "<u2").reshape(height, width)
+        pixels = np.frombuffer(sent[-1].content[HEADER.size :], "<u2").reshape(height, width)
         hounsfield = header.pixel_array * float(header.RescaleSlope) + float(header.RescaleIntercept)
         assert np.array_equal(offset + step * pixels, hounsfield)
         assert low < high
@@ -296,7 +297,7 @@ def test_sixteen_bits_reach_the_page_and_eight_are_no_second_picture(tmp_path: P
     try:
         version = [page.get(f"items/{i}").json()["fingerprint"] for i in range(2)]
         content = page.get("items/0/values", v=version[0]).content
-        assert np.array_equal(np.frombuffer(content[48:], "<u2").reshape(48, 64), deep)
+        assert np.array_equal(np.frombuffer(content[HEADER.size :], "<u2").reshape(48, 64), deep)
         assert page.get("items/1/values", v=version[1]).content == b""
     finally:
         page.close()
