@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-A, B = TypeVar("A"), TypeVar("B")
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def ahead(items: Iterable[A], work: Callable[[A], B], threads: int) -> Iterator[tuple[A, B]]:
@@ -17,7 +18,7 @@ def ahead(items: Iterable[A], work: Callable[[A], B], threads: int) -> Iterator[
     [(1, 1), (2, 4), (3, 9)]
     """
     with ThreadPoolExecutor(threads) as pool:
-        begun = deque()  # type: ignore[var-annotated]
+        begun: deque[tuple[A, Future[B]]] = deque()
         try:
             for item in items:
                 begun.append((item, pool.submit(work, item)))

@@ -69,7 +69,10 @@ def half_mean(image_embeddings: NDArray[np.floating]) -> NDArray[np.float32]:
     """Half the mean of the unit rows of (N, D), (D,): what `distribution_normalised` takes away."""
     blocks = [(len(block), block.mean(axis=0)) for block in unit_blocks(image_embeddings)]
     sizes, means = zip(*blocks, strict=True)
-    return np.average(np.stack(means), axis=0, weights=sizes).astype(np.float32) / 2 if len(sizes) > 1 else means[0] / 2
+    mean: NDArray[np.float32] = (
+        means[0] if len(sizes) == 1 else np.average(means, axis=0, weights=sizes).astype(np.float32)
+    )
+    return mean / np.float32(2)
 
 
 def unit_blocks(image_embeddings: NDArray[np.floating]) -> Iterator[NDArray[np.float32]]:
