@@ -30,7 +30,7 @@ class Options:
     this side first. model, student: as in `Annotator`. fast: whether time goes before quality. error: how often the
     simulated clinician is wrong. max_error: the error rate that certify promises. simclr_epochs: of the protocol labels, its
     own number where None. foreign, share: of the protocol ood, the classes that are not asked for, and
-    their share of all images.
+    their share of all images. embeddings: of the protocol representations, a file of another model's, for its method `file`.
     """
 
     count: int = 300
@@ -46,6 +46,7 @@ class Options:
     simclr_epochs: int | None = None
     foreign: str = ""
     share: float = 0.05
+    embeddings: str = ""
 
     def changed(self) -> set[str]:
         """The names of those that differ from the default."""

@@ -21,7 +21,11 @@ OUT = Path("autoannotate-evaluation")
 def evaluate(
     protocol: Annotated[
         str,
-        typer.Argument(metavar="PROTOCOL", help="pair, noise, clinician, labels, certify or ood.", show_default=False),
+        typer.Argument(
+            metavar="PROTOCOL",
+            show_default=False,
+            help="pair, noise, clinician, labels, certify, ood or representations.",
+        ),
     ],
     data: Annotated[
         list[str] | None,
@@ -92,6 +96,14 @@ def evaluate(
             metavar="A,B,…", help="Classes that are not asked for: images of no class.", rich_help_panel=SETTINGS
         ),
     ] = "",
+    embeddings: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Another model's embeddings (npz, npy, parquet), the method `file` of representations.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = "",
     share: Annotated[float, typer.Option(help="Share of such images among all.", rich_help_panel=SETTINGS)] = 0.05,
     model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
     student: Annotated[
@@ -129,6 +141,7 @@ def evaluate(
         simclr_epochs=simclr_epochs,
         foreign=foreign,
         share=share,
+        embeddings=embeddings,
     )
     labelled = datasets.read_labelled([*(data or []), *(fetched(name) for name in download or [])])
     for note in labelled.notes:
