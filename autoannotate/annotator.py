@@ -421,8 +421,10 @@ class Annotator:
         record = {
             **{name: value for name, value in run.run.items() if name not in made.run},
             **made.run,
-            "arguments": run.record.arguments
-            | {name: made.run["arguments"][name] for name in ("images", "place", "accept_proposals")},
+            "arguments": {
+                **run.record.arguments,
+                **{name: made.run["arguments"][name] for name in ("images", "place", "accept_proposals")},
+            },
             "round": history.rounds(folder)[-1].number + 1,
             "counts": {
                 **made.run["counts"],

@@ -106,7 +106,7 @@ def with_the_same_answers(solve_it: Callable[[Problem], Solution]) -> Callable[[
         assert problem.clinician is not None
         ask = problem.clinician(ANSWERS)
         given, probabilities = problem.given.copy(), problem.probabilities.copy()
-        for row in np.flatnonzero(known):
+        for row in np.flatnonzero(known).tolist():
             given[row] = ask(row)
             probabilities[row] = np.eye(probabilities.shape[1])[given[row]]
         found = solve_it(replace(problem, given=given, probabilities=probabilities))
@@ -141,7 +141,7 @@ def _answered(problem: Problem) -> Labelled:
     found = label(replace(task, answers=answers))
     if ask.left:
         strategy = DEFAULT if found.meaningful else "representative"
-        for row in ranking(replace(task, answers=answers), found, strategy)[: ask.left]:
+        for row in ranking(replace(task, answers=answers), found, strategy)[: ask.left].tolist():
             answers[row] = ask(row)
         found = label(replace(task, answers=answers))
     return found
