@@ -95,3 +95,14 @@ def test_few_answers_give_wide_intervals() -> None:
     narrow, wide = interval(90, 100), interval(9, 10)
     assert narrow[1] - narrow[0] < wide[1] - wide[0]
     assert len(reliability_diagram([0.5] * 11, [True] * 11)["bins"]) == 1
+
+
+def test_another_picture_of_a_patient_proves_nothing() -> None:
+    rng = np.random.default_rng(4)
+    patients = np.repeat(np.arange(60), 4)
+    features = rng.normal(size=(60, 24))[patients] + 0.1 * rng.normal(size=(240, 24))
+    answers = np.where(patients < 40, rng.integers(2, size=60)[patients], -1)  # which class a patient has is thrown
+    alone = few_shot.learn(features, np.full((240, 2), 0.5), answers)
+    grouped = few_shot.learn(features, np.full((240, 2), 0.5), answers, groups=patients)
+    assert grouped.kappa < alone.kappa
+    assert not grouped.told

@@ -59,6 +59,7 @@ def learn(
     zero_shot: NDArray[np.floating],
     answers: NDArray[np.integer],
     *,
+    groups: NDArray[np.integer] | None = None,
     seed: int = 0,
 ) -> FewShot:
     """Class probabilities from the answered images.
@@ -70,6 +71,8 @@ def learn(
         Class probabilities.
     answers : (N,) int array
         Class numbers, -1 where there is none; each class has `FEWEST` or more.
+    groups : (N,) int array, optional
+        Images of one patient or lesion share a number: no answer is predicted from another of its group.
     seed : of the folds
 
     References
@@ -104,7 +107,7 @@ def learn(
     rng = np.random.default_rng([seed, 21])
     shuffled = rng.permutation(answered)
     dealt = shuffled[np.argsort(answers[shuffled], kind="stable")]
-    folds = [np.sort(dealt[fold::FOLDS]) for fold in range(FOLDS)]
+    folds = _folds(dealt, answers, groups)
     held_out = np.concatenate([predictions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
     truth = answers[np.concatenate(folds)]
     weights = _weights(held_out, truth)
@@ -117,9 +120,23 @@ def learn(
     others = probabilities[rest]
     sure = float(others.max(axis=1).mean())
     by_chance = float(((np.bincount(others.argmax(axis=1), minlength=k) / len(others)) ** 2).sum())
-    kappa = (sure - by_chance) / max(1.0 - by_chance, 1e-9)
+    kappa = 0.0 if by_chance >= 1.0 else (sure - by_chance) / (1.0 - by_chance)  # one class for all: chance does it too
     wobble = np.sqrt(max(sure * (1 - sure), 0.25 / many) / many) / max(1.0 - by_chance, 1e-9)
     return FewShot(probabilities, kappa, bool(kappa - 1.645 * wobble > TOLD))
+
+
+def _folds(
+    dealt: NDArray[np.int64], answers: NDArray[np.integer], groups: NDArray[np.integer] | None
+) -> list[NDArray[np.int64]]:
+    """Answered rows in `FOLDS` parts, each class dealt out evenly; a group is in one part, where two classes are left without
+    any part."""
+    turn = np.arange(len(dealt)) % FOLDS
+    if groups is not None:
+        first: dict[int, int] = {}
+        of_group = np.array([first.setdefault(int(groups[row]), int(turn[i])) for i, row in enumerate(dealt)])
+        left = [np.unique(answers[dealt[of_group != fold]]) for fold in np.unique(of_group)]
+        turn = of_group if all(len(classes) > 1 for classes in left) else turn
+    return [np.sort(dealt[turn == fold]) for fold in np.unique(turn)]
 
 
 def _weights(logs: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[np.float64]:
