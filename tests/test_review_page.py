@@ -472,7 +472,7 @@ def test_window_and_level_of_a_dicom_file_follow_the_drag(
     shutil.copyfile(str(get_testdata_file("CT_small.dcm")), tmp_path / "images" / "ct.dcm")
     make_run(tmp_path / "images", ["ct.dcm"], draw=False).save(tmp_path / "run")
     open_page(page, serve(tmp_path / "run", "--reader", "Ana"), of=1)
-    page.get_by_text("Drag: window and level").wait_for()
+    page.locator("#preset").wait_for()
     box = page.locator("#viewer").bounding_box()
     page.mouse.move(box["x"] + 300, box["y"] + 300)
     page.mouse.down()

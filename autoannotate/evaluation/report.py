@@ -38,6 +38,14 @@ NAMES = {
     "ece": "calibration error (ECE)",
     "fixed": "wrong labels fixed",
     "broken": "right labels broken",
+    "knn": "nearest neighbours",
+    "probe_1": "probe, 1 label a class",
+    "probe_5": "probe, 5 a class",
+    "probe_10": "probe, 10 a class",
+    "probe_50": "probe, 50 a class",
+    "probe_all": "probe, all labels",
+    "nmi": "NMI of groups",
+    "ari": "ARI of groups",
 }
 METHODS_IN_WORDS = {
     "given": "the labels as they came",

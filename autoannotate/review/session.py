@@ -64,12 +64,14 @@ class Desk:
         self.refs = {ref.path: ref for ref in images}
         self._lock, self._answering = threading.Lock(), threading.Lock()
         self._numbers: dict[str, int] = {}  # kept when the run changes, so that a number never means another image
-        self.covariates: dict[str, dict[str, str]] = {}
+        self.covariates: Mapping[str, Mapping[str, str]] = {}
         self._load()
         if metadata is not None:
             paths = list(self.by_path)
-            for column in read_metadata(metadata, paths).columns:
-                self.covariates[column.name] = dict(zip(paths, column.in_words(), strict=True))
+            self.covariates = {
+                column.name: dict(zip(paths, column.in_words(), strict=True))
+                for column in read_metadata(metadata, paths).columns
+            }
 
     def _load(self) -> None:
         loaded, annotations = self._version(), Run.load(self.folder)
