@@ -232,7 +232,7 @@ def _cluster() -> Iterator[Any]:
     started = not ray.is_initialized()
     if started:
         try:
-            quiet = {"log_to_driver": False, "logging_level": "error"}
+            quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
             ray.init(**quiet) if address else ray.init(include_dashboard=False, **quiet)
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
             raise ModelError(

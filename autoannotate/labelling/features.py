@@ -75,7 +75,7 @@ class Features:
             return compact(self.values)
         some = np.sort(np.random.default_rng([len(self), 3]).permutation(len(self))[:MANY])
         axes = compact_axes(np.asarray(self.values[some]))
-        return np.concatenate([_unit(axes(block)).astype(np.float32) for _, block in self.blocks()])  # type: ignore[return-value]
+        return np.concatenate([_unit(axes(block)).astype(np.float32) for _, block in self.blocks()])
 
     @cached_property
     def wide_neighbours(self) -> Neighbours:

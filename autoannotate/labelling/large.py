@@ -83,6 +83,7 @@ class _Initial:
 
     def __init__(self, task: Task, part: Task, initial: InitialLabels, sample: Sample, itself: Seen) -> None:
         self._everyone: NDArray[np.float64] | None = None
+        self._moved: NDArray[np.bool_]
         self._learned: Transfer | None = None
         self._probabilities = initial.probabilities
         if initial.source == "given":
@@ -93,7 +94,7 @@ class _Initial:
             trust = task.trust if task.meaningful else 0.0
             self._everyone = unrefined(task.zero_shot, trust, task.prior)
             before = unrefined(part.zero_shot, trust, task.prior)
-            self._moved = (np.abs(initial.probabilities - before) > CHANGED).any(axis=1)
+            self._moved = np.abs(initial.probabilities - before).max(axis=1) > CHANGED
 
     def of(self, seen: Seen, rows: NDArray[np.integer]) -> NDArray[np.float64]:
         """(B, K): zero-shot or given; the mean of the nearest images of the sample where refinement moved most of those."""

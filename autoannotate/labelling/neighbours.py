@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ def nearest_by_index(points: NDArray[np.floating], k: int, recall: float = RECAL
     table = np.ascontiguousarray(points, dtype=np.float32)
     n, d = table.shape
     cells = max(1, int(np.sqrt(n)))
-    index = faiss.index_factory(d, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
+    index: Any = faiss.index_factory(d, f"IVF{cells},Flat", faiss.METRIC_INNER_PRODUCT)
     index.cp.seed = 0
     index.train(table[np.random.default_rng(n).permutation(n)[: 64 * cells]])
     index.add(table)
