@@ -37,7 +37,7 @@ class Reading(Protocol):
     plan: ReadingPlan | None
     checks: list[Mapping[str, Any]]
     proposed: dict[str, tuple[str, str]]
-    covariates: Mapping[str, Mapping[str, str]]
+    covariates: dict[str, dict[str, str]]
     lookalikes: LookAlikes
 
     def row(self, number: int) -> Row: ...

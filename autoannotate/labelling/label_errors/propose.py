@@ -116,7 +116,8 @@ def propose(task: Task, corrected: Corrected) -> Proposals:
     chance = views.mean(axis=0)[np.arange(len(labels)), proposed]
 
     least = max(FEWEST, int(np.ceil(SHARE * len(labels))))
-    group, groups = nothing.copy(), []
+    group = nothing.copy()
+    groups: list[Group] = []
     exact = [*zip(labels.tolist(), proposed.tolist(), supports.tolist(), strict=True)]
     for pairs in (True, False):
         waiting: dict[tuple[int | None, int | None, int], list[int]] = {}
