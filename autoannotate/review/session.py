@@ -64,7 +64,7 @@ class Desk:
         self.refs = {ref.path: ref for ref in images}
         self._lock, self._answering = threading.Lock(), threading.Lock()
         self._numbers: dict[str, int] = {}  # kept when the run changes, so that a number never means another image
-        self.covariates: Mapping[str, Mapping[str, str]] = {}
+        self.covariates: dict[str, dict[str, str]] = {}
         self._load()
         if metadata is not None:
             paths = list(self.by_path)
