@@ -70,6 +70,5 @@ class TestCluster:
         self, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-        monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "2")
         with pytest.raises(AutoannotateError, match=r"The Ray cluster at 127\.0\.0\.1:1 cannot be reached"):
             Annotator(CLASSES, engine="ray", cache=tmp_path).label(scans)

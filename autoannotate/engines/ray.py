@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 BATCH = 32  # images that an actor encodes between two answers
 A_FILE = 1024  # images of a Parquet file: what a driver that is killed loses is at most one for each actor
+REACHED_WITHIN = 5.0  # seconds
 WRITING = 0.25  # of a CPU; an actor has the rest, so that encoding on all CPUs leaves room to write
 INSTALL = f"pip install 'autoannotate[ray]=={__version__}'"
 
@@ -230,6 +232,8 @@ def _cluster() -> Iterator[Any]:
         raise ModelError(f"--engine ray needs one more package: {INSTALL}.") from None
     address = os.environ.get("RAY_ADDRESS")
     started = not ray.is_initialized()
+    if started and address:
+        _answers(address)
     if started:
         try:
             quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
@@ -246,7 +250,20 @@ def _cluster() -> Iterator[Any]:
             ray.shutdown()
 
 
-def _machine() -> str:
-    import socket
+def _answers(address: str) -> None:
+    """Make sure that something listens there: Ray itself would try for minutes. Raises `ModelError`."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():  # auto, local: Ray knows
+        return
+    try:
+        with socket.create_connection((host, int(port)), timeout=REACHED_WITHIN):
+            pass
+    except OSError as error:
+        raise ModelError(
+            f"The Ray cluster at {address} cannot be reached ({error.strerror or error}): check RAY_ADDRESS and that "
+            "`ray status` works here, or leave --engine ray out."
+        ) from None
 
+
+def _machine() -> str:
     return socket.gethostname()
