@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 from autoannotate._internal.version import __version__
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import Annotations
-    from autoannotate.annotator import Annotator
-    from autoannotate.findings_annotator import FindingsAnnotator
+    from autoannotate.annotator.annotations import Annotations
+    from autoannotate.annotator.annotator import Annotator
+    from autoannotate.annotator.findings_annotator import FindingsAnnotator
 
 PLACES = {"Annotations": "annotations", "Annotator": "annotator", "FindingsAnnotator": "findings_annotator"}
 __all__ = ["Annotations", "Annotator", "FindingsAnnotator", "__version__"]
@@ -18,4 +18,4 @@ def __getattr__(name: str) -> object:
     """Load a public name when it is first used, so that `autoannotate --help` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{PLACES[name]}"), name)
+    return getattr(import_module(f"{__name__}.annotator.{PLACES[name]}"), name)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from made_runs import draw_images, stamped
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 
 NAMES = ("effusion", "mass", "old fracture")
 VALUES = ((1, 1, 0), (0, 0, 0), (1, 0, -1), (0, 1, 0))

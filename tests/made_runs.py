@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.images import stamp
 
 REASON = "looks like its 8 nearest neighbours, all labelled breast"

@@ -16,7 +16,7 @@ import pytest
 from made_runs import REASON, make_run
 from PIL import Image
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import AnswerStore
 from autoannotate.review.app import build_app
 from autoannotate.review.server import bound, page_server, pictures_of

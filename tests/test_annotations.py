@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.errors import InputError, OutputError, UnreadableImageError, UsageError
 from autoannotate.runs import tables
 from autoannotate.runs.run import check_classes
@@ -259,7 +259,7 @@ def test_a_full_disk_leaves_the_earlier_run_whole(run: Annotations, tmp_path: Pa
     before = {item.name: item.read_bytes() for item in out.iterdir()}
     code = (
         "import resource, sys\n"
-        "from autoannotate.annotations import Annotations\n"
+        "from autoannotate.annotator.annotations import Annotations\n"
         "from autoannotate.errors import OutputError\n"
         "run = Annotations.load(sys.argv[1])\n"
         "run.run['seed'] = 5\n"

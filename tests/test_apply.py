@@ -14,7 +14,7 @@ import pytest
 from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers import importers
 from autoannotate.answers.apply import NothingAppliedError, apply, merge
 from autoannotate.answers.store import Answer, AnswerStore

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from autoannotate.boxes.audit import audit_boxes
-from autoannotate.boxes.read import read_boxes
+from autoannotate.annotator.boxes import audit_boxes
+from autoannotate.answers.given_boxes import read_boxes
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError
 from autoannotate.images import find_images

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from made_runs import make_run, replace_picture, stamped
 from typer.testing import CliRunner
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.certification import error_bounds as bounds_module
 from autoannotate.answers.certification.certificate_files import certify_run, read_sample
 from autoannotate.answers.certification.error_bounds import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from made_runs import make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import AnswerStore
 
 PATHS = ("größe/Ω→1.png", "[b]2.png", "c:smile:.png", "d.png")

@@ -15,7 +15,7 @@ from pydicom.data import get_testdata_file
 from pydicom.sr._concepts_dict import concepts
 from pydicom.uid import ComprehensiveSRStorage
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.errors import InputError, UsageError
 from autoannotate.labelling.zero_shot.vocabulary import load_library
 

@@ -20,7 +20,7 @@ from made_runs import draw_images, make_run
 from scipy.stats import false_discovery_control
 from sklearn.metrics import roc_auc_score
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.explore import associations, groups, risks

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from made_runs import REASON, make_run
 
-from autoannotate import exports
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations, exports
 from autoannotate.errors import OutputError, UsageError
 
 

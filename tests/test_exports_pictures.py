@@ -18,8 +18,7 @@ from made_runs import draw_images, make_run
 from PIL import Image
 from pydicom.data import get_testdata_file
 
-from autoannotate import exports
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations, exports
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.exports._names import file_stems
 from autoannotate.runs import tables

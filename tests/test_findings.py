@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.given_findings import holds_findings, read_given_findings
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError

@@ -10,12 +10,12 @@ import pytest
 from made_findings import NAMES, PATHS, make_findings_run
 from review_browser import eventually, open_browser, said, served, shown, tab
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
+from autoannotate.annotator.predict import labeller_of
 from autoannotate.answers.apply import NothingAppliedError
 from autoannotate.answers.findings import answered_findings
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
-from autoannotate.labeller.predict import labeller_of
 from autoannotate.review.queues import Filters
 from autoannotate.review.session import Desk
 from autoannotate.runs.finding_words import understand_findings, values_of, written

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 from made_findings import NAMES, PATHS, VALUES, make_findings_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.given_findings import holds_findings, read_given_findings
 from autoannotate.errors import UsageError
 from autoannotate.images import find_images

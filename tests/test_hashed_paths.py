@@ -11,7 +11,7 @@ from pydicom.data import get_testdata_file
 from pydicom.datadict import dictionary_VR
 from typer.testing import CliRunner
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError
 from autoannotate.images import find_images

@@ -10,7 +10,7 @@ import pytest
 from made_runs import make_run
 from typer.testing import CliRunner
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, OutputError, UsageError

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import draw_images, make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.apply import NothingAppliedError, apply
 from autoannotate.answers.image_names import ImageNames
 from autoannotate.errors import InputError

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from made_runs import make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.apply import apply
 from autoannotate.answers.store import AnswerStore
 

@@ -16,11 +16,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
+from autoannotate.annotator.estimator import FeatureClassifier
+from autoannotate.annotator.labeller import Labeller
+from autoannotate.annotator.predict import labeller_of, predict
 from autoannotate.errors import InputError
-from autoannotate.labeller.estimator import FeatureClassifier
-from autoannotate.labeller.labeller import Labeller
-from autoannotate.labeller.predict import labeller_of, predict
 
 MANY = [f"{'ab'[i % 2]}/{i}.png" for i in range(24)]
 

@@ -26,7 +26,7 @@ def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_local_engine_imports_no_ray() -> None:
-    code = "import sys, autoannotate.annotator, autoannotate.models.encoding; sys.exit('ray' in sys.modules)"
+    code = "import sys, autoannotate.annotator.annotator, autoannotate.models.encoding; sys.exit('ray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -18,8 +18,8 @@ from made_runs import REASON, draw_images, make_run
 from PIL import Image
 from rich.console import Console
 
+from autoannotate import Annotations
 from autoannotate._internal.wording import percent
-from autoannotate.annotations import Annotations
 from autoannotate.cli.print_run import print_summary
 from autoannotate.runs.report import agreement, collapsed, render_report
 

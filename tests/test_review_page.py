@@ -21,7 +21,7 @@ from made_runs import make_run
 from PIL import Image
 from review_browser import PATIENCE, chromium, eventually, keep_features, said, shown
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.runs import history
 from autoannotate.runs.save import contents

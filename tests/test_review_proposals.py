@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from review_browser import doubted_run, eventually, open_browser, said, served, shown, tab
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import AnswerStore
 from autoannotate.labelling.proposals import Group, Proposals
 from autoannotate.labelling.queries.spot_checks import FIRST, check

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from review_browser import doubted_run, eventually, grid_ready, open_browser, said, served, shown, tab
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import OutputError, UsageError
 from autoannotate.review.agreement import agreement
@@ -199,7 +199,7 @@ def test_labels_are_improved_from_the_page_and_what_changed_is_shown(browser: An
     from made_runs import draw_images
     from PIL import Image
 
-    from autoannotate.annotator import Annotator
+    from autoannotate import Annotator
 
     images = draw_images(tmp_path / "images", [f"disc/{i}.png" for i in range(12)], 64)
     rng = np.random.default_rng(1)

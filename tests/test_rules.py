@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from made_findings import PATHS, make_findings_run
 from review_browser import open_browser, said, served, shown, tab
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.apply import NothingAppliedError
 from autoannotate.errors import InputError
 from autoannotate.labelling.features import Features

@@ -10,7 +10,7 @@ import pytest
 from made_runs import make_run
 from typer.testing import CliRunner
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.exports._selection import select, with_probabilities, with_split

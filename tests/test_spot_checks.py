@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from made_runs import make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.propose import FEWEST
 from autoannotate.labelling.pipeline import label

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import draw_images, make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 from autoannotate.answers.apply import apply
 from autoannotate.errors import InputError
 from autoannotate.evaluation.datasets import read_labelled

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from made_runs import draw_images, make_run
 
-from autoannotate.annotations import Annotations
+from autoannotate import Annotations
 
 pytestmark = pytest.mark.slow
 PATHS = ("a/1.png", "a/2.png", "b/1.png", "b/=3.png", "stack.npz#0", "stack.npz#1")

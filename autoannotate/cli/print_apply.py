@@ -20,7 +20,7 @@ from autoannotate.cli.console import make_console
 if TYPE_CHECKING:
     import pandas as pd
 
-    from autoannotate.annotations import Annotations
+    from autoannotate.annotator.annotations import Annotations
 
 MOST = 20  # rows shown; the report has them all
 SHOWN = ("where", "path", "reader", "answer", "problem")

@@ -18,7 +18,7 @@ from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over
 from autoannotate.runs.run import FINDINGS_FILE
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import Annotations
+    from autoannotate.annotator.annotations import Annotations
 
 MOST_CLASSES = 30
 STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}

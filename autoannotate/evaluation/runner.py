@@ -137,7 +137,7 @@ def prepare(
     What could not be read is noted, and replaced where a class has more images. Raises InputError where fewer than `least`
     of a class can be read.
     """
-    from autoannotate.annotator import Annotator
+    from autoannotate.annotator.annotator import Annotator
 
     annotator = Annotator(data.class_names, model=options.model, student=options.student, device=device, cache=cache)
     readable = np.ones(len(data), dtype=bool)

@@ -14,7 +14,7 @@ from autoannotate.evaluation.datasets import LabelledSet
 if TYPE_CHECKING:
     from PIL import Image
 
-    from autoannotate.annotator import Annotator
+    from autoannotate.annotator.annotator import Annotator
 
 SAMPLE, SPLIT, MODEL = 0, 1, 3
 """Salts: `np.random.default_rng([seed, salt])` draws each of these apart from the others, so that none explains another."""
@@ -82,7 +82,7 @@ class Study:
     @cached_property
     def annotator(self) -> Annotator:
         """The product itself, for its encoder and its zero-shot stage; its seed is not a run's."""
-        from autoannotate.annotator import Annotator
+        from autoannotate.annotator.annotator import Annotator
 
         return Annotator(
             self.data.class_names,

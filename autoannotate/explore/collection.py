@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
-from autoannotate.annotator import Annotator
+from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.findings_annotator import annotator_of
 from autoannotate.errors import InputError
 from autoannotate.explore import groups as grouping
 from autoannotate.explore import maps
 from autoannotate.explore.dicom_tags import with_tags
 from autoannotate.explore.groups import Cluster
-from autoannotate.findings_annotator import annotator_of
 from autoannotate.images import ImageRef, find_images
 from autoannotate.labelling.features import principal_axes
 from autoannotate.labelling.neighbours import Neighbours, near_duplicate_groups, nearest

@@ -123,8 +123,8 @@ def _reporting(reports: Connection) -> Track:
 
 def update_run(folder: Path, track: Track) -> dict[str, Any]:
     """`autoannotate update` of the run in the folder."""
-    from autoannotate.annotations import Annotations
-    from autoannotate.findings_annotator import annotator_of
+    from autoannotate.annotator.annotations import Annotations
+    from autoannotate.annotator.findings_annotator import annotator_of
     from autoannotate.runs.lock import alone
 
     with alone(folder):
@@ -135,7 +135,7 @@ def update_run(folder: Path, track: Track) -> dict[str, Any]:
 
 def export_run(folder: Path, format: str, what: str, place: Path, track: Track) -> dict[str, Any]:
     """`autoannotate export` of the run in the folder."""
-    from autoannotate.annotations import Annotations
+    from autoannotate.annotator.annotations import Annotations
 
     made = Annotations.load(folder).export(format, place, what, track=track)  # type: ignore[arg-type]
     return {"made": [path.as_posix() for path in made]}

@@ -74,7 +74,7 @@ class LookAlikes:
         if cached is not None:
             return list(keys), cached
         self.soon.set()
-        from autoannotate.findings_annotator import annotator_of
+        from autoannotate.annotator.findings_annotator import annotator_of
 
         encoded = annotator_of(annotations).encode([refs[path] for path in keys], track)
         return [ref.path for ref in encoded.refs], encoded.features

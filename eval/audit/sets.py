@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoannotate.annotator import Annotator
+from autoannotate import Annotator
 from autoannotate.images import find_images
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from sets import encoded_set
 from sklearn.linear_model import LogisticRegression
 
-from autoannotate.annotator import Annotator
+from autoannotate import Annotator
 from autoannotate.evaluation.baselines.shared import unit
 from autoannotate.evaluation.baselines.transclip import transclip
 from autoannotate.evaluation.metrics import balanced_accuracy

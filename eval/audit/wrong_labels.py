@@ -17,7 +17,7 @@ from sets import EncodedSet, encoded_set
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
 
-from autoannotate.annotator import Annotator
+from autoannotate import Annotator
 from autoannotate.evaluation.metrics import average_precision, recall_at
 from autoannotate.labelling.features import Features, standardised
 from autoannotate.labelling.pipeline import label

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autoannotate.boxes.audit import CORNERS, audit_boxes
+from autoannotate.annotator.boxes import CORNERS, audit_boxes
 from autoannotate.labelling.label_errors.box_faults import overlap
 
 RATES, SEEDS = (0.1, 0.2, 0.4), (0, 1)

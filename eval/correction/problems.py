@@ -80,7 +80,7 @@ def encode(data: Path, work: Path, sets: Sequence[str] = ()) -> dict[str, Encode
 
     A set is a folder with a labels.csv; what was encoded is kept in `work` too, so that later calls need not read images.
     """
-    from autoannotate.annotator import Annotator
+    from autoannotate import Annotator
     from autoannotate.evaluation.datasets import read_labelled
 
     found = {}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoannotate.findings_annotator import FindingsAnnotator
+from autoannotate import FindingsAnnotator
 from autoannotate.images import find_images
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.findings import label_findings

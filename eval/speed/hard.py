@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-from autoannotate.annotator import Annotator
+from autoannotate import Annotator
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.labelling.features import Features

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from autoannotate.annotator import Annotator
+from autoannotate import Annotator
 from autoannotate.evaluation.datasets import read_labelled
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.labelling.features import Features

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from autoannotate.annotations import Annotations
+from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import AcceptProposals, MovedImages, app, plainly
 from autoannotate.errors import UsageError
 
@@ -87,9 +87,9 @@ def update(
     before = Annotations.load(run, images)
 
     from autoannotate._internal.progress import on_stderr
+    from autoannotate.annotator.findings_annotator import annotator_of
     from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
-    from autoannotate.findings_annotator import annotator_of
     from autoannotate.runs.lock import alone
 
     with alone(run):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from autoannotate.annotations import Annotations
+from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
 from autoannotate.errors import UsageError
@@ -106,7 +106,7 @@ def audit(
     ensure_writable(out, overwrite)
 
     from autoannotate._internal.progress import on_stderr
-    from autoannotate.annotator import Annotator
+    from autoannotate.annotator.annotator import Annotator
     from autoannotate.answers.given_findings import holds_findings
     from autoannotate.answers.given_labels import read_given_labels
     from autoannotate.cli.print_run import print_summary
@@ -133,7 +133,7 @@ def audit(
 
 def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problems: bool, overwrite: bool) -> None:
     from autoannotate._internal.progress import on_stderr
-    from autoannotate.boxes.audit import REPAIRED, audit_boxes, save
+    from autoannotate.annotator.boxes import REPAIRED, audit_boxes, save
 
     audit = audit_boxes(images, boxes, repair=repair, skip_problems=skip_problems, track=on_stderr)
     save(audit, out, overwrite)
@@ -165,9 +165,9 @@ def _audit_findings(
     machinery: dict[str, Any],
 ) -> None:
     from autoannotate._internal.progress import on_stderr
+    from autoannotate.annotator.findings_annotator import FindingsAnnotator
     from autoannotate.answers.given_findings import read_given_findings
     from autoannotate.cli.print_run import print_summary
-    from autoannotate.findings_annotator import FindingsAnnotator
     from autoannotate.images import find_images
 
     if trusted is not None:

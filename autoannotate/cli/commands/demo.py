@@ -15,8 +15,8 @@ from autoannotate.errors import InputError
 from autoannotate.runs.save import ensure_writable
 
 if TYPE_CHECKING:
-    from autoannotate.annotations import Annotations
-    from autoannotate.annotator import Annotator
+    from autoannotate.annotator.annotations import Annotations
+    from autoannotate.annotator.annotator import Annotator
     from autoannotate.images.demo import DemoSet
 
 STORIES = ("chest-or-breast", "normal-or-pneumonia")
@@ -104,7 +104,7 @@ def _downloaded() -> Path:
 def _label(images: DemoSet, run: Path, seed: int) -> tuple[Annotator, Annotations]:
     """What `autoannotate label` does with the images, kept in `run`."""
     from autoannotate._internal.progress import on_stderr
-    from autoannotate.annotator import Annotator
+    from autoannotate.annotator.annotator import Annotator
 
     annotator = Annotator(images.classes, student="none", seed=seed)
     annotations = annotator.label(images.images, track=on_stderr)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from autoannotate.annotations import Annotations
+from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MovedImages, app, plainly
 from autoannotate.errors import UsageError
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from autoannotate._internal.wording import listed
-from autoannotate.annotations import Annotations
+from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, AcceptProposals, app, plainly
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
@@ -230,10 +230,10 @@ def label(
         ensure_writable(out, overwrite)
 
     from autoannotate._internal.progress import on_stderr
-    from autoannotate.annotator import Annotator
+    from autoannotate.annotator.annotator import Annotator
+    from autoannotate.annotator.findings_annotator import FindingsAnnotator
     from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
-    from autoannotate.findings_annotator import FindingsAnnotator
     from autoannotate.runs.lock import alone
 
     if again is not None:

@@ -32,8 +32,8 @@ def predict(
     """
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
-    from autoannotate.labeller.predict import labeller_of, save
-    from autoannotate.labeller.predict import predict as label_new
+    from autoannotate.annotator.predict import labeller_of, save
+    from autoannotate.annotator.predict import predict as label_new
 
     labeller = labeller_of(run, device=device, images=run_images, track=on_stderr)
     found = label_new(labeller, images, device=device, track=on_stderr)

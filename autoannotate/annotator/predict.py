@@ -9,11 +9,12 @@ import pandas as pd
 
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
-from autoannotate.annotator import Annotator
+from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.labeller import ABOUT, FOLDER, Labeller, digest, learn
 from autoannotate.errors import OutputError
 from autoannotate.images import find
-from autoannotate.labeller.labeller import ABOUT, FOLDER, Labeller, digest, learn
 from autoannotate.runs import tables
+from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.run import UNREADABLE, Run, check_single_labels
 
 FILES = ("labels.csv", "probabilities.csv", "unreadable.csv")
@@ -46,9 +47,12 @@ def labeller_of(folder: Path, *, device: str = "auto", images: Path | None = Non
         kept = Labeller.load(place)
         if kept.about["labels"] == digest(run):
             return kept
-    from autoannotate.review.server import pictures_of
-
-    made = learn(run, pictures_of(folder, images), Annotator.from_run(run, device=device), track)
+    made = learn(
+        run,
+        pictures_of(run.record, list(run.table["path"]), images, folder),
+        Annotator.from_run(run, device=device),
+        track,
+    )
     made.save(place)
     return made
 

@@ -19,7 +19,7 @@ from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
 from autoannotate._internal.wording import counted
-from autoannotate.boxes.read import read_boxes
+from autoannotate.answers.given_boxes import read_boxes
 from autoannotate.errors import OutputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, read_image
 from autoannotate.labelling.label_errors.box_faults import Boxes, Fault, find_faults, overlap, repaired

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoannotate._internal.progress import Clock, Track, silent
-from autoannotate.annotations import Annotations
-from autoannotate.annotator import Annotator
+from autoannotate.annotator.annotations import Annotations
+from autoannotate.annotator.annotator import Annotator
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images, read_image
 from autoannotate.runs.run import Run, check_findings
@@ -302,7 +302,7 @@ class FindingsAnnotator(Annotator):
         from autoannotate.runs.build import with_items
         from autoannotate.runs.build_findings import build_findings_run
 
-        worth = [self._worth(clip, part) for clip, part in zip(clips, labelled.of_each, strict=True)]
+        worth = [self._reliability(clip, part) for clip, part in zip(clips, labelled.of_each, strict=True)]
         settings = self._settings(images)
         settings["arguments"] |= {"prior": self.priors or None, "student": "none"}
         run = build_findings_run(

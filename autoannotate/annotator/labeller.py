@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
-from autoannotate.annotator import Annotator
+from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.estimator import FeatureClassifier
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef
-from autoannotate.labeller.estimator import FeatureClassifier
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.zero_shot import classifier as zero_shot
 from autoannotate.runs.run import Run

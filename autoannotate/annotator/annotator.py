@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoannotate._internal.progress import Clock, Track, silent
-from autoannotate._internal.wording import listed
-from autoannotate.annotations import Annotations
+from autoannotate.annotator.annotations import Annotations
+from autoannotate.annotator.reliability import judged, reliability
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
 from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.reliability import Reliability
     from autoannotate.models.encoder import Encoder
     from autoannotate.models.encoding import Encoded, Engine
-
-CLUSTERED = (  # said of guesses whose labels follow the images' own clusters
-    "The images fall into clusters of their own, which the guesses only named: {moved:.0%} of them have another label."
-)
 
 STUDENT_SIDE = 256  # pixels of the shorter side that are read for a student, twice what any sees
 ENGINES = ("local", "ray")
@@ -578,7 +574,7 @@ class Annotator:
         from autoannotate.runs.build import build_run, with_items
 
         run = build_run(
-            encoded.refs, encoded.unreadable, self.classes, clip, self._judged(clip, labelled), labelled,
+            encoded.refs, encoded.unreadable, self.classes, clip, judged(self._reliability(clip, labelled), labelled), labelled,
             self._settings(images), clock.seconds, self.student, encoded.notes, readers,
         )  # fmt: skip
         return with_items(run, encoded.refs, self._telling_slices(run, encoded))
@@ -629,51 +625,9 @@ class Annotator:
             if len(ref.slices) > 1 and (here := [part.path for part in ref.slices if part.path in rows])
         }
 
-    def _judged(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
-        """What the labels are worth by now, in words, and how many images are of none of the classes."""
-        from autoannotate.runs.build import told_of_none
-
-        worth = self._worth(clip, labelled)
-        return replace(worth, verdict=f"{worth.verdict}{told_of_none(labelled.none_of_these)}")
-
-    def _worth(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
-        """What the labels are worth by now, in words."""
-        from autoannotate.labelling.queries.spot_checks import APPLIED
-
-        told, initial = clip.reliability, labelled.initial
-        if initial.source == "given":
-            wrong = labelled.corrected.queue.error_rate
-            return replace(
-                told, trust=round(1.0 - wrong, 4), meaningful=True, advice="",
-                verdict=f"An estimated {wrong:.1%} of the given labels are wrong, by what the other images make of each.",
-            )  # fmt: skip
-        if told.meaningful:
-            return told
-        if initial.meaningful and initial.kappa is not None:
-            answers = int((labelled.source == "clinician").sum() + (labelled.duplicate_of >= 0).sum())
-            learned = [] if self._shown is None else [f"{len(self._shown[1])} examples"]
-            learned += [f"{answers} answers"] if answers or not learned else []
-            why = "CLIP could not tell these classes;" if self.words else "The classes were given by example, and"
-            return replace(
-                told, trust=round(max(0.0, min(1.0, initial.kappa)), 4), meaningful=True,
-                verdict=f"{why} the labels were learned from {listed(learned)}.",
-                advice="By the answers that were kept aside, the others should agree with a clinician beyond chance by "
-                f"{initial.kappa:.2f} (Cohen's kappa). More answers make them better.",
-            )  # fmt: skip
-        if initial.source == "proposals":
-            borne_out = [one for one in labelled.checks if one.state == APPLIED]
-            answers = sum(len(one.sample) for one in borne_out)
-            return replace(
-                told, trust=round(min(one.bound or 0.0 for one in borne_out), 4), meaningful=True,
-                verdict=f"CLIP could not tell these classes; {sum(one.group.size for one in borne_out):,} labels were changed "
-                f"as proposed, which {answers} answers about a random sample of them bore out.",
-                advice="More answers make the others better.",
-            )  # fmt: skip
-        first = clip.probabilities[labelled.rows].argmax(axis=1)
-        moved = float((initial.probabilities.argmax(axis=1) != first).mean())
-        if moved and initial.source == "refinement" and self.prior is None:
-            return replace(told, verdict=f"{told.verdict} {CLUSTERED.format(moved=moved)}")
-        return told
+    def _reliability(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
+        examples = 0 if self._shown is None else len(self._shown[1])
+        return reliability(clip, labelled, examples=examples, words=self.words, prior=self.prior)
 
     def _proposed(self, run: Run, names: Sequence[str]) -> Proposals | None:
         """What the first labels of the run left to spot checks."""

@@ -1,1 +1,0 @@
-"""Boxes that exist: read in the formats people have, audited, and proposed anew where they are surely wrong."""
