@@ -18,6 +18,7 @@ from autoannotate.answers.groups import look_grouped, read_groups
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images
+from autoannotate.runs.issues import tied
 from autoannotate.runs.run import ISSUES
 
 
@@ -101,6 +102,28 @@ def test_several_annotators_are_kept_apart_and_the_majority_counts(scans: Path, 
     assert (
         given.votes == {"A": LABELS, "B": LABELS, "C": ["cyst"] * 6} or given.votes["c" if "c" in given.votes else "C"]
     )
+
+
+def test_annotators_who_always_differ_have_two_classes_and_no_shares(scans: Path, tmp_path: Path) -> None:
+    other = {"clear": "cyst", "cyst": "clear"}
+    lines = ["path,label_A,label_B", *(f"{p},{label},{other[label]}" for p, label in zip(PATHS, LABELS, strict=True))]
+    given = read_given_labels(write(tmp_path / "l.csv", lines), find_images(scans))
+    assert given.classes == ["clear", "cyst"]
+    votes = {who: np.array([given.classes.index(label) for label in each]) for who, each in given.votes.items()}
+    assert tied(votes).all()
+    votes["C"] = np.array([0, 0, 0, 1, 1, -1])
+    assert tied(votes).tolist() == [False] * 5 + [True]
+
+
+@pytest.mark.parametrize("option", [["--rules", "r.txt"], ["--blank", "zeros"], ["--uncertain", "ones"]])
+def test_what_an_audit_would_not_use_is_wrong_usage(scans: Path, tmp_path: Path, option: list[str]) -> None:
+    rows = [f"{path},{label}" for path, label in zip(PATHS, LABELS, strict=True)]
+    labels = ["--labels", str(write(tmp_path / "l.csv", ["path,label", *rows]))]
+    for source in (labels, ["--boxes", "boxes.csv"]):
+        result = CliRunner().invoke(app, ["audit", str(scans), *source, *option, "--out", str(tmp_path / "run")])
+        assert result.exit_code == 2, result.output
+        assert f"{option[0]} is of " in result.output
+    assert not (tmp_path / "run").exists()
 
 
 BAD = {

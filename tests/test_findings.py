@@ -17,9 +17,10 @@ from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.findings import label_findings
+from autoannotate.labelling.findings import doubted, label_findings
 from autoannotate.labelling.task import Task
 from autoannotate.labelling.zero_shot.prompts import finding_prompts
+from autoannotate.runs.rules_file import read_rules
 from autoannotate.runs.run import FINDINGS, check_findings
 
 NAMES = ["bright", "striped"]
@@ -102,6 +103,43 @@ def test_an_audit_of_findings_finds_the_wrong_value(tmp_path: Path) -> None:
     assert values["07.png", "striped"]["value"] == values["09.png", "striped"]["value"] == "-1"
     assert values["06.png", "striped"]["source"] == "given"
     assert float(values["07.png", "striped"]["probability"]) > 0.5  # the other images tell
+
+
+def test_given_values_that_break_a_rule_are_first_in_the_queue() -> None:
+    rng, count = np.random.default_rng(0), 40
+    given = np.stack([np.arange(count) % 2, np.arange(count) // 2 % 2], axis=1)
+    given[:, 1] *= 1 - given[:, 0]
+    given[3] = 1, 1
+    points = rng.normal(size=(count, 8)) * 0.3
+    points[:, :2] += 4 * given
+    features = Features(points)
+    tasks = [
+        Task(features, np.full((count, 2), 0.5), [f"no {name}", name], given=given[:, f], keep=True,
+             image_names=[f"{n:02}.png" for n in range(count)])
+        for f, name in enumerate(NAMES)
+    ]  # fmt: skip
+    labelled = label_findings(tasks, rules=read_rules(["bright excludes striped"], NAMES))
+    assert labelled.queue.rows[0] == 3
+    assert "breaks the rule: bright excludes striped" in labelled.queue.reasons[0]
+    assert labelled.values.tolist() == given.tolist()
+    assert labelled.suspect[3].any()
+
+
+def test_given_values_that_are_rather_wrong_are_all_in_the_queue() -> None:
+    rng, count = np.random.default_rng(0), 40
+    truth = np.arange(count) % 2
+    given = truth.copy()
+    given[[5, 8]] = 1 - given[[5, 8]]
+    points = rng.normal(size=(count, 8)) * 0.3
+    points[:, 0] += 4 * truth
+    task = Task(
+        Features(points), np.full((count, 2), 0.5), ["no bright", "bright"], given=given, keep=True,
+        image_names=[f"{n:02}.png" for n in range(count)],
+    )  # fmt: skip
+    labelled = label_findings([task])
+    doubts = doubted(given, labelled.of_each[0])
+    assert {5, 8} <= set(doubts.tolist()) <= set(labelled.queue.rows.tolist())
+    assert len(labelled.queue.rows) == len(labelled.queue.reasons)
 
 
 TABLES = {

@@ -35,7 +35,7 @@ def test_bad_embeddings_are_one_sentence_with_the_rows(tmp_path: Path) -> None:
     holed = VALUES.copy()
     holed[1, 2] = np.nan
     for file, said in (
-        (saved(path=np.array(PATHS), embedding=holed), "NaN or infinity: b.png"),
+        (saved(path=np.array(PATHS), embedding=holed), "NaN or infinity in 1 embedding: b.png"),
         (saved(path=np.array(PATHS[:2]), embedding=VALUES), "2 paths and 3 embeddings"),
         (saved(path=np.array(["a.png"] * 3), embedding=VALUES), "more than one embedding of a.png"),
         (saved(vectors=VALUES), "no array path"),
@@ -44,7 +44,7 @@ def test_bad_embeddings_are_one_sentence_with_the_rows(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match=said):
             read_embeddings(file)
-    with pytest.raises(InputError, match=r"1 image have no embedding: d\.png"):
+    with pytest.raises(InputError, match=r"1 image without an embedding: d\.png"):
         read_embeddings(saved(path=np.array(PATHS), embedding=VALUES)).of([*PATHS, "d.png"])
 
 

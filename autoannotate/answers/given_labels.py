@@ -117,7 +117,7 @@ def read_given_labels(
     ]
     if problems and not skip_problems:
         raise InputError(_sentence(source, problems))
-    present = sorted({label for label in together if label})
+    present = sorted({label for each in (together, *votes.values()) for label in each if label})
     if not present:
         raise InputError(f"{source} has no label of these images that can be used.")
     if len(present) < 2 and not partial:

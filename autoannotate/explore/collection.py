@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.annotator.annotator import Annotator
 from autoannotate.annotator.findings_annotator import annotator_of
-from autoannotate.errors import InputError
+from autoannotate.errors import InputError, UsageError
 from autoannotate.explore import groups as grouping
 from autoannotate.explore import maps
 from autoannotate.explore.dicom_tags import with_tags
@@ -213,6 +213,8 @@ def open_collection(
     InputError
         There is no image to look at, or the metadata is about none of them.
     """
+    if group is not None and metadata is None:
+        raise UsageError("--group names a column of --metadata: give that table too, or leave --group out.")
     run = Run.load(source) if (source / "run.json").is_file() else None
     if run is None:
         refs = find_images(source)

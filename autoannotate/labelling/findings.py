@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.features import Features
+from autoannotate.labelling.label_errors.issues import roc_area
 from autoannotate.labelling.label_errors.noisy_mixture import discriminant
 from autoannotate.labelling.label_errors.out_of_sample import SHRINK
 from autoannotate.labelling.neighbours import propagate
@@ -27,6 +28,9 @@ from autoannotate.labelling.task import Task
 
 ABSENT, PRESENT, UNDECIDED = 0, 1, -1
 FEWEST = 2  # images with a finding, and without it, below which given labels teach nothing
+FEWEST_TOLD = 5  # the same, below which nothing is said of telling it
+BROKEN = 0.97  # how doubtful given values are that break a rule: one of them is wrong for sure
+LEAST_AREA = 0.6  # as for two classes in `label_errors.issues`
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +101,7 @@ def label_findings(
     rules : between the findings, which probabilities and values then keep; values that are given and kept stay
     strategy, fit_on : see `pipeline.label`
     """
-    parts = [_label_one(task, strategy, fit_on, track) for task in tasks]
+    parts = [_all_doubted(task, _label_one(task, strategy, fit_on, track)) for task in tasks]
     shape = len(tasks[0]), len(tasks)
     values, source = np.zeros(shape, dtype=np.int64), np.empty(shape, dtype=object)
     probability, score = np.zeros(shape), np.zeros(shape)
@@ -137,9 +141,86 @@ def _ruled(labelled: LabelledFindings, tasks: Sequence[Task], rules: Rules) -> L
     if not tasks[0].keep:
         values = np.where(values == UNDECIDED, UNDECIDED, likeliest)
         source = np.where((values != labelled.values) & ~answered, "rule", source)
-    return replace(
+    ruled = replace(
         labelled, probability=probability, values=values, source=source, learned=tuple(learned), likeliest=likeliest
     )
+    return _with_broken(ruled, rules) if tasks[0].keep else ruled
+
+
+def _with_broken(labelled: LabelledFindings, rules: Rules) -> LabelledFindings:
+    """With the images whose values break a rule first in the queue: one of these values is wrong for sure."""
+    broken = np.flatnonzero(rules.breaks(labelled.values))
+    if not len(broken) or labelled.likeliest is None:
+        return labelled
+    other = np.zeros_like(labelled.suspect)
+    other[broken] = (labelled.values != labelled.likeliest)[broken] & (labelled.values[broken] != UNDECIDED)
+    why = dict(zip(labelled.queue.rows.tolist(), labelled.queue.reasons, strict=True))
+    reasons = []
+    for row in broken.tolist():
+        values = dict(zip(labelled.names, labelled.values[row].tolist(), strict=True))
+        said = f"breaks the rule: {'; '.join(rules.broken(values))}"
+        reasons.append(f"{said}; {why[row]}" if row in why else said)
+    kept = np.flatnonzero(~np.isin(labelled.queue.rows, broken))
+    queue = Queue(
+        np.concatenate([broken, labelled.queue.rows[kept]]), (*reasons, *(labelled.queue.reasons[q] for q in kept))
+    )
+    return replace(
+        labelled, queue=queue, suspect=labelled.suspect | other,
+        suspect_score=np.where(other, np.maximum(labelled.suspect_score, BROKEN), labelled.suspect_score),
+        suggested=np.where(other, labelled.likeliest, labelled.suggested),
+    )  # fmt: skip
+
+
+def area_of_given(values: NDArray[np.integer], part: Labelled) -> tuple[float, float, float] | None:
+    """The area under the ROC curve of out-of-sample probabilities for the given values, with its 95% interval.
+
+    Parameters
+    ----------
+    values : (N,) int array, of one finding
+    part : what the pipeline makes of it
+
+    Returns
+    -------
+    area, low, high : float, or None where too few images have the finding, or too few have it not
+    """
+    of_part, score = values[part.rows], part.corrected.queue.out_of_sample
+    ours, theirs = (score[of_part == value, PRESENT] for value in (PRESENT, ABSENT)) if len(score) else ([], [])
+    if min(len(ours), len(theirs)) < FEWEST_TOLD:
+        return None
+    area, spread = roc_area(np.asarray(ours), np.asarray(theirs))
+    return area, max(area - 1.96 * spread, 0.0), min(area + 1.96 * spread, 1.0)
+
+
+def can_be_told(area: tuple[float, float, float] | None) -> bool:
+    """Whether given values can be told from the images, by `area_of_given`; else doubts about them are guesses."""
+    return area is not None and area[1] > 0.5 and area[0] >= LEAST_AREA
+
+
+def doubted(given: NDArray[np.integer], part: Labelled) -> NDArray[np.int64]:
+    """The images whose given value, (N,), -1 unknown, the images contradict: flagged, or rather wrong than right."""
+    if not can_be_told(area_of_given(given, part)):
+        return part.rows[:0]
+    corrected = part.corrected
+    known = given[part.rows] != UNDECIDED
+    return part.rows[known & (corrected.queue.flagged | (corrected.doubt >= 0.5))]
+
+
+def _all_doubted(task: Task, part: Labelled) -> Labelled:
+    """With all values that are doubted in the queue, where given values are kept."""
+    if task.given is None or not task.keep:
+        return part
+    given = np.where(task.answered | task.left_out, UNDECIDED, task.given)
+    more = doubted(given, part)
+    more = more[~np.isin(more, part.queue.rows)]
+    if not len(more):
+        return part
+    reasons = dict(zip(part.rows.tolist(), part.corrected.queue.reasons, strict=True))
+    more = more[np.argsort(-part.suspect_score[more], kind="stable")]
+    why = [reasons[i] or f"rather {task.class_names[1 - int(given[i])]}, by the other images" for i in more.tolist()]
+    suggested = part.suggested.copy()
+    suggested[more] = 1 - given[more]
+    queue = Queue(np.concatenate([part.queue.rows, more]), (*part.queue.reasons, *why))
+    return replace(part, queue=queue, suggested=suggested)
 
 
 def _label_one(task: Task, strategy: str | None, fit_on: int | None, track: Track) -> Labelled:

@@ -42,7 +42,10 @@ class EmbeddingsFile:
             return self.values
         row = {path: i for i, path in enumerate(self.paths)}
         if missing := [path for path in paths if path not in row]:
-            raise InputError(f"{counted(len(missing), 'image')} have no embedding: {listed(missing, 3)}.")
+            raise InputError(
+                f"{counted(len(missing), 'image')} without an embedding: {listed(missing, 3)}. Add them to the file, or "
+                "take them out of the images."
+            )
         return self.values[[row[path] for path in paths]]
 
     @property
@@ -92,7 +95,10 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
     finite = [np.isfinite(values[start : start + CHECKED]).all(axis=1) for start in range(0, len(values), CHECKED)]
     if len(bad := np.flatnonzero(~np.concatenate(finite))):
         names = [f"row {row + 1}" if paths is None else paths[row] for row in bad[:3]]
-        raise InputError(f"{counted(len(bad), 'embedding')} in {file} hold NaN or infinity: {listed(names)}.")
+        raise InputError(
+            f"{file} has NaN or infinity in {counted(len(bad), 'embedding')}: {listed(names, 3)}. Compute them again, or leave "
+            "out these images and their embeddings."
+        )
     return EmbeddingsFile(None if paths is None else tuple(paths), values)
 
 

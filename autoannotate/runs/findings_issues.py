@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoannotate.labelling.findings import PRESENT, UNDECIDED
+from autoannotate.labelling.findings import BROKEN, PRESENT, UNDECIDED, area_of_given, can_be_told, doubted
 from autoannotate.labelling.label_errors.error_rates import error_rate
-from autoannotate.labelling.label_errors.issues import Audited, Issue, find_issues, quality_scores, roc_area
+from autoannotate.labelling.label_errors.issues import Audited, Issue, find_issues, quality_scores
 from autoannotate.runs.build_findings import joined
 from autoannotate.runs.delimited import column_key
 from autoannotate.runs.issues import SITES, SPLIT
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
 
-FEWEST = 5  # images with a finding, and without it, below which nothing is said of telling it
-BROKEN = 0.97  # how bad it is that given values break a rule: one of them is wrong for sure
-LEAST_AREA = 0.6  # as for two classes in `label_errors.issues`
 OF_CLASSES = ("label", "class")  # issues that are told of each finding instead
 
 
@@ -86,15 +83,13 @@ def told_apart(labelled: LabelledFindings) -> dict[str, dict[str, Any]]:
     out-of-sample probabilities, with a 95% interval, as words and numbers for run.json."""
     found: dict[str, dict[str, Any]] = {}
     for f, (name, part) in enumerate(zip(labelled.names, labelled.of_each, strict=True)):
-        values, score = labelled.values[part.rows, f], part.corrected.queue.out_of_sample
-        ours, theirs = (score[values == value, PRESENT] for value in (1, 0)) if len(score) else ([], [])
-        if min(len(ours), len(theirs)) < FEWEST:
-            there = f"{len(ours):,} images with it and {len(theirs):,} without"
+        measured = area_of_given(labelled.values[:, f], part)
+        if measured is None:
+            ours, theirs = ((labelled.values[part.rows, f] == value).sum() for value in (1, 0))
+            there = f"{ours:,} images with it and {theirs:,} without"
             found[name] = {"meaningful": False, "trust": 0.0, "verdict": f"Too few to say: {there}."}
             continue
-        area, spread = roc_area(np.asarray(ours), np.asarray(theirs))
-        low, high = max(area - 1.96 * spread, 0.0), min(area + 1.96 * spread, 1.0)
-        told = low > 0.5 and area >= LEAST_AREA
+        (area, low, high), told = measured, can_be_told(measured)
         verdict = f"AUROC {area:.2f} (95% interval {low:.2f} to {high:.2f}) of the other images for the given values"
         found[name] = {
             "meaningful": told, "trust": round(max(0.0, 2 * area - 1), 4), "auroc": [round(x, 4) for x in (area, low, high)],
@@ -123,10 +118,7 @@ def _wrong_values(tasks: Sequence[Task], labelled: LabelledFindings) -> Iterator
         doubt[part.rows] = part.corrected.doubt
         for row, why in zip(part.rows.tolist(), part.corrected.queue.reasons, strict=True):
             reasons[row] = why
-        flagged = np.zeros(len(task), dtype=bool)
-        flagged[part.rows] = part.corrected.queue.flagged
-        known = labelled.values[:, f] != UNDECIDED
-        for row in np.flatnonzero(known & (flagged | (doubt >= 0.5))).tolist():
+        for row in doubted(labelled.values[:, f], part).tolist():
             value = int(labelled.values[row, f])
             given, rather = task.class_names[value], task.class_names[1 - value]
             why = reasons[row] or f"rather {rather}, by the other images"

@@ -95,6 +95,7 @@ def audit_record(
         "error_rates": {name: [round(value, 4) for value in rate] for name, rate in rates.items()},
         "joint": np.round(joint_by_label(audited.labels, audited.out_of_sample), 4).tolist(),
         "annotators": _annotators(votes, audited.out_of_sample, posterior, names, seed),
+        "tied": int(tied(votes).sum()),
         "pairs": _pairs(issues, audited),
         "leaks": [
             {"path": audited.image_names[each.row], "detail": each.detail}
@@ -129,6 +130,23 @@ def _pairs(issues: Sequence[Issue], audited: Audited) -> list[dict[str, Any]]:
     return list(found.values())[:SHOWN]
 
 
+def tied(votes: Mapping[str, NDArray[np.integer]]) -> NDArray[np.bool_]:
+    """(N,), the images of which no label has more votes than every other.
+
+    Parameters
+    ----------
+    votes : by annotator, (N,) class numbers, -1 where there is none
+
+    >>> tied({"ann": np.array([0, 1, 1]), "bob": np.array([0, 0, -1])})
+    array([False,  True, False])
+    """
+    if not votes:
+        return np.zeros(0, dtype=bool)
+    said = np.stack(list(votes.values()))
+    counts = np.sort([(said == k).sum(axis=0) for k in range(max(int(said.max()) + 1, 2))], axis=0)
+    return np.asarray((counts[-1] > 0) & (counts[-1] == counts[-2]))
+
+
 def _annotators(
     votes: Mapping[str, NDArray[np.integer]],
     out_of_sample: NDArray[np.floating],
@@ -136,7 +154,8 @@ def _annotators(
     names: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
-    """The quality of each annotator (CROWDLAB, Goh et al. 2022, arXiv 2210.06812; cleanlab's) and what each confuses most."""
+    """The quality of each annotator (CROWDLAB, Goh et al. 2022, arXiv 2210.06812; cleanlab's) and what each confuses most;
+    images whose votes are tied are left out of `wrong` and `confuses`."""
     if len(votes) < 2:
         return {}
     from cleanlab.multiannotator import get_label_quality_multiannotator
@@ -148,16 +167,22 @@ def _annotators(
     found = get_label_quality_multiannotator(
         table[rows].reset_index(drop=True), among / among.sum(axis=1, keepdims=True), verbose=False
     )
+    open_ = tied(
+        votes
+    )  # the label that an audit takes there is the first in the alphabet, which says nothing of anybody
     stats, consensus = found["annotator_stats"], found["label_quality"]["consensus_label"].to_numpy(dtype=int)
     told: dict[str, Any] = {}
     for who in table.columns:
         mine = table[who][rows].to_numpy()
-        pairs = Counter((int(c), int(v)) for c, v in zip(consensus, mine, strict=True) if v == v and c != v)
+        decided = ~open_[rows]
+        pairs = Counter(
+            (int(c), int(v)) for c, v in zip(consensus[decided], mine[decided], strict=True) if v == v and c != v
+        )
         most = pairs.most_common(1)
-        given = np.flatnonzero(votes[str(who)] >= 0)
+        given = np.flatnonzero((votes[str(who)] >= 0) & ~open_)
         wrong = 1.0 - (out_of_sample if posterior is None else posterior)[given, votes[str(who)][given]]
         told[str(who)] = {
-            "wrong": [round(value, 4) for value in error_rate(wrong, seed)],
+            **({"wrong": [round(value, 4) for value in error_rate(wrong, seed)]} if len(wrong) else {}),
             "quality": round(float(stats.loc[who, "annotator_quality"]), 4),
             "agreement_with_consensus": round(float(stats.loc[who, "agreement_with_consensus"]), 4),
             "labels": int((mine == mine).sum()),

@@ -55,6 +55,7 @@ def audit(record: RunRecord, pictures: Callable[[str], Any]) -> dict[str, Any] |
             {"name": who, **found, "interval": _intervals({who: found["wrong"]})[0] if "wrong" in found else None}
             for who, found in told["annotators"].items()
         ],
+        "tied": told.get("tied", 0),
         "joint": joint,
         "pairs": pairs,
         "leaks": told.get("leaks", [])[:LEAKS],

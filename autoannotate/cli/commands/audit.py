@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from autoannotate._internal.wording import counted
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
@@ -98,6 +100,8 @@ def audit(
     if (labels is None) == (boxes is None):
         raise UsageError("Say what is audited: --labels FILE, or --boxes FILE.")
     if boxes is not None:
+        if given := _given(context, ("groups", "trusted", "findings", "blank", "uncertain", "rules")):
+            raise UsageError(f"{given} is of labels: an audit of boxes does not use it. Leave it out.")
         _audit_boxes(images, boxes, out, repair, skip_problems, overwrite)
         return
     if repair:
@@ -118,6 +122,10 @@ def audit(
             {"model": model, "seed": seed, "device": device, "rules": rules},
         )  # fmt: skip
         return
+    if given := _given(context, ("blank", "uncertain", "rules")):
+        raise UsageError(
+            f"{given} is of findings, and {labels} has one label an image. Leave it out, or name --findings."
+        )
     classes = check_classes(read_given_labels(labels, find_images(images), skip_problems).classes)
     annotator = Annotator(classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast)
     annotations = annotator.audit(
@@ -129,6 +137,15 @@ def audit(
     annotations.save(out, overwrite)
     print_summary(annotations, out)
     _print_issues(annotations, out)
+
+
+def _given(context: typer.Context, names: Sequence[str]) -> str | None:
+    """The first of these options that the command line has."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            return f"--{name}"
+    return None
 
 
 def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problems: bool, overwrite: bool) -> None:
@@ -194,6 +211,11 @@ def _print_issues(annotations: Annotations, out: Path) -> None:
     for who, found in told["annotators"].items():
         confuses = f"; confuses {found['confuses']}" if found["confuses"] else ""
         typer.echo(f"{who}   quality {found['quality']:.2f}, {found['labels']} labels{confuses}")
+    if told.get("tied"):
+        typer.echo(
+            f"Of {counted(told['tied'], 'image')} the annotators are divided equally: the first label in the alphabet "
+            "stands there, and they are left out of what is said of the annotators."
+        )
     for kind, count in sorted(told["issues"].items(), key=lambda each: -each[1]):
         typer.echo(f"{kind:<15}{count:,}")
     typer.echo(f"Issues  {out / 'issues.csv'}")

@@ -223,6 +223,10 @@ def label(
     if examples is not None:
         example_classes(examples, names)
     check_student(student)
+    if store is not None and engine == "local":
+        raise UsageError(
+            "--store is where a Ray cluster writes: it goes with --engine ray. Leave it out, or name that engine."
+        )
     again = (
         None if overwrite else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors})
     )
