@@ -159,6 +159,20 @@ def test_both_forms_are_read(form: str, tmp_path: Path) -> None:
     assert given.values.tolist() == expected
 
 
+def test_a_slip_in_a_column_is_said_and_does_not_drop_the_finding(tmp_path: Path) -> None:
+    truth = draw(tmp_path / "scans")
+    lines = [
+        "path,bright,striped",
+        *(f"{path},{'2' if n == 3 else b},{s}" for n, (path, (b, s)) in enumerate(truth.items())),
+    ]
+    file = tmp_path / "labels.csv"
+    file.write_text("\n".join(lines) + "\n")
+    with pytest.raises(InputError, match=r"03\.png"):
+        read_given_findings(file, find_images(tmp_path / "scans"))
+    given = read_given_findings(file, find_images(tmp_path / "scans"), skip_problems=True)
+    assert given.names == NAMES
+
+
 def test_policies_say_what_blank_and_uncertain_are(tmp_path: Path) -> None:
     draw(tmp_path / "scans", 4)
     file = tmp_path / "labels.csv"

@@ -33,6 +33,7 @@ VALUES = {
     **dict.fromkeys(("-1", "-1.0", "−1", "uncertain", "unsure", "?"), -1),
 }
 NUMBERS = frozenset({"1", "1.0", "0", "0.0", "-1", "-1.0"})
+SLIPS = 0.05  # of the cells of a finding, at most, that are none of these
 OPEN = ("unsure", "not-usable", "")
 UNKNOWN, BLANK, UNCERTAIN = -1, -2, -3
 
@@ -177,11 +178,13 @@ def _columns(
 
 
 def _binary(table: Delimited) -> list[int]:
-    """The columns whose cells are blank, 1, 0 or -1, with a 1 at least."""
+    """The columns whose cells are blank, 1, 0 or -1, with a 1 at least; a few slips among many (`SLIPS`) are problems of
+    their rows, and do not make a column another."""
     found = []
     for i, name in enumerate(table.header):
-        cells = {fused(_cell(row, i)) for _, row in table.rows}
-        if name and cells <= {*NUMBERS, ""} and cells & {"1", "1.0"}:
+        cells = [cell for _, row in table.rows if (cell := fused(_cell(row, i)))]
+        other = sum(cell not in NUMBERS for cell in cells)
+        if name and other <= SLIPS * len(cells) and {"1", "1.0"} & set(cells):
             found.append(i)
     return found
 

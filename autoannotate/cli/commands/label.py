@@ -344,8 +344,13 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
     others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]
     if not others and not run.record.given and run.findings is None:
         return run
+    if run.findings is not None:
+        raise OutputError(
+            f"{out} already holds a run of several findings, which new images cannot join: choose another folder with --out, "
+            "or replace it with --overwrite."
+        )
     names = listed("IMAGES" if name == "images" else f"--{name.replace('_', '-')}" for name in others)
-    why = "an audit" if run.record.given else f"made with other {names}" if others else "of several findings"
+    why = "an audit" if run.record.given else f"made with other {names}"
     raise OutputError(
         f"{out} already holds a run, {why}: choose another folder with --out, or replace it with --overwrite. The same "
         "command again lets new images join."
