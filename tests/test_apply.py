@@ -507,7 +507,10 @@ def test_the_command_shows_the_problems_and_fails(run: Annotations, tmp_path: Pa
     assert "did you mean breast?" in " ".join(result.stdout.split())
     assert "1 answer would fit" in result.stdout
     assert "--skip-problems" in result.stderr
-    assert call("apply", tmp_path / "run", tmp_path / "answers.csv", "--skip-problems").exit_code == 0
+    for _ in range(2):
+        applied = call("apply", tmp_path / "run", tmp_path / "answers.csv", "--skip-problems")
+        assert applied.exit_code == 0
+        assert "would fit" not in applied.stdout
 
 
 def test_a_run_that_was_never_saved_has_no_place_for_answers(tmp_path: Path) -> None:

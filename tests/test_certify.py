@@ -232,6 +232,8 @@ def test_a_first_call_draws_a_sample_and_a_second_makes_the_certificate(run: Pat
     sample = pd.read_csv(run / "certify" / "sample.csv", keep_default_na=False)
     assert code == 0
     assert f"{len(sample)} of 400 labels are drawn" in said
+    assert "no answer yet" not in said
+    assert f"autoannotate review {run}" in said
     assert list(sample.columns) == ["path", "answer"]
     assert set(sample["answer"]) == {""}
     assert not (run / "certified.csv").exists()

@@ -15,7 +15,9 @@ from typer.testing import CliRunner, Result
 from autoannotate.cli.app import plainly
 from autoannotate.cli.commands.label import parse_prior
 from autoannotate.cli.main import app
+from autoannotate.cli.print_run import lines
 from autoannotate.errors import UsageError
+from autoannotate.labelling.queries.spot_checks import UNSEEN
 
 
 def call(*arguments: str | Path) -> Result:
@@ -46,6 +48,12 @@ def test_the_help_of_each_command_teaches_with_an_example(command: list[str]) ->
     result = call(*command, "--help")
     assert result.exit_code == 0
     assert f"Example: autoannotate {' '.join(command)}" in " ".join(result.stdout.split())
+
+
+def test_help_wraps_to_the_terminal() -> None:
+    told = start("certify", "--help", COLUMNS="80").stdout.splitlines()
+    first = next(i for i, line in enumerate(told) if "The first call draws" in line)
+    assert all(len(line.rstrip()) > 60 for line in told[first : first + 5])
 
 
 def test_help_tells_the_commands() -> None:
@@ -235,3 +243,19 @@ def test_a_prior_is_read_in_the_order_of_the_classes() -> None:
 def test_a_prior_that_cannot_be_meant_is_wrong_usage(text: str) -> None:
     with pytest.raises(UsageError, match=r"as in a=0\.5,b=0\.5"):
         parse_prior(text, ["a", "b"])
+
+
+def test_an_empty_queue_says_what_else_can_be_exported(saved: Path) -> None:
+    queue = saved / "suspects.csv"
+    queue.write_text(queue.read_text().splitlines()[0] + "\n")
+    result = call("export", saved)
+    assert result.exit_code == 0, result.output
+    assert "--what all" in result.stdout
+    assert "Fill in" not in result.stdout
+
+
+def test_labels_that_were_taken_unseen_are_told(tmp_path: Path) -> None:
+    group = {"group": 1, "given": "chest", "proposed": "breast", "support": ["clusters"], "images": 16, "ask": []}
+    counts = {"estimated_right": 15.0, "answers": 0, "right": 0, "wrong": 0, "bound": None, "readers": []}
+    made = make_run(tmp_path / "scans", proposals=[{**group, **counts, "state": UNSEEN}])
+    assert ("proposed", "applied unseen: 16 labels from chest to breast") in lines(made)

@@ -334,7 +334,10 @@ def test_the_command_says_what_the_answers_did(run: Path) -> None:
     told = CliRunner().invoke(app, ["history", str(run), "--round", "1"])
     assert "CT/twin.jpg  CT → MRI  Ben answered" in told.stdout
     again = CliRunner().invoke(app, ["update", str(run)])
-    assert "Nothing was answered since the last update, and the labels are the same." in again.stdout
+    assert (
+        "Nothing was answered since the last update, no image joined or left, and the labels are the same."
+        in again.stdout
+    )
 
 
 def test_a_restored_round_is_updated_with_all_answers(run: Path) -> None:

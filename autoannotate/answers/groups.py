@@ -47,7 +47,10 @@ def read_groups(
             "its own with --skip-problems."
         )
     if len({name for name in names if name}) + len(blank) < 2:
-        raise InputError(f"By {source} all images are of one group: nothing could be judged by images of another.")
+        raise InputError(
+            f"By {source} all images are of one group, so none could be judged by images of another: leave --groups out, "
+            "or name what tells patients apart."
+        )
     number = {name: k for k, name in enumerate(dict.fromkeys(name for name in names if name))}
     return np.array([number[name] if name else len(number) + i for i, name in enumerate(names)], dtype=np.int64)
 

@@ -7,7 +7,9 @@ Results go to stdout, progress and errors to stderr. Exit status: 0 done, 1 fail
 from __future__ import annotations
 
 import functools
+import inspect
 import os
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +36,8 @@ ABOUT = """Labels for unlabelled medical images.
 
 CLIP proposes, cleanlab doubts, a CNN corrects, a clinician decides."""
 MACHINERY = "Machinery"
+LINE_BREAK = re.compile(r"(?<!\n)\n(?![\n\s*-])")
+"""A line that goes on in the next one, but for lists and paragraphs."""
 
 app = typer.Typer(
     name="autoannotate",
@@ -67,6 +71,8 @@ def plainly(stopped: str = "Stopped.") -> Callable[[Callable[P, None]], Callable
                     raise
                 _say(_in_words(error))
                 raise typer.Exit(2 if isinstance(error, UsageError) else 1) from None
+
+        run.__doc__ = LINE_BREAK.sub(" ", inspect.cleandoc(command.__doc__ or ""))  # the help wraps to the terminal
 
         return run
 

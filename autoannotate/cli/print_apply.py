@@ -40,7 +40,7 @@ def print_problems(report: pd.DataFrame, console: Console | None = None) -> None
     console.print(table)
     if len(wrong) > MOST:
         console.print(f"and {len(wrong) - MOST:,} more, in {REPORT}")
-    if fine := int(report["outcome"].isin([LEFT, KNOWN, OLDER]).sum()):
+    if LEFT in set(report["outcome"]) and (fine := int(report["outcome"].isin([LEFT, KNOWN, OLDER]).sum())):
         console.print(f"{counted(fine, 'answer')} would fit.")
 
 

@@ -24,10 +24,11 @@ def print_progress(progress: Progress, folder: Path) -> None:
                 typer.echo(
                     f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {least:,}."
                 )
-        typer.echo(f"{left:,} of the {total:,} images have no answer yet.")
+        if left < total or not progress.drawn:
+            typer.echo(f"{left:,} of the {total:,} images have no answer yet.")
         typer.echo(
-            "Next: write what you see in its column answer, then\n"
-            f"  autoannotate apply {folder} {list_} --reader NAME\n  autoannotate certify {folder}"
+            f"Next: answer them with autoannotate review {folder}, or write what you see in the column answer of the list:\n"
+            f"  autoannotate apply {folder} {list_} --reader NAME\nThen: autoannotate certify {folder}"
         )
         return
     typer.echo(certificate.statement)

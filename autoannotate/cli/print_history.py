@@ -46,7 +46,7 @@ def print_history(folder: Path, console: Console | None = None) -> None:
     for one in told:
         rate = one.after.get("estimated_error_rate")
         table.add_row(
-            str(one.number), one.made_at[:16].replace("T", " "), f"{len(one.changes):,}" if one.number else "",
+            str(one.number), _minute(one), f"{len(one.changes):,}" if one.number else "",
             f"{one.after.get('answered', 0):,}", f"{one.after.get('suspects', 0):,}",
             "" if rate is None else percent(rate), Text(what(one, answers)),
         )  # fmt: skip
@@ -69,7 +69,7 @@ def print_update(folder: Path, new_round: bool, console: Console | None = None) 
     one, answers = rounds(folder)[-1], answers_by_id(folder)
     if not new_round:
         said = "Nothing was answered since the last update" if one.answers else "Nothing was answered yet"
-        console.print(f"{said}, and the labels are the same.\n")
+        console.print(f"{said}, no image joined or left, and the labels are the same.\n", soft_wrap=True)
         return
     changed = Counter("answered" if change.why.endswith("answered") else "others" for change in one.changes)
     console.print(
@@ -88,7 +88,7 @@ def print_round(folder: Path, one: Round, console: Console | None = None) -> Non
     """Who answered what when, and which labels changed and why."""
     console = console or make_console()
     answers = answers_by_id(folder)
-    console.print(Text(f"Round {one.number}, {one.made_at}: {what(one, answers)}", style="bold"), soft_wrap=True)
+    console.print(Text(f"Round {one.number}, {_minute(one)} UTC: {what(one, answers)}", style="bold"), soft_wrap=True)
     _print_answers("Answered", [answers[i] for i in one.new if i in answers], console)
     _print_answers("Taken back", [answers[i] for i in one.taken_back if i in answers], console)
     _print_decided(one, console)
@@ -99,6 +99,10 @@ def print_round(folder: Path, one: Round, console: Console | None = None) -> Non
         console.print(Text(line), soft_wrap=True)
     if len(one.changes) > MOST:
         console.print(f"  and {len(one.changes) - MOST:,} more, in rounds/{one.number:04}/round.json")
+
+
+def _minute(one: Round) -> str:
+    return one.made_at[:16].replace("T", " ")
 
 
 def _print_decided(one: Round, console: Console) -> None:

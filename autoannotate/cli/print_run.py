@@ -13,7 +13,7 @@ from rich.text import Text
 
 from autoannotate._internal.wording import counted, percent
 from autoannotate.cli.console import make_console
-from autoannotate.runs.proposals import waiting, waiting_in_words
+from autoannotate.runs.proposals import applied_unseen, decided_in_words, waiting, waiting_in_words
 from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over, noted, passed_over, trust
 from autoannotate.runs.run import FINDINGS_FILE
 
@@ -105,6 +105,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     if foreign := record.counts.none_of_these:
         rows.append(("images of none of the classes", f"{counted(foreign, 'image')} ({percent(foreign / images)})"))
     rows += [("proposed, not applied", waiting_in_words(one)) for one in waiting(annotations.record.proposals)]
+    rows += [("proposed", decided_in_words(one)) for one in applied_unseen(annotations.record.proposals)]
     rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
     if groups := passed_over(record):
         rows.append(("files passed over", ", ".join(f"{group.kind} ({group.count:,})" for group in groups)))

@@ -86,7 +86,9 @@ def write(order: Order) -> None:
         report.save_as(order.path / f"{stems[path]}.dcm", enforce_file_format=True)
     if records and len(order.lost) == len(records):
         first, why = next(iter(order.lost.items()))
-        raise InputError(f"No structured report can be made. The first: {first}: {why}")
+        raise InputError(
+            f"No structured report can be made. The first: {first}: {why} Other formats, such as csv, take any image."
+        )
 
 
 def check_address(url: str) -> str:

@@ -124,13 +124,18 @@ def decided_in_words(one: Mapping[str, Any]) -> str:
     return (
         f"{share}: {what}; of {one['answers']}{by} the proposed label was right in {one['right']} and the given one in "
         f"{one['wrong']}, so the {which} labels are right in at least {100 * float(one['bound'] or 0):.1f}% of the cases "
-        "where one of them is (95 %, sign test by betting, Ville's inequality)"
+        "where one of them is (95%, sign test by betting, Ville's inequality)"
     )
 
 
 def decided(record: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """The groups that were applied or refused."""
     return [one for one in record if one["state"] in (APPLIED, REFUSED, UNSEEN)]
+
+
+def applied_unseen(record: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The groups that were applied without a check, as `--accept-proposals` does."""
+    return [one for one in record if one["state"] == UNSEEN]
 
 
 def waiting(record: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

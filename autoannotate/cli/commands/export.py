@@ -124,6 +124,9 @@ def export(
         sent = module.store(made[0], store, on_stderr)  # type: ignore[attr-defined]
         typer.echo(f"{counted(sent, 'structured report')} stored in {store}; nothing else was sent.")
         return
+    if not rows and what is Part.suspects:
+        typer.echo("The queue is empty, so there is nothing to answer: --what all exports every label.")
+        return
     if hasattr(module, "next_step"):
         said = module.next_step(made[0], part, link or "")
         typer.echo(said.replace(" DIR ", f" {shlex.quote(str(run))} "), nl=bool(said))

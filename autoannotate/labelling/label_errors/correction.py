@@ -152,7 +152,7 @@ def correct(
         if (better(noise, learned) != cleaned).mean() < MOVED:
             break
     if not meaningful:
-        note = "No student was trained: the labels it would learn are close to guesses."
+        note = "No student was trained: CLIP's labels are close to guesses."
         judged = untrained(noise.predicted, note)
     elif judged is None:
         judged = untrained(noise.predicted, "No student was asked for.")
