@@ -103,7 +103,8 @@ def apply(
         write_files({folder / REPORT: tables.to_csv(report := _report(rows))}, OF_A_RUN)
         if problems and not skip_problems:
             raise NothingAppliedError(
-                f"Nothing was applied: {problems:,} of the {len(rows):,} answers in {file.name} {'has' if problems == 1 else 'have'} a problem (see "
+                f"Nothing was applied: {problems:,} of the {len(rows):,} answers in {file.name} "
+                f"{'has' if problems == 1 else 'have'} a problem (see "
                 f"{folder / REPORT}). Mend them and apply the file again, or apply the rest with --skip-problems.",
                 report,
             )
