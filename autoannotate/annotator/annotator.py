@@ -127,7 +127,7 @@ class Annotator:
             if prompts is not None:
                 raise UsageError("The classes came with sentences, and prompts= too: give the sentences in one place.")
             prompts = classes
-        self.classes = self._check(list(classes))
+        self.classes = self._check(list(classes) if isinstance(classes, Mapping) else classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
         self.prompts = _sentences(prompts, self.classes) if isinstance(prompts, Mapping) else _path(prompts)
         self.modality, self.cache, self.fast, self.item = modality, cache, fast, check_kind(item)
