@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from autoannotate.labelling.features import Features
+from autoannotate.labelling.features import Features, unit
 from autoannotate.labelling.label_errors.correction import Corrected
 from autoannotate.labelling.pipeline import Labelled
 from autoannotate.labelling.task import UNANSWERED, Task
@@ -45,13 +45,13 @@ def prototype_probabilities(
     (N, K) array of the images, and (M, K) array of the examples, each compared with the means of the others; rows sum to one.
     """
     centre = np.asarray(examples.embeddings, dtype=np.float64).mean(axis=0)
-    points, shown = (_unit(np.asarray(rows, dtype=np.float64) - centre) for rows in (embeddings, examples.embeddings))
+    points, shown = (unit(np.asarray(rows, dtype=np.float64) - centre) for rows in (embeddings, examples.embeddings))
     one_hot = np.eye(classes)[examples.labels]
     sums, counts = one_hot.T @ shown, one_hot.sum(axis=0)
     scale = logit_scale / 10.0  # between images cosines spread about ten times as wide as between images and sentences
-    of_images = softmax(scale * points @ _unit(sums).T, axis=1)
-    own = _unit(sums[examples.labels] - shown)  # without the example itself
-    scores = shown @ _unit(sums).T
+    of_images = softmax(scale * points @ unit(sums).T, axis=1)
+    own = unit(sums[examples.labels] - shown)  # without the example itself
+    scores = shown @ unit(sums).T
     scores[np.arange(len(shown)), examples.labels] = (shown * own).sum(axis=1)
     alone = counts[examples.labels] < 2
     of_examples = np.where(alone[:, None], 1.0 / classes, softmax(scale * scores, axis=1))
@@ -110,7 +110,3 @@ def without_examples(labelled: Labelled, n: int) -> Labelled:
         none_of_these={row: kind for row, kind in labelled.none_of_these.items() if row < n},
         duplicate_of=np.where(source >= n, np.arange(n), source),  # of an example: its own row
     )  # fmt: skip
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)

@@ -75,7 +75,7 @@ class Features:
             return compact(self.values)
         some = np.sort(np.random.default_rng([len(self), 3]).permutation(len(self))[:MANY])
         axes = compact_axes(np.asarray(self.values[some]))
-        return np.concatenate([_unit(axes(block)).astype(np.float32) for _, block in self.blocks()])
+        return np.concatenate([unit(axes(block)).astype(np.float32) for _, block in self.blocks()])
 
     @cached_property
     def wide_neighbours(self) -> Neighbours:
@@ -150,7 +150,7 @@ def compact(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.
 
     Centring takes away what all images share, which otherwise drowns cosines; the axes make the search cheap.
     """
-    return _unit(compact_axes(features, dimensions)(features))
+    return unit(compact_axes(features, dimensions)(features))
 
 
 def compact_axes(features: NDArray[np.floating], dimensions: int = 64) -> Axes:
@@ -158,10 +158,6 @@ def compact_axes(features: NDArray[np.floating], dimensions: int = 64) -> Axes:
     points = np.asarray(features, dtype=np.float64)
     mean = points.mean(axis=0)
     return Axes(mean, None, principal_axes(points - mean, dimensions))
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
 
 
 def unit(rows: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.labelling.features import Axes, Features, compact_axes, standardised_axes
+from autoannotate.labelling.features import Axes, Features, compact_axes, standardised_axes, unit
 from autoannotate.labelling.label_errors.out_of_sample import AXES, FOLDS, IMAGES_AN_AXIS, MIXTURE_SHRINK, SHRINK
 from autoannotate.labelling.neighbours import nearest_among
 
@@ -44,7 +44,7 @@ class Sample:
         self._standardised: Axes = standardised_axes(values)
         self._compact: Axes = compact_axes(values)
         self.points = self._standardised(values)
-        self._unit = _unit(self._compact(values))
+        self._unit = unit(self._compact(values)).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.points)
@@ -52,7 +52,7 @@ class Sample:
     def look(self, features: Features, rows: NDArray[np.integer]) -> Iterator[tuple[slice, Seen]]:
         """Other images, block by block: where they stand among `rows`, and what is seen of them."""
         for part, values in features.blocks(rows):
-            near, cosine = nearest_among(_unit(self._compact(values)), self._unit, NEAREST)
+            near, cosine = nearest_among(unit(self._compact(values)).astype(np.float32), self._unit, NEAREST)
             yield part, Seen(self._standardised(values), near, _closeness(cosine))
 
     def itself(self) -> Seen:
@@ -148,7 +148,3 @@ def _pooled(weights: NDArray[np.float64], logs: NDArray[np.float64]) -> NDArray[
     from scipy.special import softmax
 
     return np.asarray(softmax(np.tensordot(weights, logs, 1), axis=1))
-
-
-def _unit(rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)).astype(np.float32)

@@ -10,13 +10,13 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import AutoannotateError, UnreadableImageError
 from autoannotate.images import ImageRef, fingerprint
+from autoannotate.runs.record import RunRecord
 from autoannotate.runs.run import Run
 
 SHOWN = 8  # neighbours beside an image
@@ -70,7 +70,7 @@ class LookAlikes:
                 keys[path] = fingerprint(refs[path])
             except (KeyError, UnreadableImageError):
                 continue
-        cached = from_cache(annotations.run, list(keys.values()))
+        cached = from_cache(annotations.record, list(keys.values()))
         if cached is not None:
             return list(keys), cached
         self.soon.set()
@@ -80,12 +80,11 @@ class LookAlikes:
         return [ref.path for ref in encoded.refs], encoded.features
 
 
-def from_cache(run: Mapping[str, Any], keys: Sequence[str]) -> np.ndarray | None:
+def from_cache(record: RunRecord, keys: Sequence[str]) -> np.ndarray | None:
     """The features (N, F) of images by their fingerprints; None where the cache of the run lacks any of them."""
     from autoannotate.models.embedding_cache import EncodingCache, default_folder
 
-    weights = (run.get("model") or {}).get("weights_sha256")
-    place = (run.get("arguments") or {}).get("cache")
+    weights, place = record.model.weights_sha256, record.arguments.get("cache")
     folder = Path(place) if isinstance(place, str) else default_folder()
     if not weights or not keys or not (folder / "encodings.sqlite").is_file():
         return None
