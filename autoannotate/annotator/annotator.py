@@ -281,13 +281,10 @@ class Annotator:
         InputError
             Where the labels do not fit the images or the classes.
         """
+        from autoannotate.annotator.audited import appearance, audited_run, with_problems
         from autoannotate.answers.given_labels import read_given_labels
         from autoannotate.answers.groups import look_grouped
         from autoannotate.answers.known import read_known
-        from autoannotate.images.quality import measure
-        from autoannotate.labelling.label_errors.issues import find_issues
-        from autoannotate.runs.build import told_of_none
-        from autoannotate.runs.issues import audit_record, audited, issues_table
 
         clock = Clock()
         with clock("find images"):
@@ -304,29 +301,14 @@ class Annotator:
         with clock("label"):
             labelled = self._labelled(task, encoded.refs, track, train=True)
         with clock("look at the pictures"):
-            look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
-            columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
-            state = audited(task, labelled, look, columns)
-            issues = find_issues(state)
-        made = self._run(images, encoded, clip, labelled, clock)
-        votes = {who: self._class_numbers(each, rows) for who, each in given.votes.items()}
-        wrong = 1.0 - labelled.corrected.probabilities[np.arange(len(rows)), state.labels]
-        contradicted = [each.row for each in issues if each.kind == "contradiction" and each.row is not None]
-        wrong[contradicted] = np.maximum(wrong[contradicted], 0.5)  # of two copies with different labels one is wrong
-        made.run["given"] = True
+            look = appearance(encoded.refs, track)
+            made = self._run(images, encoded, clip, labelled, clock)
+            made = audited_run(made, task, labelled, look, given, rows, self.seed)
         made.run["arguments"] |= file_arguments(labels=labels, groups=groups, trusted=trusted) | {"item": "image"}
-        made.run["audit"] = audit_record(issues, state, wrong, votes, self.seed, labelled.corrected.probabilities)
-        rate, low, high = made.run["audit"]["error_rates"]["all"]
-        made.run["estimated_error_rate"] = rate
-        made.run["reliability"]["verdict"] = (
-            f"An estimated {rate:.1%} of the given labels are wrong (95% interval {low:.1%} to {high:.1%})."
-            f"{told_of_none(labelled.none_of_these)}"
-        )
-        made.run["note"] = look_grouped(state.image_names) if groups is None else None
-        for path, why in known.without.items():
-            if path in row_of:
-                made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
-        return Annotations.of(replace(made, table=known.columns(made.table), issues=issues_table(issues, state)))
+        made.run["note"] = look_grouped(task.names) if groups is None else None
+        made.run["timings"] = dict(clock.seconds)
+        problems = {path: why for path, why in known.without.items() if path in row_of}
+        return Annotations.of(with_problems(replace(made, table=known.columns(made.table)), problems, labels))
 
     def update(
         self, run: Run, track: Track = silent, strategy: str | None = None, images: Path | str | None = None
@@ -360,43 +342,25 @@ class Annotator:
             raise OutputError(f"{error} The run is as it was.") from error
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
+        from autoannotate.annotator.rounds import next_round, reopen
         from autoannotate.answers.consensus import consensus
-        from autoannotate.answers.known import known_of
         from autoannotate.answers.merge import merge_answers
-        from autoannotate.answers.standing import about_images, standing_answers
-        from autoannotate.answers.update_record import account, changes_of, new_round
+        from autoannotate.answers.standing import about_images
         from autoannotate.labelling.queries.strategies import find_strategy
-        from autoannotate.runs import history
-        from autoannotate.runs.growth import file_changes
-        from autoannotate.runs.pictures import all_pictures, place_of, vanished
-        from autoannotate.runs.save import contents
 
-        folder = run.folder
-        if folder is None:
-            raise InputError("The run has no folder, and so no answers: save it, and review it there.")
         if strategy is not None:
             find_strategy(strategy)
         clock = Clock()
         with clock("find images"):
-            if images is None and self.embeddings is not None and run.record.arguments.get("images") is None:
-                place, pictures, found = None, None, self._embeddings_of_file().refs
-            else:
-                place = place_of(run.record, images, folder)
-                pictures = found = all_pictures(run.record, run.paths, images, folder)
-            if pictures is None or run.record.arguments.get("part"):  # others are there that were never meant
-                found = [ref for ref in found if ref.path in set(run.paths)]
-            gone = vanished(run.paths, found)
-            files = file_changes(run, found)
-            known = known_of(run, found)
-            found = [ref for ref in found if ref.path not in known.without]
-            standing, replaced = standing_answers(folder, found)
-        encoded, clip = self._seen(None if pictures is None else found, clock, track)
+            pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
+            now = reopen(run, images, None if pictures else self._embeddings_of_file().refs)
+        encoded, clip = self._seen(now.found if pictures else None, clock, track)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):
-            together = consensus(standing, self.classes, dict(zip(names, clip.probabilities, strict=True)))
+            together = consensus(now.standing, self.classes, dict(zip(names, clip.probabilities, strict=True)))
             answered = about_images(together, names, self.classes)
         with clock("label"):
-            told = known.arguments(names, self.classes, keep=not standing)
+            told = now.known.arguments(names, self.classes, keep=not now.standing)
             asked = (answered.answers >= 0) | answered.excluded
             told["answers"] = np.where(asked, answered.answers, told.get("answers", -1))
             task = replace(
@@ -404,49 +368,12 @@ class Annotator:
                 student=self._earlier(run, encoded.refs), proposals=self._proposed(run, names), **told,
             )  # fmt: skip
             labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
-
         readers = {path: one.readers for path, one in together.images.items()}
-        made = self._run(place, encoded, clip, labelled, clock, readers)
-        table = known.columns(merge_answers(made.table, {names[i]: one for i, one in answered.said.items()}))
-        unreadable = made.unreadable
-        for path, why in known.without.items():
-            unreadable.loc[len(unreadable)] = [path, why]
-        for path in gone:
-            unreadable.loc[len(unreadable)] = [path, "it is no longer where the run found it"]
+        made = self._run(now.place, encoded, clip, labelled, clock, readers)
+        table = now.known.columns(merge_answers(made.table, {names[i]: one for i, one in answered.said.items()}))
         counts = Counter(table["label"])
-        record = {
-            **{name: value for name, value in run.run.items() if name not in made.run},
-            **made.run,
-            "arguments": {
-                **run.record.arguments,
-                **{name: made.run["arguments"][name] for name in ("images", "place", "accept_proposals")},
-            },
-            "round": history.rounds(folder)[-1].number + 1,
-            "counts": {
-                **made.run["counts"],
-                "unreadable": len(unreadable),
-                "clinician": int((table["source"] == "clinician").sum()),
-                "per_class": {name: counts[name] for name in self.classes},
-            },
-        }
-        record["student"] = run.run.get("student", made.run["student"])  # none is trained: ten minutes changed no label
-        new = Annotations(
-            table, made.suspects, unreadable, record, encoded.refs, folder, run.student, made.probabilities,
-            proposals=run.proposals,
-        )  # fmt: skip
-        changes = changes_of(run.table, new.table, answered, labelled.duplicate_of)
-        made_round = new_round(folder, run, new, standing, changes, strategy, files.counts if files else {})
-        taken_over = int((labelled.duplicate_of >= 0).sum())
-        record["update"] = account(folder, made_round, standing, together, taken_over, replaced)
-        if not made_round.learnt and not made_round.taken_back and not files and _same(run, new):
-            return run if isinstance(run, Annotations) else Annotations.of(run)
-        history.keep(folder, contents(new), made_round)
-        return new
-
-    def _class_numbers(self, labels: Sequence[str], rows: np.ndarray) -> np.ndarray:
-        """Class numbers of some images, -1 where a label is empty."""
-        number = {"": -1} | {name: k for k, name in enumerate(self.classes)}
-        return np.array([number[labels[row]] for row in rows], dtype=np.int64)
+        made.run["counts"]["per_class"] = {name: counts[name] for name in self.classes}
+        return next_round(run, now, replace(made, table=table), answered, together, labelled.duplicate_of, strategy)
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""
@@ -645,13 +572,6 @@ class Annotator:
         paths = history.load_round(run.folder, 0).table["path"].tolist()
         known = stamps(run.folder, 0, {ref.path: ref for ref in refs})
         return student_predictions.about(run.student, paths, known, refs, len(self.classes))
-
-
-def _same(previous: Run, new: Run) -> bool:
-    from autoannotate.runs.tables import to_csv
-
-    pairs = ((previous.table, new.table), (previous.suspects, new.suspects), (previous.unreadable, new.unreadable))
-    return all(to_csv(a) == to_csv(b) for a, b in pairs)
 
 
 def _path(prompts: Path | str | None) -> Path | None:

@@ -12,10 +12,9 @@ import numpy as np
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.annotator.annotator import Annotator
-from autoannotate.errors import InputError, UsageError
-from autoannotate.images import find_images, read_image
+from autoannotate.errors import UsageError
+from autoannotate.images import find_images
 from autoannotate.runs.run import Run, check_findings
-from autoannotate.runs.tables import to_csv
 
 if TYPE_CHECKING:
     from autoannotate.answers.known import Known
@@ -163,10 +162,10 @@ class FindingsAnnotator(Annotator):
         InputError
             Where the findings do not fit the images.
         """
+        from autoannotate.annotator.audited import appearance, cells_of, with_problems
         from autoannotate.answers.given_findings import read_given_findings
         from autoannotate.answers.given_labels import GivenLabels
         from autoannotate.answers.groups import look_grouped, read_groups
-        from autoannotate.images.quality import measure
         from autoannotate.labelling.findings import label_findings
         from autoannotate.labelling.zero_shot.image_kinds import none_of_these
         from autoannotate.runs.build_findings import overall
@@ -193,8 +192,7 @@ class FindingsAnnotator(Annotator):
         with clock("label"):
             labelled = label_findings(tasks, rules=self.rules, fit_on=self.fit_on, track=track)
         with clock("look at the pictures"):
-            look = measure(read_image(ref) for ref in track(encoded.refs, "looking at the pictures", len(encoded.refs)))
-            columns = {name: [cells[row] for row in rows] for name, cells in given.columns.items()}
+            look, columns = appearance(encoded.refs, track), cells_of(given.columns, rows)
         made = self._findings_run(images, encoded, clips, labelled, clock)
         made.run["given"] = True
         made.run["arguments"] |= {"labels": str(labels), "groups": groups, "blank": blank, "uncertain": uncertain}
@@ -209,73 +207,44 @@ class FindingsAnnotator(Annotator):
         made.run["reliability"] = overall(made.run["findings"], given=True)
         made.run["audit"]["note"] = look_grouped([ref.path for ref in encoded.refs]) if ids is None else None
         table = made.table if of_groups is None else made.table.assign(group=[str(each) for each in of_groups])
-        for path, why in {each.path: each.problem for each in given.problems if each.path in row_of}.items():
-            made.unreadable.loc[len(made.unreadable)] = [path, f"{why} in {labels}"]
-        return Annotations.of(replace(made, table=table, issues=issues))
+        problems = {each.path: each.problem for each in given.problems if each.path in row_of}
+        return Annotations.of(with_problems(replace(made, table=table, issues=issues), problems, labels))
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
+        from autoannotate.annotator.rounds import next_round, reopen
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.findings import answered_findings
-        from autoannotate.answers.standing import Answered, standing_answers
-        from autoannotate.answers.update_record import account, changes_of, new_round
+        from autoannotate.answers.standing import Answered
         from autoannotate.labelling.findings import label_findings
         from autoannotate.labelling.queries.strategies import find_strategy
-        from autoannotate.runs import history
-        from autoannotate.runs.pictures import pictures_of, place_of, vanished
-        from autoannotate.runs.save import contents
 
-        folder = run.folder
-        if folder is None:
-            raise InputError("The run has no folder, and so no answers: save it, and review it there.")
         if strategy is not None:
             find_strategy(strategy)
         clock = Clock()
         with clock("find images"):
-            place = place_of(run.record, images, folder)
-            found = pictures_of(run.record, run.paths, images, folder)
-            gone = vanished(run.paths, found)
-            standing, replaced = standing_answers(folder, found)
+            now = reopen(run, images)
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self.encode(found, track)
+            encoded = self.encode(now.found, track)
         names = [ref.path for ref in encoded.refs]
         with clock("zero-shot"):
             clips = self.zero_shot_findings(encoded.embeddings)
         with clock("consensus"):
-            together = consensus(standing, self.classes)
-            said = answered_findings(standing, names, self.classes)
+            together = consensus(now.standing, self.classes)
+            said = answered_findings(now.standing, names, self.classes)
         with clock("label"):
             tasks = self.tasks(
                 encoded, clips, answers=said.answers, unsure=said.unsure, excluded=said.excluded,
-                **self._findings_before(run, names, keep=not standing),
+                **self._findings_before(run, names, keep=not now.standing),
             )  # fmt: skip
             labelled = label_findings(tasks, rules=self.rules, strategy=strategy, fit_on=self.fit_on, track=track)
-        made = self._findings_run(place, encoded, clips, labelled, clock)
-        for path in gone:
-            made.unreadable.loc[len(made.unreadable)] = [path, "it is no longer where the run found it"]
-        record = {
-            **{name: value for name, value in run.run.items() if name not in made.run},
-            **made.run,
-            "arguments": dict(run.record.arguments)
-            | {name: made.run["arguments"][name] for name in ("images", "place")},
-            "round": history.rounds(folder)[-1].number + 1,
-        }
-        record["counts"]["unreadable"] = len(made.unreadable)
-        record["counts"]["clinician"] = int((made.table["source"] == "clinician").sum())
-        new = Annotations.of(replace(made, run=record, images=encoded.refs, folder=folder))
+        made = self._findings_run(now.place, encoded, clips, labelled, clock)
         row_of = {path: i for i, path in enumerate(names)}
         settled = {row_of[path]: one for path, one in together.images.items() if path in row_of}
         answered = Answered(said.answers, said.excluded, np.asarray(said.unsure.any(axis=1)), settled)
         duplicate_of = np.max([part.duplicate_of for part in labelled.of_each], axis=0)
-        told = new_round(folder, run, new, standing, changes_of(run.table, new.table, answered, duplicate_of), strategy)
-        record["update"] = account(folder, told, standing, together, int((duplicate_of >= 0).sum()), replaced)
-        assert run.findings is not None
-        assert new.findings is not None
-        if not told.learnt and not told.taken_back and to_csv(run.findings) == to_csv(new.findings):
-            return run if isinstance(run, Annotations) else Annotations.of(run)
-        history.keep(folder, contents(new), told)
-        return new
+        return next_round(run, now, made, answered, together, duplicate_of, strategy)
 
     def _findings_before(self, run: Run, names: Sequence[str], keep: bool) -> dict[str, Any]:
         """The findings and groups that an audit was given, as arguments of `tasks`; nothing where the run is no audit."""

@@ -1,0 +1,134 @@
+"""What updates have in common: a saved run with its pictures and answers as they are now, and the round that comes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from autoannotate.annotator.annotations import Annotations
+from autoannotate.answers.known import Known, known_of
+from autoannotate.answers.standing import standing_answers
+from autoannotate.answers.update_record import account, changes_of, new_round
+from autoannotate.errors import InputError
+from autoannotate.runs import history
+from autoannotate.runs.growth import FileChanges, file_changes
+from autoannotate.runs.pictures import all_pictures, place_of, vanished
+from autoannotate.runs.save import contents
+from autoannotate.runs.tables import to_csv
+
+if TYPE_CHECKING:
+    from autoannotate.answers.consensus import Consensus
+    from autoannotate.answers.standing import Answered
+    from autoannotate.answers.store import Answer
+    from autoannotate.images import ImageRef
+    from autoannotate.runs.run import Run
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A saved run at the start of an update.
+
+    place: where its pictures are, None where it has none. found: the images that take part. files: what changed among them.
+    standing: the answers that were not taken back. replaced: paths of pictures that are others than when they were answered.
+    """
+
+    folder: Path
+    place: str | None
+    found: list[ImageRef]
+    gone: list[str]
+    files: FileChanges
+    known: Known
+    standing: list[Answer]
+    replaced: list[str]
+
+
+def reopen(run: Run, images: Path | str | None = None, rows: Sequence[ImageRef] | None = None) -> Reopened:
+    """A saved run with its pictures and answers as they are now.
+
+    Parameters
+    ----------
+    images : where the images are now, if they were moved
+    rows : the images of a run that has embeddings and no pictures
+
+    Raises
+    ------
+    InputError
+        Where the run was never saved, or its images are gone.
+    """
+    folder = run.folder
+    if folder is None:
+        raise InputError("The run has no folder, and so no answers: save it, and review it there.")
+    if rows is not None:
+        place, found = None, list(rows)
+    else:
+        place, found = place_of(run.record, images, folder), all_pictures(run.record, run.paths, images, folder)
+    if (
+        place is None or run.record.arguments.get("part") or run.record.findings
+    ):  # others are there that were never meant
+        found = [ref for ref in found if ref.path in set(run.paths)]
+    gone, files, known = vanished(run.paths, found), file_changes(run, found), known_of(run, found)
+    found = [ref for ref in found if ref.path not in known.without]
+    return Reopened(folder, place, found, gone, files, known, *standing_answers(folder, found))
+
+
+def next_round(
+    run: Run,
+    before: Reopened,
+    made: Run,
+    answered: Answered,
+    together: Consensus,
+    duplicate_of: np.ndarray,
+    strategy: str | None,
+) -> Annotations:
+    """What an update made, kept in the run's folder as its next round; the run as it was where nothing is new.
+
+    Parameters
+    ----------
+    made : the new labels, with the answers among them
+    duplicate_of : (N,) int, the answered image whose answer a row took over, -1 where none was
+    """
+    unreadable = made.unreadable.copy()
+    for path, why in [
+        *before.known.without.items(),
+        *((path, "it is no longer where the run found it") for path in before.gone),
+    ]:
+        unreadable.loc[len(unreadable)] = [path, why]
+    moved = {name: made.run["arguments"][name] for name in ("images", "place", "accept_proposals")}
+    record = {
+        **run.run,
+        **made.run,
+        "arguments": {**run.record.arguments, **moved},
+        "round": history.rounds(before.folder)[-1].number + 1,
+        "counts": {
+            **made.run["counts"],
+            "unreadable": len(unreadable),
+            "clinician": int((made.table["source"] == "clinician").sum()),
+        },
+        "student": run.run.get("student", made.run["student"]),  # none is trained: ten minutes changed no label
+    }
+    new = Annotations.of(
+        replace(
+            made, run=record, unreadable=unreadable, folder=before.folder, student=run.student, proposals=run.proposals
+        )
+    )
+    changes = changes_of(run.table, new.table, answered, duplicate_of)
+    counts = before.files.counts if before.files else {}
+    told = new_round(before.folder, run, new, before.standing, changes, strategy, counts)
+    record["update"] = account(
+        before.folder, told, before.standing, together, int((duplicate_of >= 0).sum()), before.replaced
+    )
+    if not (told.learnt or told.taken_back or before.files) and _same(run, new):
+        return run if isinstance(run, Annotations) else Annotations.of(run)
+    history.keep(before.folder, contents(new), told)
+    return new
+
+
+def _same(previous: Run, new: Run) -> bool:
+    pairs = [(previous.table, new.table), (previous.suspects, new.suspects), (previous.unreadable, new.unreadable)]
+    if previous.findings is not None and new.findings is not None:
+        pairs.append((previous.findings, new.findings))
+    return all(to_csv(a) == to_csv(b) for a, b in pairs)
