@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoannotate.labelling.label_errors.from_answers import basis, generalise
 from autoannotate.labelling.label_errors.out_of_sample import folds
 from autoannotate.labelling.label_errors.suspects import find_suspects, predict_out_of_sample
 from autoannotate.labelling.ridge import Ridge
@@ -82,3 +83,16 @@ def test_one_group_alone_is_an_error() -> None:
     points, labels, _ = patients()
     with pytest.raises(ValueError, match="two groups"):
         predict_out_of_sample(points, labels, np.full((240, 2), 0.5), groups=np.zeros(240, dtype=int))
+
+
+def test_answers_about_a_patient_are_no_proof_that_answers_generalise() -> None:
+    """Labels and answers are of the patient alone, thrown for each: other pictures of him know them, other patients do not."""
+    points, labels, groups = patients()
+    answers = np.where(groups < 40, labels, -1)
+    right = {}
+    for name, ids in (("alone", None), ("grouped", groups)):
+        learned = generalise(basis(points), labels, answers, 2, groups=ids)
+        assert learned is not None
+        right[name] = float((learned.predicted.argmax(axis=1) == labels).mean())
+    assert right["alone"] > 0.75
+    assert right["grouped"] < 0.6

@@ -17,10 +17,9 @@ from sets import encoded_set
 from sklearn.linear_model import LogisticRegression
 
 from autoannotate import Annotator
-from autoannotate.evaluation.baselines.shared import unit
 from autoannotate.evaluation.baselines.transclip import transclip
 from autoannotate.evaluation.metrics import balanced_accuracy
-from autoannotate.labelling.features import standardised
+from autoannotate.labelling.features import standardised, unit
 from autoannotate.labelling.pipeline import label
 from autoannotate.labelling.zero_shot.label_images import ZeroShot
 from autoannotate.models.encoding import Encoded

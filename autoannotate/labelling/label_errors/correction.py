@@ -113,8 +113,9 @@ def correct(
         if space is None:
             return noise, None
         learned = generalise(
-            space, came, truth, k, predictions=evidence.beside(*students), estimate=noise, settings=settings
-        )
+            space, came, truth, k, predictions=evidence.beside(*students), estimate=noise, settings=settings,
+            groups=task.groups,
+        )  # fmt: skip
         assert learned is not None  # there are enough answers
         rate = float(1.0 - learned.posterior[np.arange(count), came].mean())
         noise = replace(

@@ -81,6 +81,7 @@ def generalise(
     predictions: Sequence[NDArray[np.floating]] | NDArray[np.floating] = (),
     estimate: NoiseEstimate | None = None,
     settings: Settings | None = None,
+    groups: NDArray[np.integer] | None = None,
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
@@ -89,7 +90,8 @@ def generalise(
     regression's. estimate: what goes for the others until answers say otherwise: without it, eight answers about the hardest
     images may undo what was corrected before; nor are labels trusted more than it trusts them, since what the hardest images
     teach of the predictions is doubt. settings: of an earlier call with fewer answers, where choosing them anew would take too
-    long.
+    long. groups: (N,) ids; each image, answered or not, is predicted without the labels and answers of its whole group (a
+    patient's), so that how answers generalise is chosen by images of others.
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)
@@ -99,7 +101,7 @@ def generalise(
     one_hot = np.eye(classes)
     found: list[tuple[_Fit, Settings]] = []
     for each in [settings] if settings else [Settings(s, w) for s in STRENGTHS for w in WEIGHTS]:
-        fit = Ridge(basis, np.where(answered, ANSWER, each.weight), each.strength)
+        fit = Ridge(basis, np.where(answered, ANSWER, each.weight), each.strength, groups)
         target = one_hot[labels]
         for _ in range(2):
             target[rows] = one_hot[truth]
