@@ -137,7 +137,8 @@ def image_kinds(
     logit_scale: float,
 ) -> ImageKinds:
     """What kinds of image N images, (N, D) unit embeddings, look like; kinds: see `prompts.modality_prompts`."""
-    texts = classifier.class_embeddings([encode_texts(kind.texts) for kind in kinds])
+    all_at_once = encode_texts([text for kind in kinds for text in kind.texts])
+    texts = classifier.class_embeddings(np.split(all_at_once, np.cumsum([len(kind.texts) for kind in kinds])[:-1]))
     blocks = (classifier.probabilities(block, texts, logit_scale) for block in classifier.unit_blocks(embeddings))
     chances = np.concatenate([block.astype(np.float32) for block in blocks])
     return ImageKinds(chances, tuple(kind.name for kind in kinds), tuple(kind.sense for kind in kinds))
