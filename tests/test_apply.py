@@ -472,7 +472,7 @@ def test_other_files_are_a_plain_sentence(run: Annotations, tmp_path: Path, cont
 def test_a_format_can_be_forced_and_an_unknown_one_is_wrong_usage(run: Annotations, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as cvat"):
         run.apply(table(tmp_path, "a/1.png,breast"), format="cvat")
-    with pytest.raises(UsageError, match="choose one of chexpert, csv, cvat, label-studio"):
+    with pytest.raises(UsageError, match="choose one of chexpert, csv, cvat, fiftyone, label-studio"):
         run.apply(table(tmp_path, "a/1.png,breast"), format="xlsx")
     with pytest.raises(InputError, match="There is no file"):
         run.apply(tmp_path / "missing.json")

@@ -55,9 +55,20 @@ def checked(given: Sequence[Given], annotations: Run, source: str, images_in: st
         if row.answer is not None:
             same[row.path, row.given.reader].append(i)
     for places in same.values():
-        if len(places) > 1:
+        if len(places := _answered(rows, places)) > 1:
             _settle(rows, places)
     return rows
+
+
+def _answered(rows: list[Row], places: Sequence[int]) -> list[int]:
+    """Of several rows about one image those that a person answered, where there are such: of the frames of an item, tools keep
+    the machine's label on all but the one that was changed. The others are marked."""
+    said = [i for i in places if rows[i].given.by_person]
+    if not said:
+        return list(places)
+    for i in set(places) - set(said):
+        rows[i] = replace(rows[i], answer=None, outcome=REPEATED, problem=f"answered in {rows[said[0]].given.where}")
+    return said
 
 
 def _settle(rows: list[Row], places: Sequence[int]) -> None:

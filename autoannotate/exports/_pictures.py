@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import ExifTags, Image
 
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
-from autoannotate.exports._names import file_stems
-from autoannotate.images import dicom, raster, tiff
+from autoannotate.exports._names import file_stems, unique
+from autoannotate.images import dicom, raster, read_image, tiff
 from autoannotate.images.metadata import kinds_of_metadata, without_metadata
 from autoannotate.images.quiet import quiet
 from autoannotate.images.registry import reader_for
@@ -92,17 +92,53 @@ def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str,
 
     formats: which of `ENDINGS` are passed on as they are. Raises `InputError` where none of the pictures can be read.
     """
-    stems = file_stems(order.annotations.table["path"])
+    for record, (picture, *_) in _each(order, formats, lambda ref: (ref,)):
+        yield record, picture
+
+
+def stacks(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], list[Picture]]]:
+    """Each record of the order with the slices of its item that were looked at, in order, or with its only picture.
+
+    A slice that cannot be read is left out, and an item of which none can is lost; see `pictures`.
+    """
+    yield from _each(order, formats, lambda ref: ref.slices)
+
+
+def has_stacks(order: Order) -> bool:
+    """Whether an item of the run has several slices or frames."""
+    return any(len(ref.slices) > 1 for ref in order.annotations.refs.values())
+
+
+def _each(
+    order: Order, formats: tuple[str, ...], parts_of: Callable[[ImageRef], Sequence[ImageRef]]
+) -> Iterator[tuple[dict[str, Any], list[Picture]]]:
+    """Each record with the pictures of some parts of its item."""
+    stems, refs = file_stems(order.annotations.table["path"]), order.annotations.refs
+    numbered = {
+        f"{path}\0{number}": f"{stem}-slice-{number:04d}"
+        for path, stem in stems.items()
+        if path in refs and len(parts := parts_of(refs[path])) > 1
+        for number in range(len(parts))
+    }
+    names = unique(stems | numbered)
     records = order.records()
     for record in order.track(records, "pictures"):
-        path = record["path"]
+        path, made, why = record["path"], [], ""
         try:
-            picture = _picture(order, path, stems[path], formats)
-        except (UnreadableImageError, FileNotFoundError) as error:
-            order.lost[path] = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
-        else:
-            order.names[picture.name] = path
-            yield record, picture
+            parts = parts_of(order.annotations.image(path))
+        except UnreadableImageError as error:
+            order.lost[path] = str(error)
+            continue
+        for number, part in enumerate(parts):
+            try:
+                made.append(_picture(order, part, names[f"{path}\0{number}" if len(parts) > 1 else path], formats))
+            except (UnreadableImageError, FileNotFoundError) as error:
+                why = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
+        if not made:
+            order.lost[path] = why
+            continue
+        order.names.update({picture.name: path for picture in made})
+        yield record, made
     if records and len(order.lost) == len(records):
         first, why = next(iter(order.lost.items()))
         raise InputError(
@@ -111,8 +147,8 @@ def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str,
         )
 
 
-def _picture(order: Order, path: str, stem: str, formats: tuple[str, ...]) -> Picture:
-    ref, image = order.annotations.image(path), order.annotations.read_image(path)
+def _picture(order: Order, ref: ImageRef, stem: str, formats: tuple[str, ...]) -> Picture:
+    image = read_image(ref)
     if (suffix := _as_it_is(ref, image, formats)) is not None:
         size = image.size
         if order.keep_metadata:

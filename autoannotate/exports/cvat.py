@@ -2,7 +2,8 @@
 
 Where the name asked for ends in `.xml`, that file alone, with the images named by their paths in the run. The tags have
 the source `auto`; CVAT keeps it, and so `autoannotate apply` can tell them from what a person tagged. Frames are numbered
-in the order in which CVAT sorts files, by name. Written by hand: datumaro, which writes the format too, caps pandas and
+in the order in which CVAT sorts files, by name, so that the slices of an item (a series, a volume, a cine) follow each other; a
+tag on one of them is about the item. Written by hand: datumaro, which writes the format too, caps pandas and
 leaves out the source of tags. (https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/)
 """
 
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from autoannotate.exports._pictures import BROWSERS, pictures
+from autoannotate.exports._pictures import BROWSERS, pictures, stacks
 from autoannotate.runs.verdict_words import choices
 
 if TYPE_CHECKING:
@@ -48,10 +49,14 @@ def write(order: Order) -> None:
     if not alone:
         (order.path / "images").mkdir(parents=True)
     named = []
-    for record, picture in pictures(order, BROWSERS):
-        if not alone:
-            picture.put(order.path / "images", order.link)
-        named.append((record["path"] if alone else picture.name, picture.width, picture.height, record))
+    if alone:
+        for record, picture in pictures(order, BROWSERS):
+            named.append((record["path"], picture.width, picture.height, record))
+    else:
+        for record, slices in stacks(order, BROWSERS):
+            for picture in slices:
+                picture.put(order.path / "images", order.link)
+                named.append((picture.name, picture.width, picture.height, record))
     labels = choices(order.annotations.classes)
     root = ElementTree.Element("annotations")
     _add(root, "version", "1.1")

@@ -3,7 +3,9 @@
 A name that ends in `.json` is the file of tasks, and the rest lies beside it; any other name is a folder with all of it.
 By default the pictures are inside tasks.json as data URIs, so that a project needs this file and the config and nothing
 else. With --link copy or hard they lie in tasks-images/, which Label Studio must be allowed to serve (`next_step`). Tasks
-come in the order of the queue. Written by hand: label-studio-sdk, which only wraps the same JSON, caps NumPy.
+come in the order of the queue. In a run of items with several slices (series, volumes, cines) each task is one item, and
+its slices are the pages of its image (`valueList`); the answer is about all of them. Written by hand: label-studio-sdk, which
+only wraps the same JSON, caps NumPy.
 (https://labelstud.io/guide/tasks, https://labelstud.io/guide/predictions)
 """
 
@@ -18,7 +20,7 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from autoannotate.errors import InputError
-from autoannotate.exports._pictures import BROWSERS, Picture, pictures
+from autoannotate.exports._pictures import BROWSERS, Picture, has_stacks, stacks
 from autoannotate.runs.verdict_words import choices
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ LINKS = ("embed", "copy", "hard")
 MOST_BYTES = 240 * 2**20  # Label Studio takes 250 MB at once
 CHOICE, NOTE, IMAGE = "answer", "note", "image"
 """The names of the controls in the config, by which `autoannotate apply` finds the answers."""
+IMAGES = "images"
+"""What the slices of an item are called in the data of a task."""
 SHOWN = ("rank", "path", "label", "suggested_label", "suspect_score", "reason")
 
 
@@ -59,9 +63,9 @@ def write(order: Order) -> None:
     """
     file = _tasks_file(order.path)
     file.parent.mkdir(exist_ok=True)
-    size = 0
+    size, grouped = 0, has_stacks(order)
     with file.open("w", encoding="utf-8", newline="\n") as stream:
-        for number, task in enumerate(_tasks(order, file)):
+        for number, task in enumerate(_tasks(order, file, grouped)):
             text = json.dumps(task)
             size += len(text)
             if size > MOST_BYTES:
@@ -71,13 +75,16 @@ def write(order: Order) -> None:
                 )
             stream.write(("[\n" if number == 0 else ",\n") + text)
         stream.write("\n]\n" if size else "[]\n")
-    _config(file).write_text(
-        labelling_config(order.annotations.classes, several=order.annotations.findings is not None), encoding="utf-8"
-    )
+    several = order.annotations.findings is not None
+    _config(file).write_text(labelling_config(order.annotations.classes, several, grouped), encoding="utf-8")
 
 
-def labelling_config(classes: list[str], several: bool = False) -> str:
-    """What the annotator sees: why the machine doubts, the picture, the classes with their keys, room for a note."""
+def labelling_config(classes: list[str], several: bool = False, grouped: bool = False) -> str:
+    """What the annotator sees: why the machine doubts, the picture or the slices, the classes with their keys, room for a note.
+
+    several: whether an image can show several of the classes. grouped: whether a task holds the slices of an item.
+    """
+    value = f'valueList="${IMAGES}"' if grouped else f'value="${IMAGE}"'
     lines, choice = [], "multiple" if several else "single"
     for number, name in enumerate(choices(classes), start=1):
         key = f' hotkey="{number}"' if number <= min(9, len(classes)) else ""
@@ -88,21 +95,22 @@ def labelling_config(classes: list[str], several: bool = False) -> str:
         f'  <Choices name="{CHOICE}" toName="{IMAGE}" choice="{choice}" showInline="true" required="true">\n'
         f"{''.join(lines)}"
         "  </Choices>\n"
-        f'  <Image name="{IMAGE}" value="$image" zoom="true" zoomControl="true" brightnessControl="true" '
+        f'  <Image name="{IMAGE}" {value} zoom="true" zoomControl="true" brightnessControl="true" '
         'contrastControl="true"/>\n'
         f'  <TextArea name="{NOTE}" toName="{IMAGE}" placeholder="Note" rows="1" maxSubmissions="1"/>\n'
         "</View>\n"
     )
 
 
-def _tasks(order: Order, file: Path) -> Iterator[dict[str, Any]]:
+def _tasks(order: Order, file: Path, grouped: bool) -> Iterator[dict[str, Any]]:
     version = f"autoannotate {order.annotations.record.version}".strip()
-    for record, picture in pictures(order, BROWSERS):
+    for record, slices in stacks(order, BROWSERS):
+        addresses = [_address(order, picture, file) for picture in slices]
         choice = {"choices": order.chosen[record["path"]]}
         result = [{"id": CHOICE, "from_name": CHOICE, "to_name": IMAGE, "type": "choices", "value": choice}]
         yield {
             "data": {
-                "image": _address(order, picture, file),
+                **({IMAGES: addresses} if grouped else {IMAGE: addresses[0]}),
                 "question": _question(record),
                 **{name: record[name] for name in SHOWN if name in record},
             },

@@ -70,7 +70,7 @@ def formats() -> list[str]:
     """The names of the formats.
 
     >>> formats()
-    ['chexpert', 'csv', 'cvat', 'label-studio']
+    ['chexpert', 'csv', 'cvat', 'fiftyone', 'label-studio']
     """
     names = (module.name for module in pkgutil.iter_modules(__path__))
     return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
@@ -103,8 +103,9 @@ def recognise(file: Path) -> str:
     if head.startswith((b"PK", b"\xd0\xcf\x11\xe0")):
         raise InputError(f"{file} is no export of CVAT; if it is a workbook, save it as CSV first.")
     raise InputError(
-        f"{file} holds no answers that are known: give Label Studio's JSON, CVAT's XML or zip (CVAT for images 1.1), or a "
-        "CSV with the columns path and answer (--control names another column). --format says which it is meant to be."
+        f"{file} holds no answers that are known: give Label Studio's JSON, CVAT's XML or zip (CVAT for images 1.1), "
+        "FiftyOne's labels.json, or a CSV with the columns path and answer (--control names another column). --format says "
+        "which it is meant to be."
     )
 
 

@@ -16,12 +16,12 @@ from typing import Any
 
 from autoannotate.answers.importers import Given, Wanted, holds_answers, seconds, utc
 from autoannotate.errors import InputError
-from autoannotate.exports.label_studio import CHOICE, NOTE, SHOWN
+from autoannotate.exports.label_studio import CHOICE, IMAGE, IMAGES, NOTE, SHOWN
 
 HINT = "label tasks in Label Studio and submit them, then Export > JSON"
 ANSWERED = ("annotator", "annotation_id", "created_at", "updated_at", "lead_time", "agreement", "history")
 """What JSON-MIN and CSV say of an annotation, behind the controls."""
-OF_TASKS = {*SHOWN, "image", "question", "id", NOTE}
+OF_TASKS = {*SHOWN, IMAGE, IMAGES, "question", "id", NOTE}
 """What the data of our tasks are called, which no control of answers is, except `label` in a project of your own."""
 
 
