@@ -15,6 +15,8 @@ from latex2mathml.converter import convert
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 BLOCK, INLINE = re.compile(r"\$\$(.+?)\$\$", re.DOTALL), re.compile(r"\$([^$\n]+?)\$")
 
+BRACKETS = re.compile(r'<autoref [^>]*identifier="([A-Z]+)"[^>]*>([A-Z]+)</autoref>')
+
 SHIM = "https://unpkg.com/iframe-worker/shim"
 
 
@@ -25,6 +27,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
         parts[i] = BLOCK.sub(lambda found: convert(found[1].strip(), display="block"), parts[i])
         parts[i] = INLINE.sub(lambda found: convert(found[1]), parts[i])
     return "".join(parts)
+
+
+def on_page_content(html: str, page: Any, **_: Any) -> str:
+    """The usage of commands with its brackets, which are taken for links from one page to another."""
+    return BRACKETS.sub(r"[\2] [\1]", html) if page.file.src_uri == "reference/cli.md" else html
 
 
 def on_post_page(output: str, page: Any, **_: Any) -> str:
