@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 GROUPS = ("group", "lesion_id", "patient", "patient_id", "case", "case_id")
 """Columns that say which images belong together: the first that a table has is used."""
 TABLE = "labels.csv"
+VOLUMES = frozenset({".gz", ".nii", ".nrrd", ".nhdr", ".mha", ".mhd"})  # files whose slices make one item
 NETWORK_SECONDS = 30.0  # that a server may be silent
 
 
@@ -304,7 +305,7 @@ def _refs(paths: list[str], file: Path) -> list[ImageRef]:
         if mark and frame.isdecimal() and not whole.exists():
             refs.append(ImageRef(path, file.parent / where, int(frame)))
         else:
-            refs.append(ImageRef(path, whole))
+            refs.append(_whole(path, whole))
         if not refs[-1].file.is_file():
             missing.append(path)
     if missing:
@@ -313,6 +314,15 @@ def _refs(paths: list[str], file: Path) -> list[ImageRef]:
             f"{file} names {missing[0]}{more}, which is not in {file.parent}: paths start from the table's folder."
         )
     return refs
+
+
+def _whole(path: str, file: Path) -> ImageRef:
+    """The image of a file, or the item of all slices of a volume."""
+    if file.suffix.lower() not in VOLUMES or not file.is_file():
+        return ImageRef(path, file)
+    slices = [replace(ref, path=f"{path}#{n}") for n, ref in enumerate(find_images(file))]
+    items = items_of(slices)
+    return replace(items[0].middle, path=path) if len(items) == 1 and len(slices) > 1 else ImageRef(path, file)
 
 
 def _read_folders(folder: Path) -> LabelledSet:

@@ -46,6 +46,11 @@ NAMES = {
     "probe_all": "probe, all labels",
     "nmi": "NMI of groups",
     "ari": "ARI of groups",
+    "label_errors": "wrong labels found",
+    "noise": "found again under noise",
+    "blur": "found again when blurred",
+    "contrast": "found again in other contrast",
+    "burnt_in_text": "found again with burnt-in text",
 }
 METHODS_IN_WORDS = {
     "given": "the labels as they came",
@@ -291,7 +296,7 @@ def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, by
         "table": method_rows(summary, names, module.BASELINE),
         "best": {name: best_of(summary, name) for name in names},
         "less": [name for name in names if less_is_better(evaluation.protocol, name)],
-        "words": METHODS_IN_WORDS if set(module.methods()) <= set(METHODS) else {},
+        "words": words_of(module),
         "story": story(evaluation, summary),
         "pictures": [(name, base64.b64encode(data).decode()) for name, data in pictures.items()],
         "few": next(
@@ -300,6 +305,13 @@ def view(evaluation: Evaluation, summary: dict[str, Any], pictures: dict[str, by
         "facts": facts(evaluation),
         "missing": without_baseline(summary),
     }
+
+
+def words_of(module: Any) -> dict[str, str]:
+    """What each method of a protocol is, where that is known."""
+    if hasattr(module, "words"):
+        return module.words()
+    return METHODS_IN_WORDS if set(module.methods()) <= set(METHODS) else {}
 
 
 def without_baseline(summary: dict[str, Any]) -> str:

@@ -32,7 +32,7 @@ from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
 from autoannotate.errors import AutoannotateError, InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet, balanced_sample, squashed
-from autoannotate.evaluation.protocols import EvaluationProtocol, chosen, find_protocol
+from autoannotate.evaluation.protocols import EvaluationProtocol, chosen_methods, find_protocol
 from autoannotate.evaluation.study import SAMPLE, Options, Study
 from autoannotate.models.student_checkpoint import check_student
 
@@ -82,15 +82,15 @@ def evaluate(
 ) -> Evaluation:
     """Run a protocol `runs` times with the seeds `seed`, `seed` + 1, … and keep its records in `out`.
 
-    methods: those of the protocol's DEFAULT if none are named. A method that raises becomes a record that says why. A call
-    that was stopped goes on where it was when it is repeated, and tries again what failed.
+    methods: the protocol's usual ones if none are named, all that the data allows for ("all",). A method that raises becomes
+    a record that says why. A call that was stopped goes on where it was when it is repeated, and tries again what failed.
 
     Raises UsageError for a protocol, method or option that there is not, InputError for data that the protocol cannot use
     and for an `out` that holds another evaluation, OutputError where `out` cannot be written.
     """
     options = options or Options()
     module = find_protocol(protocol)
-    names = tuple(dict.fromkeys(chosen(name, module.methods(), "method") for name in methods or module.DEFAULT))
+    names = chosen_methods(module, methods, data, options)
     if unread := sorted(options.changed() - module.OPTIONS):
         raise UsageError(f"The protocol {protocol} has no option --{unread[0].replace('_', '-')}.")
     if runs < 1 or jobs < 1:
@@ -173,7 +173,7 @@ def _settings(protocol: str, module: EvaluationProtocol, data: LabelledSet, opti
     """What makes two evaluations the same: their numbers may stand in one table."""
     read = {name: value for name, value in asdict(options).items() if name in module.OPTIONS}
     files = {
-        name: digest for name, value in read.items() if isinstance(value, str) and (digest := _digest(Path(value)))
+        one: digest for name, value in read.items() for one, file in _files(name, value) if (digest := _digest(file))
     }
     return {
         "protocol": protocol,
@@ -182,6 +182,15 @@ def _settings(protocol: str, module: EvaluationProtocol, data: LabelledSet, opti
         "data_sha256": data.digest(),
         **({"files_sha256": files} if files else {}),
     }
+
+
+def _files(name: str, value: Any) -> list[tuple[str, Path]]:
+    """The files that an option names: itself, or NAME=FILE several times."""
+    if isinstance(value, str):
+        return [(name, Path(value))] if value else []
+    if not isinstance(value, tuple):
+        return []
+    return [(one, Path(one if Path(one).is_file() else one.partition("=")[2])) for one in value]
 
 
 def _digest(place: Path) -> str:

@@ -30,7 +30,8 @@ class Options:
     this side first. model, student: as in `Annotator`. fast: whether time goes before quality. error: how often the
     simulated clinician is wrong. max_error: the error rate that certify promises. simclr_epochs: of the protocol labels, its
     own number where None. foreign, share: of the protocol ood, the classes that are not asked for, and
-    their share of all images. embeddings: of the protocol representations, a file of another model's, for its method `file`.
+    their share of all images. embeddings, metadata: of the protocol representations, files NAME=FILE of other models' vectors,
+    and a table of covariates.
     """
 
     count: int = 300
@@ -46,7 +47,8 @@ class Options:
     simclr_epochs: int | None = None
     foreign: str = ""
     share: float = 0.05
-    embeddings: str = ""
+    embeddings: tuple[str, ...] = ()
+    metadata: str = ""
 
     def changed(self) -> set[str]:
         """The names of those that differ from the default."""

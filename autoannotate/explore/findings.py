@@ -50,7 +50,7 @@ def find(collection: Collection, track: Track = silent) -> Findings:
     notes += [f"{name} is known of fewer than {FEWEST} images: it was not tested." for name in few]
     whole = []
     for column in track(columns, "what images tell", len(columns)):
-        values = _common(column, rows)
+        values = common_values(column, rows)
         if values is None:
             notes.append(f"{column.name} has one value that is common enough: it was not tested.")
             continue
@@ -74,7 +74,7 @@ def find(collection: Collection, track: Track = silent) -> Findings:
     return Findings(pd.concat(tables, ignore_index=True), tuple(shortcuts), tuple(_slices(collection)), tuple(notes))
 
 
-def _common(column: Column, rows: NDArray[np.int64]) -> NDArray | None:
+def common_values(column: Column, rows: NDArray[np.int64]) -> NDArray | None:
     """The values of some rows, rare categories as unknown; None where fewer than two are left."""
     values = column.values[rows]
     if not column.is_category:

@@ -1,4 +1,5 @@
-"""What exploring writes: map.parquet (map.csv without pyarrow), clusters.csv, associations.csv, report.html."""
+"""What exploring writes: map.parquet (map.csv without pyarrow), clusters.csv, associations.csv, shortcuts.csv, slices.csv and
+report.html."""
 
 from __future__ import annotations
 
@@ -6,7 +7,8 @@ import base64
 import importlib.util
 import io
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from autoannotate._internal.wording import counted
 from autoannotate.explore.collection import Collection
 from autoannotate.explore.findings import Findings
 from autoannotate.explore.groups import purity
+from autoannotate.explore.risks import Shortcut, Slice
 from autoannotate.runs import tables
 
 PLOTTED = 30_000  # points in the interactive figure of the report; the image has all
@@ -39,6 +42,8 @@ def save(collection: Collection, findings: Findings, folder: Path) -> list[Path]
         folder / name: content,
         folder / "clusters.csv": tables.to_csv(cluster_table(collection)),
         folder / "associations.csv": tables.to_csv(findings.associations),
+        folder / "shortcuts.csv": tables.to_csv(_rows(findings.shortcuts, Shortcut)),
+        folder / "slices.csv": tables.to_csv(_rows(findings.slices, Slice)),
         folder / "report.html": render(collection, findings).encode("utf-8", errors="replace"),
     }
     write_files(files)
@@ -57,6 +62,17 @@ def map_table(collection: Collection) -> pd.DataFrame:
             table[column.name] = values
     table["near_duplicate_group"] = collection.same
     return pd.DataFrame(table)
+
+
+def _rows(found: Sequence[Shortcut | Slice], kind: type[Shortcut | Slice]) -> pd.DataFrame:
+    """One row each, the parts of an effect as columns of their own."""
+    rows = []
+    for one in found:
+        row = asdict(one)
+        effect = row.pop("effect", {})
+        rows.append(row | {name: effect[name] for name in ("statistic", "value", "low", "high", "p") if name in effect})
+    names = [field.name for field in fields(kind) if field.name != "effect"]
+    return pd.DataFrame(rows, columns=list(rows[0]) if rows else names)
 
 
 def _map(collection: Collection) -> tuple[str, bytes]:

@@ -86,7 +86,7 @@ def evaluate(
         typer.Option(
             min=1,
             metavar="N",
-            help="How long students are pretrained on unlabelled images: 30 epochs, 10 with --fast.",
+            help="How long networks are pretrained on unlabelled images; else as long as the protocol takes.",
             rich_help_panel=SETTINGS,
         ),
     ] = None,
@@ -97,10 +97,20 @@ def evaluate(
         ),
     ] = "",
     embeddings: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=FILE",
+            help="Another model's embeddings (npz, npy, parquet), the method NAME of representations; may be repeated.",
+            show_default=False,
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
+    metadata: Annotated[
         str,
         typer.Option(
-            metavar="FILE",
-            help="Another model's embeddings (npz, npy, parquet), the method `file` of representations.",
+            metavar="CSV",
+            help="Age, sex, scanner, any column by path: how well representations tell it.",
+            show_default=False,
             rich_help_panel=SETTINGS,
         ),
     ] = "",
@@ -123,10 +133,9 @@ def evaluate(
     from autoannotate.evaluation.study import Options
 
     module = find_protocol(protocol)
-    known = module.methods()
-    names = known if methods == "all" else tuple(name.strip() for name in (methods or "").split(",") if name.strip())
+    names = tuple(name.strip() for name in (methods or "").split(",") if name.strip())
     if methods is not None and not names:
-        raise UsageError(f"--methods names no method: choose from {', '.join(known)}.")
+        raise UsageError(f"--methods names no method: choose from {', '.join(module.methods())}.")
     options = Options(
         count=count,
         noise=noise,
@@ -141,7 +150,8 @@ def evaluate(
         simclr_epochs=simclr_epochs,
         foreign=foreign,
         share=share,
-        embeddings=embeddings,
+        embeddings=tuple(embeddings or ()),
+        metadata=metadata,
     )
     labelled = datasets.read_labelled([*(data or []), *(fetched(name) for name in download or [])])
     for note in labelled.notes:

@@ -62,9 +62,10 @@ def explore(
 ) -> None:
     """See the images on a map, search them, find groups, and what goes with age, sex, site or scanner.
 
-    Writes map.parquet, clusters.csv, associations.csv and report.html, then opens a page in your browser: near images lie near
-    each other; choose some to label them all, to review them first, or to export them. With --metadata it says which columns
-    the images tell, and which predict a label as well as the images do (a shortcut). Nothing leaves this machine.
+    Writes map.parquet, clusters.csv, associations.csv, shortcuts.csv, slices.csv and report.html, then opens a page in your
+    browser: near images lie near each other; choose some to label them all, to review them first, or to export them. With
+    --metadata it says which columns the images tell, and which predict a label as well as the images do (a shortcut). Nothing
+    leaves this machine.
     """
     from autoannotate._internal.progress import on_stderr
     from autoannotate.explore import server

@@ -17,6 +17,10 @@ salts in `study.py`; run r has seed S + r), so that methods meet the same sample
 resumed evaluation give the same numbers. What it shares between the methods of a run goes through
 `study.once("problem", seed, make)`. It may raise: the runner makes a row `failed` of it with the sentence.
 
+Where the methods depend on the data or the options, optional `offered(data, options)` names those that there are,
+`usual(data, options)` those that run when none are named, and `lacking(name)` says why one is not there. Optional `words()`
+says what each is.
+
 A metric that does not apply is NaN. Metrics are shares (0 to 1); those of which less is better are named in an optional
 `LOWER = frozenset({…})`. Where the first headline compares a method with another than the baseline, an optional
 `AGAINST = {method: other}` says which. An option of its own is a field in `study.Options` and an option in `commands.py`.
@@ -92,3 +96,23 @@ def chosen(name: str, known: Sequence[str], what: str) -> str:
         hint = f" Did you mean {near[0]}?" if near else ""
         raise UsageError(f"There is no {what} {name!r}: choose from {', '.join(known)}.{hint}")
     return name
+
+
+def chosen_methods(
+    module: EvaluationProtocol, names: Sequence[str], data: LabelledSet, options: Options
+) -> tuple[str, ...]:
+    """The methods of a protocol that were asked for: the usual where none are named, all there are for ("all",).
+
+    Raises
+    ------
+    UsageError
+        For one that there is not, or that the data or options do not allow.
+    """
+    offered = getattr(module, "offered", lambda *_: module.methods())(data, options)
+    if tuple(names) == ("all",):
+        return tuple(offered)
+    names = names or getattr(module, "usual", lambda *_: module.DEFAULT)(data, options)
+    for name in names:
+        if name in module.methods() and name not in offered:
+            raise UsageError(module.lacking(name))  # type: ignore[attr-defined]
+    return tuple(dict.fromkeys(chosen(name, offered, "method") for name in names))
