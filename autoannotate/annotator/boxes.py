@@ -1,4 +1,4 @@
-"""Auditing boxes: what is wrong with them in issues.csv and a page with pictures, and with `repair` a second file of boxes."""
+"""Auditing boxes: what is wrong with them in issues.csv and a page with pictures; with `repair` proposals and a second file."""
 
 from __future__ import annotations
 
@@ -22,28 +22,46 @@ from autoannotate._internal.wording import counted
 from autoannotate.answers.given_boxes import read_boxes
 from autoannotate.errors import OutputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, read_image
-from autoannotate.labelling.label_errors.box_faults import Boxes, Fault, find_faults, overlap, repaired
+from autoannotate.images.sources import location
+from autoannotate.labelling.label_errors.box_faults import Boxes, Fault, find_faults, overlap
+from autoannotate.labelling.label_errors.box_repairs import Repair, sure_repairs
+from autoannotate.runs.box_repairs import (
+    ABOUT,
+    BOXES,
+    COLUMNS,
+    CORNERS,
+    DECISIONS,
+    NEW_CORNERS,
+    PROPOSALS,
+    REPAIRED,
+    repaired_boxes,
+)  # fmt: skip
 from autoannotate.runs.tables import to_csv
 
 if TYPE_CHECKING:
     from PIL import Image
 
-CORNERS = ("x_min", "y_min", "x_max", "y_max")
 ISSUES = ("rank", "path", "label", "suggested_label", "score", "issue", "detail", *CORNERS, "where")
-ABOUT, REPAIRED = "boxes.json", "boxes-repaired.csv"
 SHOWN, SIDE = 60, 300  # pictures of the worst boxes in the page, and their longer side in pixels
 
 
 @dataclass(frozen=True, eq=False)
 class BoxAudit:
-    """issues: the columns `ISSUES`, worst first. boxes: as they were read, in pixels. repaired: the boxes that are left, and
-    what was done to each; None where nothing was asked for. unreadable: images that could not be read, and why. page: HTML."""
+    """issues: the columns `ISSUES`, worst first. boxes: as they were read, in pixels. proposals: changes, see
+    `runs.box_repairs.COLUMNS`; None where none were asked for. unreadable: images that could not be read, and why. page: HTML.
+    images: where the pictures are."""
 
     issues: pd.DataFrame
     boxes: pd.DataFrame
-    repaired: pd.DataFrame | None
+    proposals: pd.DataFrame | None
     unreadable: list[tuple[str, str]]
     page: str
+    images: str
+
+    @property
+    def repaired(self) -> pd.DataFrame | None:
+        """The boxes that are left where all proposals are taken, and what was done to each; None without proposals."""
+        return None if self.proposals is None else repaired_boxes(self.boxes, self.proposals, {})
 
 
 def audit_boxes(
@@ -84,12 +102,13 @@ def audit_boxes(
     paths = [refs[row].path for row in boxes.pictures]
     table = pd.DataFrame({"path": paths, **dict(zip(CORNERS, boxes.corners.T, strict=True))})
     table["label"] = [names[k] for k in labels]
-    fixed = _repaired(boxes, faults, table) if repair else None
-    return BoxAudit(_issues(faults, table, where), table, fixed, unreadable, _page(faults, table, refs, boxes, source))
+    proposals = _proposals(sure_repairs(boxes, faults), boxes, [ref.path for ref in refs]) if repair else None
+    page = _page(faults, table, refs, boxes, source)
+    return BoxAudit(_issues(faults, table, where), table, proposals, unreadable, page, location(images))
 
 
 def save(audit: BoxAudit, folder: Path, overwrite: bool = False) -> None:
-    """Write issues.csv, boxes.csv, the page, boxes.json and, where it was asked for, boxes-repaired.csv.
+    """Write issues.csv, boxes.csv, the page, boxes.json and, where they were asked for, proposals.csv and boxes-repaired.csv.
 
     Raises
     ------
@@ -104,16 +123,22 @@ def save(audit: BoxAudit, folder: Path, overwrite: bool = False) -> None:
             )
         folder.mkdir(parents=True, exist_ok=True)
     about = {
-        "version": __version__, "boxes": len(audit.boxes), "images": int(audit.boxes["path"].nunique()),
+        "version": __version__, "place": audit.images, "boxes": len(audit.boxes), "images": int(audit.boxes["path"].nunique()),
         "issues": dict(Counter(audit.issues["issue"])), "unreadable": [list(each) for each in audit.unreadable],
     }  # fmt: skip
     files = {
-        "issues.csv": to_csv(audit.issues), "boxes.csv": to_csv(audit.boxes), "report.html": audit.page.encode(),
+        "issues.csv": to_csv(audit.issues), BOXES: to_csv(audit.boxes), "report.html": audit.page.encode(),
         ABOUT: (json.dumps(about, indent=2) + "\n").encode(),
     }  # fmt: skip
-    if audit.repaired is not None:
-        files[REPAIRED] = to_csv(audit.repaired)
+    if audit.proposals is not None and audit.repaired is not None:
+        files |= {PROPOSALS: to_csv(audit.proposals), REPAIRED: to_csv(audit.repaired)}
+    with plain_errors(folder):
+        if (folder / DECISIONS).exists():  # about the proposals of the audit that is replaced: kept, under another name
+            (folder / DECISIONS).rename(folder / f"decisions-{sum(1 for _ in folder.glob('decisions*.csv'))}.csv")
     write_files({folder / name: content for name, content in files.items()})
+    with plain_errors(folder):
+        for name in {PROPOSALS, REPAIRED} - set(files):  # of the audit that was replaced
+            (folder / name).unlink(missing_ok=True)
 
 
 def _spread(grey: np.ndarray, box: np.ndarray) -> float:
@@ -137,14 +162,23 @@ def _issues(faults: Sequence[Fault], table: pd.DataFrame, where: Sequence[str]) 
     return found[list(ISSUES)]
 
 
-def _repaired(boxes: Boxes, faults: Sequence[Fault], table: pd.DataFrame) -> pd.DataFrame:
-    """The boxes that are left, with what was done, and by how much: the overlap with the box as it was."""
-    corners, done = repaired(boxes, faults)
-    before = np.array([overlap(a[None], b[None])[0, 0] for a, b in zip(boxes.corners, corners, strict=True)])
-    made = table.assign(**dict(zip(CORNERS, corners.T, strict=True)))
-    made["change"] = [done.get(i, "") for i in range(len(made))]
-    made["overlap"] = np.where(made["change"] == "", 1.0, before)
-    return made[made["change"] != "dropped"].reset_index(drop=True)
+def _proposals(repairs: Sequence[Repair], boxes: Boxes, paths: Sequence[str]) -> pd.DataFrame:
+    """proposals.csv: what is proposed, and by how much the new box overlaps the old one."""
+    rows = []
+    for number, each in enumerate(repairs, start=1):
+        old = each.corners if each.box is None else boxes.corners[each.box]
+        label = each.label if each.box is None else int(boxes.labels[each.box])
+        rows.append(
+            {
+                "proposal": number, "box": -1 if each.box is None else each.box, "path": paths[each.picture],
+                "label": "" if each.box is None else boxes.class_names[label], "change": each.change,
+                "suggested_label": boxes.class_names[each.label], **dict(zip(CORNERS, old.tolist(), strict=True)),
+                **dict(zip(NEW_CORNERS, each.corners.tolist(), strict=True)),
+                "overlap": float(overlap(old[None], each.corners[None])[0, 0]) if each.change != "added" else 0.0,
+                "detail": each.detail,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _page(faults: Sequence[Fault], table: pd.DataFrame, refs: Sequence[ImageRef], boxes: Boxes, source: Path) -> str:

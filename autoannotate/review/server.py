@@ -16,6 +16,7 @@ from autoannotate.images import ImageRef
 from autoannotate.review.address import Address, keep_address, last_address
 from autoannotate.review.guard import Guard, is_loopback
 from autoannotate.runs import pictures
+from autoannotate.runs.box_repairs import is_box_audit, read_decisions
 from autoannotate.runs.run import Run
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def serve(
 ) -> int:
     """Serve the page of a run, or the list of the runs in a folder, until Ctrl-C; its address is the first line on stdout.
 
-    Returns how many answers there are.
+    The folder of an audit of boxes has a page of its own: its proposals, each to take or to drop. Returns how many answers
+    there are.
 
     reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
     free one. plan: how many readers an image has, see `reading_plan`. metadata: a table of the images to filter them by.
@@ -49,6 +51,12 @@ def serve(
     from autoannotate.review.start import Start, runs_in
 
     reader = None if reader is None else check_reader(reader)
+    if is_box_audit(folder):
+        if plan is not None or metadata is not None:
+            raise UsageError(
+                "--plan and --metadata are of labels: an audit of boxes does not use them. Leave them out."
+            )
+        return _serve_boxes(folder, reader, images, host, port, browser)
     if not (folder / "run.json").exists() and (runs := runs_in(folder)):
         if images is not None or plan is not None or metadata is not None:
             raise UsageError(
@@ -70,6 +78,19 @@ def serve(
         finally:
             job.close()
         return len(store.current())
+
+
+def _serve_boxes(folder: Path, reader: str | None, images: Path | None, host: str, port: int, browser: bool) -> int:
+    """Serve the proposals of an audit of boxes until Ctrl-C."""
+    from autoannotate.review.boxes_app import build_boxes_app
+
+    app, address = build_boxes_app(folder, reader, images), last_address(folder, host)
+    with bound_again(host, port, address) as listening:
+        here = replace(address, port=listening.getsockname()[1])
+        if here.port == address.port or not address.port:
+            keep_address(folder, host, here)
+        serve_app(app, listening, host, browser=browser, address=here)
+    return len(read_decisions(folder))
 
 
 def _serve_all(start: Start, host: str, port: int, browser: bool) -> int:

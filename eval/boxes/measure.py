@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from autoannotate.annotator.boxes import CORNERS, audit_boxes
+from autoannotate.annotator.boxes import audit_boxes
 from autoannotate.labelling.label_errors.box_faults import overlap
+from autoannotate.runs.box_repairs import CORNERS
 
 RATES, SEEDS = (0.1, 0.2, 0.4), (0, 1)
 IOU = "IoU of true boxes with the nearest: given, repaired"

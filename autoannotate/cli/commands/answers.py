@@ -16,7 +16,12 @@ from autoannotate.errors import UsageError
 @plainly()
 def review(
     run: Annotated[
-        Path, typer.Argument(metavar="DIR", help="The folder of a run, or one that holds several.", show_default=False)
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="The folder of a run, of an audit of boxes, or one that holds several runs.",
+            show_default=False,
+        ),
     ],
     reader: Annotated[
         str | None, typer.Option(metavar="NAME", help="Whose answers they are; else the page asks.")
@@ -48,6 +53,7 @@ def review(
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
     from autoannotate.review.server import serve
+    from autoannotate.runs.box_repairs import DECISIONS, is_box_audit
 
     answers = serve(
         run,
@@ -61,6 +67,8 @@ def review(
         metadata=metadata,
     )
     where = run / "answers.sqlite" if (run / "run.json").exists() else run
+    if is_box_audit(run):
+        where = run / DECISIONS
     typer.echo(f"{counted(answers, 'answer')} kept in {where}", err=True)
 
 

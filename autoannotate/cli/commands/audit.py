@@ -45,7 +45,10 @@ def audit(
         ),
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Of boxes: write what is surely wrong put right, to boxes-repaired.csv.")
+        bool,
+        typer.Option(
+            "--repair", help="Of boxes: propose better ones, in boxes-repaired.csv; `review` takes or drops each."
+        ),
     ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run, issues.csv and the report go.")] = RUN,
     groups: Annotated[
@@ -150,7 +153,8 @@ def _given(context: typer.Context, names: Sequence[str]) -> str | None:
 
 def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problems: bool, overwrite: bool) -> None:
     from autoannotate._internal.progress import on_stderr
-    from autoannotate.annotator.boxes import REPAIRED, audit_boxes, save
+    from autoannotate.annotator.boxes import audit_boxes, save
+    from autoannotate.runs.box_repairs import REPAIRED
 
     audit = audit_boxes(images, boxes, repair=repair, skip_problems=skip_problems, track=on_stderr)
     save(audit, out, overwrite)
@@ -165,6 +169,8 @@ def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problem
         dropped = len(audit.boxes) - len(audit.repaired)
         said = ", ".join(f"{count:,} {what}" for what, count in {**changed, "dropped": dropped}.items() if count)
         typer.echo(f"Repaired {out / REPAIRED}: {said or 'nothing was to be changed'}")
+        if said:
+            typer.echo(f"Take or drop each change with a key: autoannotate review {out}")
 
 
 def _audit_findings(

@@ -180,30 +180,3 @@ def _modified_z(values: NDArray[np.float64]) -> NDArray[np.float64]:
     away = values - np.median(values)
     spread = float(np.median(np.abs(away)))
     return np.asarray(0.6745 * away / max(spread, 1e-3 + 0.05 * float(np.std(values))))
-
-
-def repaired(boxes: Boxes, faults: Sequence[Fault]) -> tuple[NDArray[np.float64], dict[int, str]]:
-    """What can be put right without seeing more: boxes cut at the border of the picture, corners put in order.
-
-    Returns
-    -------
-    (B, 4) array, and what was done by box: `cut`, `turned`, or `dropped` (degenerate, all outside, or doubled).
-    """
-    made, done = boxes.corners.copy(), {}
-    low, high = np.minimum(made[:, :2], made[:, 2:]), np.maximum(made[:, :2], made[:, 2:])
-    for i in np.flatnonzero(boxes.degenerate).tolist():
-        if np.isfinite(made[i]).all() and (high[i] - low[i] > SLIVER).all():
-            made[i], done[i] = np.concatenate([low[i], high[i]]), "turned"
-        else:
-            done[i] = "dropped"
-    whole = boxes.sizes[boxes.pictures]
-    for each in faults:
-        if each.kind == "outside" and boxes.outside[each.box] > 1 - 1e-9:
-            done[each.box] = "dropped"
-        elif each.kind == "outside":
-            limits = np.tile(whole[each.box], 2)
-            made[each.box], done[each.box] = np.clip(made[each.box], 0.0, limits), "cut"
-    for each in faults:
-        if each.kind == "doubled" and each.other is not None and done.get(each.other) != "dropped":
-            done[each.box] = "dropped"
-    return made, done
