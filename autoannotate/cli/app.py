@@ -20,15 +20,6 @@ import typer
 from autoannotate.errors import AutoannotateError, UsageError
 
 P = ParamSpec("P")
-MovedImages = Annotated[
-    Path | None,
-    typer.Option("--images", metavar="DIR", help="Where the images are now, if they were moved since the run."),
-]
-AcceptProposals = Annotated[
-    bool,
-    typer.Option("--accept-proposals", help="Take all proposed labels unseen, which else wait for spot checks."),
-]
-
 TRACE = "AUTOANNOTATE_TRACE"
 RUN = Path("autoannotate-run")
 DEMO = Path("autoannotate-demo")

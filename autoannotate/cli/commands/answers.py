@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from autoannotate.annotator.annotations import Annotations
-from autoannotate.cli.app import AcceptProposals, MovedImages, app, plainly
+from autoannotate.cli.app import app, plainly
+from autoannotate.cli.options import AcceptProposals, Device, MovedImages
 from autoannotate.errors import UsageError
 
 
@@ -84,7 +85,7 @@ def update(
         ),
     ] = None,
     images: MovedImages = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+    device: Device = "auto",
     accept_proposals: AcceptProposals = False,
 ) -> None:
     """Let the clinicians' answers improve the other labels, and choose what to ask next."""

@@ -12,6 +12,7 @@ from autoannotate._internal.wording import counted
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
+from autoannotate.cli.options import Device, Fast, Model, Rules, Student
 from autoannotate.errors import UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_list
@@ -75,29 +76,16 @@ def audit(
     uncertain: Annotated[
         str, typer.Option(metavar="POLICY", help="What a finding of -1 is: ignore (unknown), zeros, ones (present).")
     ] = "ignore",
-    rules: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Rules between findings, one a line: `mass implies abnormal`, `normal excludes all`, `exactly one of: a, b`.",
-        ),
-    ] = None,
+    rules: Rules = None,
     skip_problems: Annotated[
         bool, typer.Option("--skip-problems", help="Go on without rows and images that do not fit.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
-    model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
-    student: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME", help="embedded, resnet18, none, timm:NAME or torchvision:NAME.", rich_help_panel=MACHINERY
-        ),
-    ] = "embedded",
+    fast: Fast = False,
+    model: Model = "embedded",
+    student: Student = "embedded",
     seed: Annotated[int, typer.Option(min=0, help="The same seed finds the same.", rich_help_panel=MACHINERY)] = 0,
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY)
-    ] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Find what is wrong with labels that exist: wrong ones, contradictions, copies, leaks, bad pictures."""
     if (labels is None) == (boxes is None):

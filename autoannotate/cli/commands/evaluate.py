@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import MACHINERY, app, plainly
+from autoannotate.cli.options import Device, Fast, Model, Student
 from autoannotate.errors import AutoannotateError, UsageError
 
 SETTINGS = "Of some protocols"
@@ -53,7 +54,7 @@ def evaluate(
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Images of each class in a run's sample, at most.")] = 300,
-    fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
+    fast: Fast = False,
     pixels: Annotated[
         int | None, typer.Option(min=8, help="Squash images to squares of this side first, as MedMNIST's 28.")
     ] = None,
@@ -115,13 +116,9 @@ def evaluate(
         ),
     ] = "",
     share: Annotated[float, typer.Option(help="Share of such images among all.", rich_help_panel=SETTINGS)] = 0.05,
-    model: Annotated[str, typer.Option(metavar="NAME", help="The CLIP model.", rich_help_panel=MACHINERY)] = "embedded",
-    student: Annotated[
-        str, typer.Option(metavar="NAME", help="The student, as for `label`.", rich_help_panel=MACHINERY)
-    ] = "embedded",
-    device: Annotated[
-        str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY)
-    ] = "auto",
+    model: Model = "embedded",
+    student: Student = "embedded",
+    device: Device = "auto",
     cache: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Where encoded images are kept.", rich_help_panel=MACHINERY),

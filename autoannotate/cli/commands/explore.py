@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import app, plainly
+from autoannotate.cli.options import Device
 
 
 @app.command(epilog="Example: autoannotate explore autoannotate-run --metadata patients.csv")
@@ -49,7 +50,7 @@ def explore(
         str, typer.Option(metavar="NAME", help="For images without a run: see autoannotate models.")
     ] = "embedded",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same map.")] = 0,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+    device: Device = "auto",
     cache: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Where encoded images are kept.", show_default="of this user")
     ] = None,

@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 import typer
 
 from autoannotate.annotator.annotations import Annotations
-from autoannotate.cli.app import MovedImages, app, plainly
+from autoannotate.cli.app import app, plainly
+from autoannotate.cli.options import MovedImages
 from autoannotate.errors import UsageError
 
 

@@ -11,7 +11,8 @@ import typer
 
 from autoannotate._internal.wording import listed
 from autoannotate.annotator.annotations import Annotations
-from autoannotate.cli.app import MACHINERY, RUN, AcceptProposals, app, plainly
+from autoannotate.cli.app import MACHINERY, RUN, app, plainly
+from autoannotate.cli.options import AcceptProposals, Device, Fast, Model, Rules, Student
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_names
@@ -54,13 +55,7 @@ def label(
             show_default=False,
         ),
     ] = None,
-    rules: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Rules between findings, one a line: `mass implies abnormal`, `normal excludes all`, `exactly one of: a, b`.",
-        ),
-    ] = None,
+    rules: Rules = None,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the labels and the report go.")] = RUN,
     prompts: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Your own words for the classes, as YAML.")
@@ -108,32 +103,14 @@ def label(
         bool, typer.Option("--skip-problems", help="Go on without the rows of --groups and --trusted that do not fit.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
-    fast: Annotated[bool, typer.Option("--fast", help="Time goes before quality.")] = False,
+    fast: Fast = False,
     accept_proposals: AcceptProposals = False,
-    model: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The CLIP model: one of `autoannotate models`, one of open_clip's, or a checkpoint.",
-            rich_help_panel=MACHINERY,
-        ),
-    ] = "embedded",
-    student: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME",
-            help="The network that learns from the cleaned labels: embedded, resnet18, none, timm:NAME or torchvision:NAME "
-            "(@FILE: a checkpoint; @scratch: none), or what `pretrain simclr` made.",
-            rich_help_panel=MACHINERY,
-        ),
-    ] = "embedded",
+    model: Model = "embedded",
+    student: Student = "embedded",
     seed: Annotated[
         int, typer.Option(min=0, help="The same seed gives the same labels.", rich_help_panel=MACHINERY)
     ] = 0,
-    device: Annotated[
-        str,
-        typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY),
-    ] = "auto",
+    device: Device = "auto",
     embeddings: Annotated[
         Path | None,
         typer.Option(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import app, plainly
+from autoannotate.cli.options import Device
 
 
 @app.command(epilog="Example: autoannotate predict autoannotate-run next-month/ --out next-month-labels")
@@ -22,7 +23,7 @@ def predict(
     run_images: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where the run's own images are now, if they were moved.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Label new images in one pass, by what a run has learned.
 

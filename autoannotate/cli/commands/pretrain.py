@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import app, plainly
+from autoannotate.cli.options import Device
 from autoannotate.errors import InputError
 
 pretrain = typer.Typer(no_args_is_help=True, help="Train an encoder on your own images.")
@@ -40,7 +41,7 @@ def pretrain_clip(
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the images kept aside.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that read images.")] = 2,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train or fine-tune CLIP on your own images and the reports or captions that go with them."""
     if not images.is_dir():
@@ -92,7 +93,7 @@ def pretrain_simclr(
     held_out: Annotated[float, typer.Option(min=0, max=1, help="Share of the images kept aside.")] = 0.05,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same training.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Processes that draw views.")] = 2,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.")] = "auto",
+    device: Device = "auto",
 ) -> None:
     """Train the student on your own images, without labels (SimCLR)."""
     if not images.is_dir():

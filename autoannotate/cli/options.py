@@ -1,0 +1,47 @@
+"""Options that several commands have: each is written once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autoannotate.cli.app import MACHINERY
+
+MovedImages = Annotated[
+    Path | None,
+    typer.Option("--images", metavar="DIR", help="Where the images are now, if they were moved since the run."),
+]
+AcceptProposals = Annotated[
+    bool,
+    typer.Option("--accept-proposals", help="Take all proposed labels unseen, which else wait for spot checks."),
+]
+Rules = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Rules between findings, one a line: `mass implies abnormal`, `normal excludes all`, `exactly one of: a, b`.",
+    ),
+]
+Fast = Annotated[bool, typer.Option("--fast", help="Time goes before quality.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The CLIP model: one of `autoannotate models`, one of open_clip's, or a checkpoint.",
+        rich_help_panel=MACHINERY,
+    ),
+]
+Student = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="The network that learns from the cleaned labels: embedded, resnet18, none, timm:NAME or torchvision:NAME "
+        "(@FILE: a checkpoint; @scratch: none), or what `pretrain simclr` made.",
+        rich_help_panel=MACHINERY,
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY)
+]
