@@ -24,6 +24,7 @@ from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
     from autoannotate.answers.known import Known
+    from autoannotate.answers.known_findings import KnownFindings
     from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.label_errors.student import Trainer
     from autoannotate.labelling.pipeline import Labelled
@@ -210,7 +211,6 @@ class Annotator:
             Where the model cannot be had.
         """
         from autoannotate.answers.groups import look_grouped
-        from autoannotate.answers.known import read_known
 
         clock = Clock()
         if images is None:
@@ -220,9 +220,7 @@ class Annotator:
             place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
             named = items_of(found.refs, self.item)
             tables = [item.middle for item in named]
-            known = read_known(
-                tables, groups=groups, trusted=trusted, classes=self.classes, skip_problems=skip_problems
-            )
+            known = self._read_known(tables, groups=groups, trusted=trusted, skip_problems=skip_problems)
             items = items_of(hashed(found.refs), self.item) if self.hash_paths else named
             refs = [item.middle for item in items]
             known = known.renamed(renamed(named, items))
@@ -236,7 +234,13 @@ class Annotator:
         run.run["not_kept"] = dict(Counter(name for item in items for name in item.identifying).most_common())
         run.run["passed_over"] = [asdict(group) for group in found.passed_over]
         run.run["note"] = look_grouped([ref.path for ref in refs]) if groups is None else None
-        return Annotations.of(replace(run, table=known.columns(run.table)))
+        return Annotations.of(known.kept_in(run))
+
+    def _read_known(self, refs: Sequence[ImageRef], **files: Any) -> Known | KnownFindings:
+        """What is known of images before they are labelled, see `answers.known.read_known`."""
+        from autoannotate.answers.known import read_known
+
+        return read_known(refs, classes=self.classes, **files)
 
     def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
         """The run of a file of embeddings, without pictures."""
@@ -246,8 +250,9 @@ class Annotator:
         return Annotations.of(self._run(None, encoded, clip, labelled, clock))
 
     def _labels_of(
-        self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track, known: Known | None = None
-    ) -> Run:
+        self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track,
+        known: Known | KnownFindings | None = None,
+    ) -> Run:  # fmt: skip
         """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
         with clock("zero-shot"):
             clip = self.zero_shot(encoded.embeddings)
@@ -342,6 +347,7 @@ class Annotator:
             raise OutputError(f"{error} The run is as it was.") from error
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
+        from autoannotate.annotator.audited import audited_again
         from autoannotate.annotator.rounds import next_round, reopen
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.merge import merge_answers
@@ -373,7 +379,10 @@ class Annotator:
         table = now.known.columns(merge_answers(made.table, {names[i]: one for i, one in answered.said.items()}))
         counts = Counter(table["label"])
         made.run["counts"]["per_class"] = {name: counts[name] for name in self.classes}
-        return next_round(run, now, replace(made, table=table), answered, together, labelled.duplicate_of, strategy)
+        made = replace(made, table=table)
+        if run.record.given:
+            made = audited_again(made, task, labelled, run, now, encoded.refs, track)
+        return next_round(run, now, made, answered, together, labelled.duplicate_of, strategy)
 
     def zero_shot(self, embeddings: np.ndarray) -> ZeroShot:
         """What CLIP says of images with these embeddings, (N, D), and how much that is worth."""

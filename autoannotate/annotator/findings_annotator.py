@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,13 @@ from autoannotate.annotator.annotations import Annotations
 from autoannotate.annotator.annotator import Annotator
 from autoannotate.errors import UsageError
 from autoannotate.images import find_images
+from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_findings
 
 if TYPE_CHECKING:
     from autoannotate.answers.known import Known
+    from autoannotate.answers.known_findings import KnownFindings
+    from autoannotate.images import ImageRef
     from autoannotate.labelling.findings import LabelledFindings
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
@@ -76,13 +79,10 @@ class FindingsAnnotator(Annotator):
         assert isinstance(made, FindingsAnnotator)
         return made
 
-    def label(
-        self, images: str | Path | Sequence[str | Path] | None = None, track: Track = silent, **known: Any
-    ) -> Annotations:
-        """Look for the findings in every image, see `Annotator.label`. Raises `UsageError` for trusted labels."""
-        if known.get("trusted") is not None:
-            raise UsageError("--trusted is of single labels: findings that are right come in as answers, with apply.")
-        return super().label(images, track, **known)
+    def _read_known(self, refs: Sequence[ImageRef], **files: Any) -> KnownFindings:
+        from autoannotate.answers.known_findings import read_known_findings
+
+        return read_known_findings(refs, self.classes, **files)
 
     def zero_shot_findings(self, embeddings: np.ndarray) -> list[ZeroShot]:
         """What CLIP says of each finding on images with these embeddings, (N, D), and how much that is worth."""
@@ -123,20 +123,20 @@ class FindingsAnnotator(Annotator):
         return Annotations.of(self._labels_of(None, self._embeddings_of_file(), clock, track))
 
     def _labels_of(
-        self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track, known: Known | None = None
-    ) -> Run:
-        from autoannotate.labelling.findings import label_findings
-
+        self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track,
+        known: Known | KnownFindings | None = None,
+    ) -> Run:  # fmt: skip
         with clock("zero-shot"):
             clips = self.zero_shot_findings(encoded.embeddings)
-        groups = (
-            None if known is None else known.arguments([ref.path for ref in encoded.refs], self.classes).get("groups")
-        )
         with clock("label"):
-            labelled = label_findings(
-                self.tasks(encoded, clips, groups=groups), rules=self.rules, fit_on=self.fit_on, track=track
-            )
+            told = {} if known is None else known.arguments([ref.path for ref in encoded.refs], self.classes)
+            labelled = self._labelled_findings(self.tasks(encoded, clips, **told), track)
         return self._findings_run(images, encoded, clips, labelled, clock)
+
+    def _labelled_findings(self, tasks: list[Task], track: Track, strategy: str | None = None) -> LabelledFindings:
+        from autoannotate.labelling.findings import label_findings
+
+        return label_findings(tasks, rules=self.rules, strategy=strategy, fit_on=self.fit_on, track=track)
 
     def audit_findings(
         self,
@@ -146,6 +146,7 @@ class FindingsAnnotator(Annotator):
         blank: str = "ignore",
         uncertain: str = "ignore",
         groups: str | None = None,
+        trusted: str | Path | None = None,
         skip_problems: bool = False,
         track: Track = silent,
     ) -> Annotations:
@@ -155,21 +156,16 @@ class FindingsAnnotator(Annotator):
         ----------
         labels : a table, see `answers.given_findings.read_given_findings`
         blank, uncertain : what a blank and a -1 count as: ignore (unknown), zeros or ones
-        groups, skip_problems : as for `Annotator.audit`
+        groups, trusted, skip_problems : as for `Annotator.audit`
 
         Raises
         ------
         InputError
             Where the findings do not fit the images.
         """
-        from autoannotate.annotator.audited import appearance, cells_of, with_problems
+        from autoannotate.annotator.audited import appearance, audited_findings_run, cells_of, with_problems
         from autoannotate.answers.given_findings import read_given_findings
-        from autoannotate.answers.given_labels import GivenLabels
-        from autoannotate.answers.groups import look_grouped, read_groups
-        from autoannotate.labelling.findings import label_findings
-        from autoannotate.labelling.zero_shot.image_kinds import none_of_these
-        from autoannotate.runs.build_findings import overall
-        from autoannotate.runs.findings_issues import findings_audit, told_apart
+        from autoannotate.answers.groups import look_grouped
 
         clock = Clock()
         with clock("find images"):
@@ -177,88 +173,70 @@ class FindingsAnnotator(Annotator):
             given = read_given_findings(
                 labels, found, self.classes, blank=blank, uncertain=uncertain, skip_problems=skip_problems
             )
-            listed = GivenLabels(["listed" if there else "" for there in given.listed], columns=given.columns)
-            ids = None if groups is None else read_groups(groups, found, listed, skip_problems)
+            known = self._read_known(found, given=given, groups=groups, trusted=trusted, skip_problems=skip_problems)
         row_of = {ref.path: i for i, ref in enumerate(found)}
+        encoded, clips = self._seen_findings([ref for ref in found if given.listed[row_of[ref.path]]], clock, track)
+        paths = [ref.path for ref in encoded.refs]
+        tasks = self.tasks(encoded, clips, **known.arguments(paths, self.classes))
+        with clock("label"):
+            labelled = self._labelled_findings(tasks, track)
+        with clock("look at the pictures"):
+            look, columns = appearance(encoded.refs, track), cells_of(given.columns, [row_of[path] for path in paths])
+        made = known.kept_in(self._findings_run(images, encoded, clips, labelled, clock))
+        made.run["arguments"] |= file_arguments(labels=labels, groups=groups, trusted=trusted) | {
+            "blank": blank, "uncertain": uncertain, "item": "image",
+        }  # fmt: skip
+        made = audited_findings_run(made, tasks, labelled, look, columns, clips[0].image_kinds, self.rules)
+        made.run["note"] = look_grouped(paths) if groups is None else None
+        made.run["timings"] = dict(clock.seconds)
+        problems = {each.path: each.problem for each in given.problems if each.path in row_of}
+        return Annotations.of(with_problems(made, problems, labels))
+
+    def _seen_findings(
+        self, found: Sequence[ImageRef] | None, clock: Clock, track: Track
+    ) -> tuple[Encoded, list[ZeroShot]]:
+        """Images as encoded, all rows of the file of embeddings where there are none; and what zero-shot says of them."""
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self.encode([ref for ref in found if given.listed[row_of[ref.path]]], track)
+            encoded = self._embeddings_of_file() if found is None else self.encode(found, track)
         with clock("zero-shot"):
-            clips = self.zero_shot_findings(encoded.embeddings)
-        rows = np.array([row_of[ref.path] for ref in encoded.refs])
-        of_groups = None if ids is None else ids[rows]
-        tasks = self.tasks(encoded, clips, given=given.values[rows], groups=of_groups, keep=True)
-        with clock("label"):
-            labelled = label_findings(tasks, rules=self.rules, fit_on=self.fit_on, track=track)
-        with clock("look at the pictures"):
-            look, columns = appearance(encoded.refs, track), cells_of(given.columns, rows)
-        made = self._findings_run(images, encoded, clips, labelled, clock)
-        made.run["given"] = True
-        made.run["arguments"] |= {"labels": str(labels), "groups": groups, "blank": blank, "uncertain": uncertain}
-        looks = clips[0].image_kinds
-        issues, made.run["audit"] = findings_audit(
-            tasks, labelled, look, None if looks is None else none_of_these(looks), columns, self.seed, self.rules
-        )
-        for name, about in told_apart(labelled).items():
-            made.run["findings"][name] |= about
-        rates = made.run["audit"]["error_rates"]
-        made.run["estimated_error_rate"] = rates["all"][0]
-        made.run["reliability"] = overall(made.run["findings"], given=True)
-        made.run["audit"]["note"] = look_grouped([ref.path for ref in encoded.refs]) if ids is None else None
-        table = made.table if of_groups is None else made.table.assign(group=[str(each) for each in of_groups])
-        problems = {each.path: each.problem for each in given.problems if each.path in row_of}
-        return Annotations.of(with_problems(replace(made, table=table, issues=issues), problems, labels))
+            return encoded, self.zero_shot_findings(encoded.embeddings)
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
+        from autoannotate.annotator.audited import audited_findings_again
         from autoannotate.annotator.rounds import next_round, reopen
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.findings import answered_findings
         from autoannotate.answers.standing import Answered
-        from autoannotate.labelling.findings import label_findings
         from autoannotate.labelling.queries.strategies import find_strategy
 
         if strategy is not None:
             find_strategy(strategy)
         clock = Clock()
         with clock("find images"):
-            now = reopen(run, images)
-        with clock("load the encoder"):
-            _ = self.encoder
-        with clock("encode images"):
-            encoded = self.encode(now.found, track)
+            pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
+            now = reopen(run, images, None if pictures else self._embeddings_of_file().refs)
+        encoded, clips = self._seen_findings(now.found if pictures else None, clock, track)
         names = [ref.path for ref in encoded.refs]
-        with clock("zero-shot"):
-            clips = self.zero_shot_findings(encoded.embeddings)
         with clock("consensus"):
             together = consensus(now.standing, self.classes)
             said = answered_findings(now.standing, names, self.classes)
         with clock("label"):
-            tasks = self.tasks(
-                encoded, clips, answers=said.answers, unsure=said.unsure, excluded=said.excluded,
-                **self._findings_before(run, names, keep=not now.standing),
-            )  # fmt: skip
-            labelled = label_findings(tasks, rules=self.rules, strategy=strategy, fit_on=self.fit_on, track=track)
-        made = self._findings_run(now.place, encoded, clips, labelled, clock)
+            told = now.known.arguments(names, self.classes, keep=not now.standing)
+            asked = (said.answers >= 0) | said.unsure | said.excluded[:, None]
+            told["answers"] = np.where(asked, said.answers, told.get("answers", -1))
+            tasks = self.tasks(encoded, clips, unsure=said.unsure, excluded=said.excluded, **told)
+            labelled = self._labelled_findings(tasks, track, strategy)
+        made = now.known.kept_in(self._findings_run(now.place, encoded, clips, labelled, clock))
+        if run.record.given:
+            kinds = clips[0].image_kinds
+            made = audited_findings_again(made, tasks, labelled, run, now, encoded.refs, kinds, self.rules, track)
         row_of = {path: i for i, path in enumerate(names)}
         settled = {row_of[path]: one for path, one in together.images.items() if path in row_of}
         answered = Answered(said.answers, said.excluded, np.asarray(said.unsure.any(axis=1)), settled)
         duplicate_of = np.max([part.duplicate_of for part in labelled.of_each], axis=0)
         return next_round(run, now, made, answered, together, duplicate_of, strategy)
-
-    def _findings_before(self, run: Run, names: Sequence[str], keep: bool) -> dict[str, Any]:
-        """The findings and groups that an audit was given, as arguments of `tasks`; nothing where the run is no audit."""
-        from autoannotate.runs import history
-
-        if not run.record.given or run.folder is None:
-            return {}
-        first = history.load_round(run.folder, 0)
-        assert first.findings is not None
-        values = first.findings.pivot(index="path", columns="finding", values="value")
-        table = first.table.set_index("path")
-        groups = np.array([int(table["group"][name]) for name in names]) if "group" in table else None
-        given = values.loc[list(names), self.classes].to_numpy(dtype=np.int64)
-        return {"given": given, "groups": groups, "keep": keep}
 
     def _findings_run(
         self,
@@ -273,7 +251,7 @@ class FindingsAnnotator(Annotator):
 
         worth = [self._reliability(clip, part) for clip, part in zip(clips, labelled.of_each, strict=True)]
         settings = self._settings(images)
-        settings["arguments"] |= {"prior": self.priors or None, "student": "none"}
+        settings["arguments"] |= {"prior": self.priors or None}
         run = build_findings_run(
             encoded.refs, encoded.unreadable, clips, worth, labelled, settings, clock.seconds, encoded.notes
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.answers.known import Known, known_of
+from autoannotate.answers.known_findings import KnownFindings, known_findings_of
 from autoannotate.answers.standing import standing_answers
 from autoannotate.answers.update_record import account, changes_of, new_round
 from autoannotate.errors import InputError
@@ -41,7 +42,7 @@ class Reopened:
     found: list[ImageRef]
     gone: list[str]
     files: FileChanges
-    known: Known
+    known: Known | KnownFindings
     standing: list[Answer]
     replaced: list[str]
 
@@ -66,11 +67,10 @@ def reopen(run: Run, images: Path | str | None = None, rows: Sequence[ImageRef] 
         place, found = None, list(rows)
     else:
         place, found = place_of(run.record, images, folder), all_pictures(run.record, run.paths, images, folder)
-    if (
-        place is None or run.record.arguments.get("part") or run.record.findings
-    ):  # others are there that were never meant
+    if place is None or run.record.arguments.get("part"):  # others are there that were never meant
         found = [ref for ref in found if ref.path in set(run.paths)]
-    gone, files, known = vanished(run.paths, found), file_changes(run, found), known_of(run, found)
+    gone, files = vanished(run.paths, found), file_changes(run, found)
+    known = (known_findings_of if run.record.findings else known_of)(run, found)
     found = [ref for ref in found if ref.path not in known.without]
     return Reopened(folder, place, found, gone, files, known, *standing_answers(folder, found))
 
@@ -131,4 +131,6 @@ def _same(previous: Run, new: Run) -> bool:
     pairs = [(previous.table, new.table), (previous.suspects, new.suspects), (previous.unreadable, new.unreadable)]
     if previous.findings is not None and new.findings is not None:
         pairs.append((previous.findings, new.findings))
+    if previous.issues is not None and new.issues is not None:
+        pairs.append((previous.issues, new.issues))
     return all(to_csv(a) == to_csv(b) for a, b in pairs)

@@ -77,6 +77,7 @@ def read_given_findings(
     blank: str = "ignore",
     uncertain: str = "ignore",
     skip_problems: bool = False,
+    partial: bool = False,
 ) -> GivenFindings:
     """The findings of the images `refs`, from a CSV with a column a finding, or with one column as `a|b`.
 
@@ -85,6 +86,7 @@ def read_given_findings(
     findings : those that are wanted; without it all that the table has
     blank, uncertain : one of `POLICIES`, what a blank cell and a -1 count as
     skip_problems : go on with the images that have a row that can be read
+    partial : some of the images and some of the findings will do, and a word that is none of them is a problem of its row
 
     Raises
     ------
@@ -103,7 +105,7 @@ def read_given_findings(
     path = table.column(PATH)
     if path is None:
         raise InputError(f"{source} lacks the column path, which says which image a row is about.")
-    names, places, together = _columns(table, source, findings)
+    names, places, together = _columns(table, source, findings, partial)
     find = ImageNames(refs, Path(source).absolute().parent)
     values = np.full((len(refs), len(names)), UNKNOWN, dtype=np.int64)
     listed, problems = np.zeros(len(refs), dtype=bool), []
@@ -118,7 +120,7 @@ def read_given_findings(
         said, wrong = (
             _of_columns(names, [_cell(row, place) for place in places])
             if together is None
-            else _of_cell(names, fused(_cell(row, together)))
+            else _of_cell(names, fused(_cell(row, together)), partial)
         )
         if wrong:
             problems.append(Problem(f"row {number}", refs[at].path, wrong))
@@ -126,6 +128,7 @@ def read_given_findings(
         counted = np.array([_counted(value, blank, uncertain) for value in said])
         clash = (counted >= 0) & (values[at] >= 0) & (counted != values[at])
         if clash.any():
+            values[at][clash] = UNKNOWN  # of two that contradict each other neither is believed
             problems.append(
                 Problem(
                     f"row {number}", refs[at].path, f"contradicts an earlier row about {names[int(clash.argmax())]}"
@@ -138,28 +141,43 @@ def read_given_findings(
             more[column][at] = _cell(row, table.header.index(column))
     unusable = {problem.path for problem in problems}
     problems += [Problem("", ref.path, "has no row") for ref, there in zip(refs, listed, strict=True)
-                 if not there and ref.path not in unusable]  # fmt: skip
+                 if not partial and not there and ref.path not in unusable]  # fmt: skip
     if problems and not skip_problems:
         raise InputError(_sentence(source, problems))
     if not (values >= 0).any():
-        raise InputError(f"{source} says of no image whether it has {', '.join(names)}: nothing can be doubted.")
+        raise InputError(_nothing_said(source, names, bool(listed.any()), blank, uncertain))
     return GivenFindings(names, values, listed, more, tuple(problems))
 
 
+def _nothing_said(source: str | Path, names: Sequence[str], listed: bool, blank: str, uncertain: str) -> str:
+    """Why nothing is known of any image, and the way out."""
+    if not listed:
+        return f"{source} has no row of these images that can be used: are its paths those of other images?"
+    if "ignore" in (blank, uncertain):
+        return (
+            f"Every cell of {source} for {', '.join(names)} is blank or uncertain, which counts as unknown: fill some in, or "
+            "say what they count as, with --blank zeros or --uncertain ones."
+        )
+    return f"{source} says of no image whether it has {', '.join(names)}."
+
+
 def _columns(
-    table: Delimited, source: str | Path, findings: Sequence[str] | None
+    table: Delimited, source: str | Path, findings: Sequence[str] | None, partial: bool = False
 ) -> tuple[list[str], list[int], int | None]:
-    """The findings, and the column of each; or the one column that holds them all."""
+    """The findings, and the column of each, -1 where there is none; or the one column that holds them all."""
     several, label = table.column(SEVERAL), table.column(LABEL)
     bars = label is not None and (findings is not None or any(SEPARATOR in _cell(row, label) for _, row in table.rows))
     together = several if several is not None else label if bars else None
     if findings is not None:
         known = {key(name): i for i, name in enumerate(table.header)}
-        places = [known.get(key(name)) for name in findings]
-        if together is None or all(place is not None for place in places):
-            if missing := [name for name, place in zip(findings, places, strict=True) if place is None]:
+        places = [known.get(key(name), -1) for name in findings]
+        if together is None or all(place >= 0 for place in places):
+            missing = [name for name, place in zip(findings, places, strict=True) if place < 0]
+            if missing and (not partial or len(missing) == len(findings)):
                 raise InputError(f"{source} has no column {missing[0]}: its columns are {', '.join(table.header)}.")
-            return list(findings), [place for place in places if place is not None], None
+            return list(findings), places, None
+        if partial:
+            return list(findings), [], together
         said = {key(word) for _, row in table.rows for word in _words(fused(_cell(row, together)))}
         if missing := [name for name in findings if key(name) not in said]:
             raise InputError(f"No row of {source} names the finding {missing[0]}: check its spelling.")
@@ -199,10 +217,13 @@ def _of_columns(names: Sequence[str], cells: Sequence[str]) -> tuple[list[int], 
     return said, ""
 
 
-def _of_cell(names: Sequence[str], cell: str) -> tuple[list[int], str]:
+def _of_cell(names: Sequence[str], cell: str, partial: bool = False) -> tuple[list[int], str]:
     words = {key(word) for word in _words(cell)}
     if not words:
         return [BLANK] * len(names), ""
+    known = {key(name) for name in names}
+    if partial and (odd := [word for word in _words(cell) if key(word) not in known and word.casefold() not in NONE]):
+        return [], f"names {odd[0]!r}, which is none of the findings {', '.join(names)}"
     return [int(key(name) in words) for name in names], ""
 
 
@@ -216,7 +237,7 @@ def _counted(value: int, blank: str, uncertain: str) -> int:
 
 
 def _cell(row: Sequence[str], column: int) -> str:
-    return row[column].strip() if column < len(row) else ""
+    return row[column].strip() if 0 <= column < len(row) else ""
 
 
 def _table(source: str | Path) -> Delimited | None:

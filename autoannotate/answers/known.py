@@ -56,6 +56,10 @@ class Known:
         groups = None if self.groups is None else {paths[path]: number for path, number in self.groups.items()}
         return replace(self, groups=groups, trusted={paths[path]: label for path, label in self.trusted.items()})
 
+    def kept_in(self, run: Run) -> Run:
+        """The run with a column of labels.csv for each thing that is known."""
+        return replace(run, table=self.columns(run.table))
+
     def columns(self, table: pd.DataFrame) -> pd.DataFrame:
         """labels.csv with a column for each thing that is known."""
         paths, more = table["path"].tolist(), {}
@@ -126,14 +130,20 @@ def known_of(run: Run, refs: Sequence[ImageRef]) -> Known:
                 )
     groups: dict[str, int] | None = None
     if GROUP in table:
-        groups = {path: int(number) for path, number in _column(run, GROUP).items()}
-        groups |= _joined(groups, here, _groups(str(arguments.get("groups") or ""), refs, found) if new else None)
+        groups = groups_joined(run, refs, found, bool(new))
     trusted = _column(run, TRUSTED) if TRUSTED in table else {}
     if new and arguments.get("trusted"):
         gold = _read(str(arguments["trusted"]), refs)
         said = {} if gold is None else dict(zip(here, gold.labels, strict=True))
         trusted |= {path: said[path] for path in new if said.get(path) in classes}
     return Known(given, groups, trusted, without)
+
+
+def groups_joined(run: Run, refs: Sequence[ImageRef], given: GivenLabels | None, new: bool) -> dict[str, int]:
+    """The groups of a run's images, and of those that joined since. given: the labels' table, where it was read again."""
+    groups = {path: int(number) for path, number in _column(run, GROUP).items()}
+    fresh = _groups(str(run.record.arguments.get("groups") or ""), refs, given) if new else None
+    return groups | _joined(groups, [ref.path for ref in refs], fresh)
 
 
 def _column(run: Run, name: str) -> dict[str, str]:

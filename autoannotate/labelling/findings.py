@@ -200,9 +200,9 @@ def doubted(given: NDArray[np.integer], part: Labelled) -> NDArray[np.int64]:
     """The images whose given value, (N,), -1 unknown, the images contradict: flagged, or rather wrong than right."""
     if not can_be_told(area_of_given(given, part)):
         return part.rows[:0]
-    corrected = part.corrected
-    known = given[part.rows] != UNDECIDED
-    return part.rows[known & (corrected.queue.flagged | (corrected.doubt >= 0.5))]
+    corrected, known = part.corrected, given[part.rows] != UNDECIDED
+    flagged = corrected.queue.flagged & (corrected.labels == given[part.rows])  # else the new value is doubted
+    return part.rows[known & (flagged | (corrected.doubt >= 0.5))]
 
 
 def _all_doubted(task: Task, part: Labelled) -> Labelled:

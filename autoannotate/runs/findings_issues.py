@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.findings import BROKEN, PRESENT, UNDECIDED, area_of_given, can_be_told, doubted
 from autoannotate.labelling.label_errors.error_rates import error_rate
-from autoannotate.labelling.label_errors.issues import Audited, Issue, find_issues, quality_scores
+from autoannotate.labelling.label_errors.issues import Audited, Issue, find_issues
 from autoannotate.runs.build_findings import joined
 from autoannotate.runs.delimited import column_key
-from autoannotate.runs.issues import SITES, SPLIT
+from autoannotate.runs.issues import SITES, SPLIT, quality_of
 from autoannotate.runs.run import ISSUES
 
 if TYPE_CHECKING:
     from autoannotate.images.quality import Appearance
     from autoannotate.labelling.findings import LabelledFindings
+    from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.rules import Rules
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.image_kinds import NoneOfThese
@@ -31,7 +32,7 @@ OF_CLASSES = ("label", "class")  # issues that are told of each finding instead
 def findings_audit(
     tasks: Sequence[Task],
     labelled: LabelledFindings,
-    look: Appearance,
+    look: Appearance | None,
     foreign: NoneOfThese | None,
     columns: Mapping[str, Sequence[str]],
     seed: int,
@@ -43,7 +44,7 @@ def findings_audit(
 
     Parameters
     ----------
-    tasks, labelled : of F findings, as `labelling.findings` has them
+    tasks, labelled : of F findings, as `labelling.findings` has them; the values given with the tasks are doubted
     look, columns : as for `runs.issues.audited`
     foreign : which images look like no kind of image that the findings are seen on
     """
@@ -52,40 +53,48 @@ def findings_audit(
     for each in find_issues(audited):
         if each.kind not in OF_CLASSES and not (each.row is None and each.label is not None):
             rows.append((each.score, *_row(each, audited)))
-    rows += _broken(labelled, rules, tasks[0].names)
+    rows += _broken(tasks, labelled, rules)
     rows.sort(key=lambda row: (-row[0], row[1], row[4]))
     table = pd.DataFrame(rows, columns=["score", "path", "label", "suggested_label", "issue", "detail"])
     table.insert(0, "rank", np.arange(1, len(table) + 1))
     rates, wrong = {}, []
     for f, name in enumerate(labelled.names):
-        wrong.append(_wrong(labelled, f))
+        wrong.append(_wrong(tasks[f], labelled.of_each[f]))
         rates[name] = [round(value, 4) for value in error_rate(wrong[-1], seed)]
     rates = {"all": [round(value, 4) for value in error_rate(np.concatenate(wrong), seed)], **rates}
     told = {"issues": dict(Counter(table["issue"])), "error_rates": rates, "annotators": {}}
     return table[list(ISSUES)], told
 
 
+def given_values(tasks: Sequence[Task]) -> NDArray[np.int64]:
+    """(N, F), the values that came with the tasks, -1 unknown."""
+    return np.stack([np.full(len(task), UNDECIDED) if task.given is None else task.given for task in tasks], axis=1)
+
+
 def _broken(
-    labelled: LabelledFindings, rules: Rules | None, paths: Sequence[str]
+    tasks: Sequence[Task], labelled: LabelledFindings, rules: Rules | None
 ) -> Iterator[tuple[float, str, str, str, str, str]]:
-    """Images whose given values break a rule, with the nearest values that keep it."""
+    """Images whose values, given or answered since, break a rule, with the nearest values that keep it."""
     if rules is None or labelled.likeliest is None:
         return
-    names = labelled.names
-    for row in np.flatnonzero(rules.breaks(labelled.values)).tolist():
-        values = dict(zip(names, labelled.values[row].tolist(), strict=True))
-        given, rather = (joined(names, each[row] == PRESENT) for each in (labelled.values, labelled.likeliest))
+    names, paths = labelled.names, tasks[0].names
+    known = given_values(tasks)
+    known = np.where(np.stack([task.answered for task in tasks], axis=1), labelled.values, known)
+    for row in np.flatnonzero(rules.breaks(known) & ~labelled.excluded).tolist():
+        values = dict(zip(names, known[row].tolist(), strict=True))
+        given, rather = (joined(names, each[row] == PRESENT) for each in (known, labelled.likeliest))
         yield BROKEN, paths[row], given, rather, "rule", f"breaks the rule: {'; '.join(rules.broken(values))}"
 
 
-def told_apart(labelled: LabelledFindings) -> dict[str, dict[str, Any]]:
+def told_apart(tasks: Sequence[Task], labelled: LabelledFindings) -> dict[str, dict[str, Any]]:
     """Of each finding whether its given values can be predicted from the images at all: the area under the ROC curve of
     out-of-sample probabilities, with a 95% interval, as words and numbers for run.json."""
     found: dict[str, dict[str, Any]] = {}
+    values = given_values(tasks)
     for f, (name, part) in enumerate(zip(labelled.names, labelled.of_each, strict=True)):
-        measured = area_of_given(labelled.values[:, f], part)
+        measured = area_of_given(values[:, f], part)
         if measured is None:
-            ours, theirs = ((labelled.values[part.rows, f] == value).sum() for value in (1, 0))
+            ours, theirs = ((values[part.rows, f] == value).sum() for value in (1, 0))
             there = f"{ours:,} images with it and {theirs:,} without"
             found[name] = {"meaningful": False, "trust": 0.0, "verdict": f"Too few to say: {there}."}
             continue
@@ -98,37 +107,55 @@ def told_apart(labelled: LabelledFindings) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _wrong(labelled: LabelledFindings, f: int) -> NDArray[np.float64]:
-    """How probably each known value of a finding is wrong: its doubt, at the share that is estimated to be wrong."""
-    part = labelled.of_each[f]
-    doubt = part.corrected.doubt[labelled.values[part.rows, f] != UNDECIDED]
+def _wrong(task: Task, part: Labelled) -> NDArray[np.float64]:
+    """How probably each known value of a finding is wrong: its doubt, at the share that is estimated to be wrong; 0 or 1 where
+    it was answered."""
+    assert task.given is not None
+    known = (task.given != UNDECIDED) & ~task.left_out
+    doubt = np.zeros(len(task))
+    doubt[part.rows] = part.corrected.doubt
+    open_ = doubt[known & ~task.answered]
     rate = part.corrected.queue.error_rate
-    return np.clip(doubt * rate / max(float(doubt.mean()), 1e-9), 0.0, 1.0) if len(doubt) else doubt
+    open_ = np.clip(open_ * rate / max(float(open_.mean()), 1e-9), 0.0, 1.0) if len(open_) else open_
+    answered = known & task.answered
+    return np.concatenate([open_, (task.truth != task.given)[answered].astype(float)])
 
 
 def _wrong_values(tasks: Sequence[Task], labelled: LabelledFindings) -> Iterator[tuple[float, str, str, str, str, str]]:
-    """Values that the images contradict: as many as were flagged, and all that are rather wrong than right."""
-    names, told = tasks[0].names, told_apart(labelled)
+    """Values that an answer contradicts; and those that the images do, as many as were flagged, and all that are rather wrong
+    than right."""
+    names, told = tasks[0].names, told_apart(tasks, labelled)
     for f, (task, part) in enumerate(zip(tasks, labelled.of_each, strict=True)):
-        about = told[labelled.names[f]]
+        assert task.given is not None
+        name, about = labelled.names[f], told[labelled.names[f]]
+        for row in np.flatnonzero(task.answered & (task.given >= 0) & (task.truth != task.given)).tolist():
+            given, rather = (task.class_names[int(each[row])] for each in (task.given, task.truth))
+            yield 1.0, names[row], given, rather, "label", f"{name}: {rather}, by an answer"
         if not about["meaningful"]:  # what cannot be predicted cannot be doubted either
-            yield 0.25, "", labelled.names[f], "", "class", f"{labelled.names[f]}: {about['verdict']}"
+            yield 0.25, "", name, "", "class", f"{name}: {about['verdict']}"
             continue
         doubt, reasons = np.zeros(len(task)), [""] * len(task)
         doubt[part.rows] = part.corrected.doubt
         for row, why in zip(part.rows.tolist(), part.corrected.queue.reasons, strict=True):
             reasons[row] = why
-        for row in doubted(labelled.values[:, f], part).tolist():
-            value = int(labelled.values[row, f])
+        for row in doubted(np.where(task.answered, UNDECIDED, task.given), part).tolist():
+            value = int(task.given[row])
             given, rather = task.class_names[value], task.class_names[1 - value]
-            why = reasons[row] or f"rather {rather}, by the other images"
-            yield float(doubt[row]), names[row], given, rather, "label", f"{labelled.names[f]}: {why}"
+            why = reasons[row] if part.labels[row] == value else ""  # else it is of the value that was put there
+            yield (
+                float(doubt[row]),
+                names[row],
+                given,
+                rather,
+                "label",
+                f"{name}: {why or f'rather {rather}, by the other images'}",
+            )
 
 
 def _of_images(
     tasks: Sequence[Task],
     labelled: LabelledFindings,
-    look: Appearance,
+    look: Appearance | None,
     foreign: NoneOfThese | None,
     columns: Mapping[str, Sequence[str]],
 ) -> Audited:
@@ -143,8 +170,8 @@ def _of_images(
     count = len(first)
     return Audited(
         labels, [joined(labelled.names, row) for row in together], first.names, np.zeros(count), np.zeros(count, dtype=bool),
-        labels, likely, first.features.neighbours, (), look.thumbnails,
-        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height), foreign, None,
+        labels, likely, first.features.neighbours, (),
+        None if look is None else look.thumbnails, quality_of(look), foreign, None,
         first.groups, split, {name: cells[name] for name in SITES if name in cells},
     )  # fmt: skip
 

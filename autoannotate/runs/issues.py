@@ -30,24 +30,42 @@ SITES = ("site", "scanner", "device", "hospital", "center", "centre", "manufactu
 def audited(
     task: Task,
     labelled: Labelled,
-    look: Appearance,
+    look: Appearance | None,
     columns: Mapping[str, Sequence[str]],
 ) -> Audited:
-    """What is known of the labels of a task when they have been doubted. columns: (N,) cells each, of the labels' table."""
+    """What is known of the given labels of a task when they have been doubted.
+
+    Parameters
+    ----------
+    task : without images that were excluded; where labels were changed since, the given ones are doubted all the same
+    look : of the pictures, without which nothing is said of these
+    columns : (N,) cells each, of the labels' table
+    """
     assert task.given is not None
     corrected = labelled.corrected
     queue, wrong = corrected.queue, task.answered & (task.truth != task.given)
+    moved = corrected.labels != task.given
+    better = np.where(task.answered, task.truth, np.where(moved, corrected.labels, queue.suggested))
+    reasons = [
+        f"{task.class_names[better[i]]}, by an answer" if wrong[i] else "" if moved[i] else why
+        for i, why in enumerate(queue.reasons)
+    ]
     cells = {column_key(name): np.array(values) for name, values in columns.items()}
     split = next((cells[name] for name in SPLIT if name in cells), None)
     evidence = queue.out_of_sample
     return Audited(
-        task.given, task.class_names, task.names, np.where(task.answered, wrong, corrected.doubt), queue.flagged | wrong,
-        np.where(task.answered, task.truth, queue.suggested), evidence, task.features.neighbours, queue.reasons,
-        look.thumbnails,
-        quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height),
-        _open(task),
+        task.given, task.class_names, task.names, np.where(task.answered, wrong, corrected.doubt),
+        (queue.flagged & ~moved) | wrong, better, evidence, task.features.neighbours, reasons,
+        None if look is None else look.thumbnails, quality_of(look), _open(task),
         joint_by_label(task.given, evidence), task.groups, split, {name: cells[name] for name in SITES if name in cells},
     )  # fmt: skip
+
+
+def quality_of(look: Appearance | None) -> dict[str, tuple[NDArray[np.float64], float]]:
+    """The scores of the pictures, see `quality_scores`; nothing where nobody looked."""
+    if look is None:
+        return {}
+    return quality_scores(look.bright, look.dim, look.entropy, look.edges, look.spread, look.width, look.height)
 
 
 def _open(task: Task) -> NoneOfThese | None:

@@ -17,9 +17,9 @@ from autoannotate.runs.run import FINDINGS_FILE, ISSUES_FILE, LABELS, Run
 FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv", "report.html", "run.json")
 """What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole. (Runs of 0.1.0 have
 no probabilities.csv.)"""
-OF_ROUNDS = (FINDINGS_FILE, *FILES)
-"""What each round of a run keeps; findings.csv is of runs with several findings an image."""
-OPTIONAL = (FINDINGS_FILE, "probabilities.csv")
+OF_ROUNDS = (FINDINGS_FILE, ISSUES_FILE, *FILES)
+"""What each round of a run keeps; findings.csv is of runs with several findings an image, issues.csv of audits."""
+OPTIONAL = (FINDINGS_FILE, ISSUES_FILE, "probabilities.csv")
 
 
 def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
@@ -36,14 +36,10 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     optional = {student_predictions.FILE: run.student} if run.student is not None else {}
-    if run.issues is not None:
-        optional[ISSUES_FILE] = tables.to_csv(run.issues)
     if run.proposals is not None:
         optional[tables.PROPOSALS_FILE] = tables.to_csv(run.proposals)
     write_files({folder / name: content for name, content in (optional | written).items()})
-    for name in {student_predictions.FILE, ISSUES_FILE, tables.PROPOSALS_FILE, *OF_ROUNDS} - (
-        optional | written
-    ).keys():
+    for name in {student_predictions.FILE, tables.PROPOSALS_FILE, *OF_ROUNDS} - (optional | written).keys():
         with plain_errors(folder):
             (folder / name).unlink(missing_ok=True)
     for leftover in folder.glob(".*.partial"):  # of a save that was killed: this one holds the folder's lock
@@ -59,6 +55,8 @@ def contents(run: Run) -> dict[str, bytes]:
     known = {} if run.probabilities is None else {"probabilities.csv": tables.to_csv(run.probabilities)}
     if run.findings is not None:
         known[FINDINGS_FILE] = tables.to_csv(run.findings)
+    if run.issues is not None:
+        known[ISSUES_FILE] = tables.to_csv(run.issues)
     return known | {
         "labels.csv": tables.to_csv(run.table),
         "suspects.csv": tables.to_csv(run.suspects),

@@ -31,6 +31,8 @@ NUMBERS: dict[str, type] = {
     "probability": float,
     "clip_probability": float,
     "value": int,
+    "given_value": int,
+    "trusted_value": int,
     "suspect": int,
     "rank": int,
 }

@@ -181,14 +181,13 @@ def _audit_findings(
     from autoannotate.cli.print_run import print_summary
     from autoannotate.images import find_images
 
-    if trusted is not None:
-        raise UsageError("--trusted is of single labels: findings that are right come in as answers, with apply.")
     names = class_list(findings) if findings is not None else read_given_findings(
         labels, find_images(images), None, blank=blank, uncertain=uncertain, skip_problems=skip_problems
     ).names  # fmt: skip
     annotator = FindingsAnnotator(check_findings(names), **machinery)
     annotations = annotator.audit_findings(
-        images, labels, blank=blank, uncertain=uncertain, groups=groups, skip_problems=skip_problems, track=on_stderr
+        images, labels, blank=blank, uncertain=uncertain, groups=groups, trusted=trusted, skip_problems=skip_problems,
+        track=on_stderr,
     )
     called = _as_called(context)
     called["arguments"] |= annotations.run["arguments"]

@@ -90,13 +90,14 @@ def label(
     ] = None,
     trusted: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Labels that are right (CSV: path,label): the others learn from them."),
+        typer.Option(metavar="FILE", help="Labels that are right (CSV: path,label, or a column a finding): the others learn from them."),
     ] = None,
     examples: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Images of the classes from elsewhere, a folder a class; without --classes the folders are the classes.",
+            help="Images of the classes from elsewhere, a folder a class; without --classes the folders are the classes. Of "
+            "findings: FINDING, `no FINDING`, or `none`.",
         ),
     ] = None,
     skip_problems: Annotated[
@@ -164,19 +165,15 @@ def label(
 
     The same command once more lets images that joined since into the run; every answer is kept.
     """
-    from autoannotate.answers.given_labels import example_classes
+    from autoannotate.answers.examples import example_classes, example_findings
 
-    words = examples is None or classes is not None or classes_file is not None
+    words = examples is None or classes is not None or classes_file is not None or findings is not None
     if rules is not None and findings is None:
         raise UsageError("--rules are between findings, of which an image can show several: name them with --findings.")
     if findings is not None and (classes is not None or classes_file is not None):
         raise UsageError("--findings stands in the place of classes: give one of them.")
     if findings is not None:
         names = check_findings(class_names(findings, None))
-        if trusted or examples:
-            raise UsageError(
-                "--trusted and --examples go with classes: findings that are right come as answers, with apply."
-            )
     elif not words:
         assert examples is not None
         names = check_classes(list(dict.fromkeys(name for _, name in example_classes(examples))))
@@ -198,7 +195,7 @@ def label(
     if images is not None and source_of(images) is None and not Path(images).exists():
         raise InputError(f"There is no folder or file {images}: check its name.")
     if examples is not None:
-        example_classes(examples, names)
+        (example_classes if findings is None else example_findings)(examples, names)
     check_student(student)
     if store is not None and engine == "local":
         raise UsageError(
@@ -212,14 +209,14 @@ def label(
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator.annotator import Annotator
-    from autoannotate.annotator.findings_annotator import FindingsAnnotator
+    from autoannotate.annotator.findings_annotator import FindingsAnnotator, annotator_of
     from autoannotate.cli.print_history import print_update
     from autoannotate.cli.print_run import print_summary
     from autoannotate.runs.lock import alone
 
     if again is not None:
         with alone(out):
-            after = Annotator.from_run(again, device=device).update(again, on_stderr, images=images)
+            after = annotator_of(again, device=device).update(again, on_stderr, images=images)
         print_update(out, new_round=after is not again)
         print_summary(after, out)
         return
@@ -315,17 +312,17 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
 
     run = Annotations.load(out)
     then = {**run.record.arguments, "classes": list(run.record.classes)}
+    if (run.findings is None) != (arguments["findings"] is None):
+        raise OutputError(
+            f"{out} already holds a run, of {'classes' if run.findings is None else 'findings'}: choose another folder with "
+            "--out, or replace it with --overwrite."
+        )
     now = {**arguments, **file_arguments(**{name: arguments[name] for name in ("groups", "trusted", "examples")})}
     if now["images"] is not None:
         now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
     others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]
-    if not others and not run.record.given and run.findings is None:
+    if not others and not run.record.given:
         return run
-    if run.findings is not None:
-        raise OutputError(
-            f"{out} already holds a run of several findings, which new images cannot join: choose another folder with --out, "
-            "or replace it with --overwrite."
-        )
     names = listed("IMAGES" if name == "images" else f"--{name.replace('_', '-')}" for name in others)
     why = "an audit" if run.record.given else f"made with other {names}"
     raise OutputError(
