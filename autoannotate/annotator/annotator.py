@@ -486,7 +486,7 @@ class Annotator:
 
     def _examples_of_folder(self, track: Track) -> tuple[list[ImageRef], Examples]:
         """The images of known classes, a folder a class. Raises `InputError` where there are none, or of no class."""
-        from autoannotate.answers.given_labels import example_classes
+        from autoannotate.answers.examples import example_classes
         from autoannotate.labelling.examples import Examples
 
         if self._shown is None:

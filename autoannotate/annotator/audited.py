@@ -22,6 +22,7 @@ from autoannotate.runs.build import told_of_none
 from autoannotate.runs.build_findings import overall
 from autoannotate.runs.findings_issues import findings_audit, told_apart
 from autoannotate.runs.issues import audit_record, audited, issues_table
+from autoannotate.runs.tables import DECIMALS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,7 +110,7 @@ def audited_run(
         "estimated_error_rate": made.record.estimated_error_rate if before is not None and not task.keep else rate,
         "reliability": {**made.run["reliability"], "verdict": verdict},
     }
-    return replace(made, run=record, issues=table)
+    return replace(made, run=record, issues=_worst_first(table))
 
 
 def audited_again(
@@ -156,7 +157,7 @@ def audited_findings_run(
         "estimated_error_rate": audit["error_rates"]["all"][0] if tasks[0].keep else now,
         "reliability": overall(about, given=True),
     }
-    return replace(made, run=record, issues=table)
+    return replace(made, run=record, issues=_worst_first(table))
 
 
 def audited_findings_again(
@@ -202,6 +203,13 @@ def _together(
     if previous.get("annotators") and not audit["annotators"]:
         audit = {**audit, **{name: previous[name] for name in ("annotators", "tied") if name in previous}}
     done = table["issue"].isin(SETTLED) & table["path"].map(lambda path: path in settled).astype(bool)
-    table = table[~done].sort_values(["score", "path", "issue"], ascending=[False, True, True], kind="stable")
-    table = table.assign(rank=np.arange(1, len(table) + 1)).reset_index(drop=True)
+    table = table[~done]
     return table, {**audit, "issues": dict(Counter(table["issue"]))}
+
+
+def _worst_first(table: pd.DataFrame) -> pd.DataFrame:
+    """The issues by score, to the decimals that are saved, so that an update of nothing leaves them as they are."""
+    order = table.assign(score=table["score"].round(DECIMALS)).sort_values(
+        ["score", "path", "issue", "detail"], ascending=[False, True, True, True], kind="stable"
+    )
+    return order.assign(rank=np.arange(1, len(order) + 1)).reset_index(drop=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
     from autoannotate.images import ImageRef
+    from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.findings import LabelledFindings
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
@@ -134,9 +135,27 @@ class FindingsAnnotator(Annotator):
         return self._findings_run(images, encoded, clips, labelled, clock)
 
     def _labelled_findings(self, tasks: list[Task], track: Track, strategy: str | None = None) -> LabelledFindings:
-        from autoannotate.labelling.findings import label_findings
+        from autoannotate.labelling.findings import label_findings, label_findings_with_examples
 
-        return label_findings(tasks, rules=self.rules, strategy=strategy, fit_on=self.fit_on, track=track)
+        how: dict[str, Any] = {"rules": self.rules, "strategy": strategy, "fit_on": self.fit_on, "track": track}
+        if self.examples is None:
+            return label_findings(tasks, **how)
+        examples = self._examples_of_folder(track)[1]
+        clips = self.zero_shot_findings(examples.embeddings)
+        return label_findings_with_examples(tasks, examples, [clip.probabilities for clip in clips], **how)
+
+    def _examples_of_folder(self, track: Track) -> tuple[list[ImageRef], Examples]:
+        from autoannotate.answers.examples import example_findings
+        from autoannotate.labelling.examples import Examples
+
+        if self._shown is None:
+            assert self.examples is not None
+            known = example_findings(self.examples, self.classes)
+            encoded = self.encode([ref for ref, _ in known], track)
+            of = {ref.path: values for ref, values in known}
+            values = np.array([of[ref.path] for ref in encoded.refs], dtype=np.int64)
+            self._shown = encoded.refs, Examples(encoded.features, encoded.embeddings, values)
+        return self._shown
 
     def audit_findings(
         self,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from autoannotate.answers import importers
-from autoannotate.errors import InputError, UsageError
-from autoannotate.images import ImageRef, find_images
+from autoannotate.errors import InputError
+from autoannotate.images import ImageRef
 from autoannotate.runs.delimited import PATH, Delimited, column_key, read_delimited
 from autoannotate.runs.tables import fused
 
@@ -123,35 +123,6 @@ def read_given_labels(
     if len(present) < 2 and not partial:
         raise InputError(f"{source} has one class only ({present[0]}): an audit tells classes apart, and needs two.")
     return GivenLabels(together, votes if len(annotators) > 1 else {}, cells, tuple(problems))
-
-
-def example_classes(folder: Path, classes: Sequence[str] = ()) -> list[tuple[ImageRef, str]]:
-    """The images of a folder that has a folder for each class, with their class, in path order.
-
-    Parameters
-    ----------
-    classes : what a folder can be called; by default anything
-
-    Raises
-    ------
-    UsageError
-        Where there is no such folder, or one of its folders is called otherwise than the classes.
-    """
-    if not folder.is_dir():
-        raise UsageError(
-            f"There is no folder {folder}: --examples takes one that holds a folder of images for each class."
-        )
-    found = [(ref, ref.path.partition("/")[0]) for ref in find_images(folder) if "/" in ref.path]
-    names = sorted({name for _, name in found})
-    if not names:
-        raise UsageError(
-            f"{folder} holds no folders of images: --examples takes a folder for each class, named like it."
-        )
-    if classes and (other := [name for name in names if name not in classes]):
-        raise UsageError(
-            f"{folder} has a folder {other[0]!r}, which is none of the classes {', '.join(classes)}: rename it."
-        )
-    return found
 
 
 class ImageNames:

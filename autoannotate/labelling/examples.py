@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +18,8 @@ from autoannotate.labelling.zero_shot.image_kinds import ImageKinds
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """M images of known classes. features: (M, F). embeddings: (M, D), unit rows. labels: (M,) class numbers."""
+    """M images of known classes. features: (M, F). embeddings: (M, D), unit rows. labels: (M,) class numbers; of G findings
+    (M, G), 1, 0, or -1 where that is not known."""
 
     features: NDArray[np.floating]
     embeddings: NDArray[np.floating]
@@ -59,9 +61,19 @@ def prototype_probabilities(
 
 
 def joined(
-    task: Task, examples: Examples, zero_shot: NDArray[np.float64], image_kinds: ImageKinds | None = None
+    task: Task,
+    examples: Examples,
+    zero_shot: NDArray[np.float64],
+    image_kinds: ImageKinds | None = None,
+    features: Features | None = None,
 ) -> Task:
-    """The task with the examples as answered images behind its own. zero_shot: (M, K), and image_kinds: of the examples."""
+    """The task with the examples as answered images behind its own.
+
+    Parameters
+    ----------
+    zero_shot : (M, K) array, and image_kinds, of the examples
+    features : of the images and the examples, where they are stacked already
+    """
     kinds = None
     if task.image_kinds is not None and image_kinds is not None:
         both = np.vstack([task.image_kinds.probabilities, image_kinds.probabilities])
@@ -73,7 +85,7 @@ def joined(
     if groups is not None:
         groups = np.concatenate([groups, groups.max(initial=-1) + 1 + np.arange(many)])
     return replace(
-        task, features=Features(np.vstack([task.features.values, examples.features])),
+        task, features=stacked(task, examples) if features is None else features,
         zero_shot=np.vstack([task.zero_shot, zero_shot]), answers=np.concatenate([answers, examples.labels]),
         excluded=None if task.excluded is None else np.concatenate([task.excluded, none]),
         unsure=None if task.unsure is None else np.concatenate([task.unsure, none]), groups=groups,
@@ -81,6 +93,27 @@ def joined(
         student=None if task.student is None else np.vstack([task.student, np.full((many, k), 1.0 / k)]),
         image_kinds=kinds,
     )  # fmt: skip
+
+
+def stacked(task: Task, examples: Examples) -> Features:
+    """The features of the images and of the examples."""
+    return Features(np.vstack([task.features.values, examples.features]))
+
+
+def joined_findings(tasks: Sequence[Task], examples: Examples, zero_shot: Sequence[NDArray[np.float64]]) -> list[Task]:
+    """The tasks of G findings, each with the examples of which its finding is known; the others are left out of it.
+
+    Parameters
+    ----------
+    zero_shot : G arrays, (M, 2), of the examples
+    """
+    features, made = stacked(tasks[0], examples), []
+    for f, task in enumerate(tasks):
+        labels = examples.labels[:, f]
+        left_out = np.concatenate([task.left_out, labels == UNANSWERED])
+        mine = joined(task, replace(examples, labels=labels), zero_shot[f], features=features)
+        made.append(replace(mine, excluded=left_out))
+    return made
 
 
 def without_examples(labelled: Labelled, n: int) -> Labelled:

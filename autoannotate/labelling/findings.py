@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
+from autoannotate.labelling.examples import Examples, joined_findings, without_examples
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.issues import roc_area
 from autoannotate.labelling.label_errors.noisy_mixture import discriminant
@@ -125,6 +127,31 @@ def label_findings(
         suggested, reasons, _together(names, tasks, parts, score, reasons), tuple(parts), tasks[0].left_out,
     )  # fmt: skip
     return made if rules is None or not rules.rules else _ruled(made, tasks, rules)
+
+
+def label_findings_with_examples(
+    tasks: Sequence[Task], examples: Examples, zero_shot: Sequence[NDArray[np.float64]], **how: Any
+) -> LabelledFindings:
+    """Label F findings, learning from M images of which they are known too.
+
+    Parameters
+    ----------
+    zero_shot : F arrays, (M, 2), of the examples
+    how : as for `label_findings`
+    """
+    found, n = label_findings(joined_findings(tasks, examples, zero_shot), **how), len(tasks[0])
+    here = np.flatnonzero(found.queue.rows < n)
+    queue = replace(
+        found.queue, rows=found.queue.rows[here], reasons=tuple(found.queue.reasons[q] for q in here.tolist())
+    )
+    return replace(
+        found, values=found.values[:n], probability=found.probability[:n], zero_shot=found.zero_shot[:n],
+        source=found.source[:n], suspect=found.suspect[:n], suspect_score=found.suspect_score[:n],
+        suggested=found.suggested[:n], queue=queue, excluded=found.excluded[:n],
+        reasons={(row, f): why for (row, f), why in found.reasons.items() if row < n},
+        of_each=tuple(without_examples(part, n) for part in found.of_each),
+        likeliest=None if found.likeliest is None else found.likeliest[:n],
+    )  # fmt: skip
 
 
 def _ruled(labelled: LabelledFindings, tasks: Sequence[Task], rules: Rules) -> LabelledFindings:

@@ -186,7 +186,13 @@ def _audit_findings(
     ).names  # fmt: skip
     annotator = FindingsAnnotator(check_findings(names), **machinery)
     annotations = annotator.audit_findings(
-        images, labels, blank=blank, uncertain=uncertain, groups=groups, trusted=trusted, skip_problems=skip_problems,
+        images,
+        labels,
+        blank=blank,
+        uncertain=uncertain,
+        groups=groups,
+        trusted=trusted,
+        skip_problems=skip_problems,
         track=on_stderr,
     )
     called = _as_called(context)

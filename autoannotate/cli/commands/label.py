@@ -90,7 +90,10 @@ def label(
     ] = None,
     trusted: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Labels that are right (CSV: path,label, or a column a finding): the others learn from them."),
+        typer.Option(
+            metavar="FILE",
+            help="Labels that are right (CSV: path,label, or a column a finding): the others learn from them.",
+        ),
     ] = None,
     examples: Annotated[
         Path | None,
@@ -317,6 +320,8 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
             f"{out} already holds a run, of {'classes' if run.findings is None else 'findings'}: choose another folder with "
             "--out, or replace it with --overwrite."
         )
+    if run.findings is not None:
+        then["findings"] = arguments["findings"]  # its names are the classes
     now = {**arguments, **file_arguments(**{name: arguments[name] for name in ("groups", "trusted", "examples")})}
     if now["images"] is not None:
         now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
