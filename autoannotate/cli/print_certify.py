@@ -20,9 +20,12 @@ def print_progress(progress: Progress, folder: Path) -> None:
         total, left = len(sample.paths), len(progress.left)
         if progress.drawn:
             typer.echo(f"{total:,} of {sample.images:,} labels are drawn at random for review: {list_}")
-            if total < (least := sample.least):
+            if sample.groups:
+                typer.echo(f"They are all labels of {sample.drawn:,} of the {len(sample.groups):,} groups.")
+            if (sample.drawn or total) < (least := sample.least):
+                it_takes = f"{least:,} groups" if sample.groups else f"{least:,}"
                 typer.echo(
-                    f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {least:,}."
+                    f"That is too few to promise {share(sample.max_error)} of all, even if none is wrong: it takes {it_takes}."
                 )
         if left < total or not progress.drawn:
             typer.echo(f"{left:,} of the {total:,} images have no answer yet.")

@@ -65,11 +65,13 @@ def certify_run(
     budgets: Sequence[int] | None = None,
     seed: int | None = None,
     grow: bool = False,
+    whole_groups: bool | None = None,
 ) -> Progress:
     """Draw the sample of the run in the folder, or make the certificate once all of the sample is answered.
 
     What is None stays as the sample was drawn (0.02, 0.95, the computed budget and seed 0 for a new one); only a single
-    budget is computed anew for another error or confidence. grow: go on to the next of the budgets. Raises `UsageError` for
+    budget is computed anew for another error or confidence. grow: go on to the next of the budgets. whole_groups: whether whole
+    groups are drawn; None for a new sample: where the run has groups. Raises `UsageError` for
     what would break the promise once answers are known, `InputError` where the folder holds no run or labels by clinicians
     whose pictures were replaced since, and `OutputError` where it cannot be written.
     """
@@ -88,10 +90,13 @@ def certify_run(
     if not replaced.isdisjoint(drawn.table.loc[drawn.table["source"] == "clinician", "path"]):
         raise InputError("Pictures were replaced after clinicians labelled them: run `autoannotate update` first.")
     if sample is None:
-        wishes = _given(max_error=max_error, confidence=confidence, budgets=budgets, seed=seed)
+        wishes = _given(
+            max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, whole_groups=whole_groups
+        )
         now = draw_sample(drawn, standing, earlier=earlier, **wishes)
     else:
-        now = _as_wished(drawn, standing, sample, _touched(sample, ever), max_error, confidence, budgets, seed)
+        touched = _touched(sample, ever)
+        now = _as_wished(drawn, standing, sample, touched, max_error, confidence, budgets, seed, whole_groups)
     if grow and sample is not None:
         if open_yet := missing(drawn, now, standing):
             raise UsageError(
@@ -115,8 +120,9 @@ def read_sample(folder: str | Path) -> Sample | None:
     file = Path(folder) / FOLDER / "sample.json"
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
+        kept = {"groups": (), "drawn": 0} | kept  # samples that 0.1.0 drew have none
         known = {field.name: kept[field.name] for field in fields(Sample)}
-        return Sample(**known | {name: tuple(known[name]) for name in ("paths", "before", "budgets")})
+        return Sample(**known | {name: tuple(known[name]) for name in ("paths", "before", "budgets", "groups")})
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -148,6 +154,7 @@ def _as_wished(
     confidence: float | None,
     budgets: Sequence[int] | None,
     seed: int | None,
+    whole_groups: bool | None,
 ) -> Sample:
     """The sample as it is, or drawn to another size where nobody has answered yet."""
     if seed is not None and seed != sample.seed:
@@ -156,17 +163,25 @@ def _as_wished(
             "break the promise. Leave --seed out."
         )
     other_confidence = confidence is not None and confidence != sample.confidence
-    other_budgets = budgets is not None and tuple(sorted({min(n, sample.images) for n in budgets})) != sample.budgets
+    other_budgets = budgets is not None and tuple(sorted({min(n, sample.units) for n in budgets})) != sample.budgets
     other_error = max_error is not None and max_error != sample.max_error
-    if not touched and (other_confidence or other_budgets or other_error):
+    other_units = whole_groups is not None and whole_groups != bool(sample.groups)
+    several = sample.budgets if len(sample.budgets) > 1 and not other_units else ()
+    if not touched and (other_confidence or other_budgets or other_error or other_units):
         return draw_sample(
             annotations,
             standing,
             max_error=sample.max_error if max_error is None else max_error,
             confidence=sample.confidence if confidence is None else confidence,
-            budgets=budgets or (sample.budgets if len(sample.budgets) > 1 else ()),
+            budgets=budgets or several,
             seed=sample.seed,
             earlier=sample.earlier,
+            whole_groups=bool(sample.groups) if whole_groups is None else whole_groups,
+        )
+    if other_units:
+        raise UsageError(
+            f"The sample was drawn by {'whole groups' if sample.groups else 'single images'} and has answers: leave --sample "
+            "out."
         )
     if other_confidence:
         raise UsageError(
@@ -174,8 +189,9 @@ def _as_wished(
         )
     if other_budgets:
         sizes = ", ".join(f"{size:,}" for size in sample.budgets)
+        of = "groups" if sample.groups else "images"
         raise UsageError(
-            f"The sample was drawn to be {sizes} images and has answers: another size now would break the promise. Leave "
+            f"The sample was drawn to be {sizes} {of} and has answers: another size now would break the promise. Leave "
             "--budget out" + ("." if sample.look == len(sample.budgets) else ", or go on to the next size with --grow.")
         )
     return sample

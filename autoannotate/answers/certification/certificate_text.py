@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.version import __version__
-from autoannotate.answers.certification.sample import THEOREM, share
+from autoannotate.answers.certification.sample import share
 
 if TYPE_CHECKING:
     from autoannotate.answers.certification.sample import Certificate
@@ -32,6 +32,8 @@ def facts(certificate: Certificate, labels_sha256: str, certified_sha256: str, d
         "sample": {
             "size": len(sample.paths),
             "drawn_from": sample.images,
+            "groups": sample.drawn,
+            "groups_drawn_from": len(sample.groups),
             "answered_before": len(sample.before),
             "errors_found": certificate.found,
             "errors_found_among_as_confident": certificate.in_set,
@@ -43,10 +45,11 @@ def facts(certificate: Certificate, labels_sha256: str, certified_sha256: str, d
             "labels_sha256": sample.labels_sha256,
         },
         "bounds": {
+            "of": "groups" if sample.groups else "labels",
             "errors_missed_at_most_by_errors_found": bounds.missed.tolist(),
             "chance_that_any_bound_fails": bounds.risk,
         },
-        "theorem": THEOREM,
+        "theorem": sample.theorem,
         "labels_sha256": labels_sha256,
         "certified_sha256": certified_sha256,
         "version": __version__,
@@ -61,13 +64,19 @@ def text(certificate: Certificate, facts: Mapping[str, Any]) -> str:
         if labels["unreviewed"]
         else "none is unreviewed"
     )
+    how = (
+        f"all of {sample['groups']:,} groups drawn at random without replacement from {sample['groups_drawn_from']:,} with "
+        f"{sample['drawn_from']:,} labels"
+        if sample["groups"]
+        else f"drawn at random without replacement from {sample['drawn_from']:,}"
+    )
     lines = [
         certificate.statement,
         "",
         f"Labels    {labels['certified']:,} of the {labels['of_images']:,} of the run: {labels['by_clinicians']:,} were "
         f"given by clinicians, which is taken for the truth, and {missed}.",
-        f"Sample    {sample['size']:,} labels, drawn at random without replacement from {sample['drawn_from']:,} that nobody "
-        f"had answered (seed {sample['seed']}). Wrong: {sample['errors_found']:,}, of which {sample['unsettled']:,} could not "
+        f"Sample    {sample['size']:,} labels, {how} that nobody had answered (seed {sample['seed']}). "
+        f"Wrong: {sample['errors_found']:,}, of which {sample['unsettled']:,} could not "
         f"be settled or are of no class; {sample['errors_found_among_as_confident']:,} of the wrong were among labels as "
         "confident as those kept. Wrong labels found are corrected in certified.csv, or left out.",
     ]
@@ -81,7 +90,7 @@ def text(certificate: Certificate, facts: Mapping[str, Any]) -> str:
             f"each certificate has its {share(certificate.confidence)} by itself, not all together."
         )
     lines += [
-        f"Theorem   {THEOREM}",
+        f"Theorem   {facts['theorem']}",
         f"Valid for labels.csv with SHA-256 {facts['labels_sha256']}",
         f"          and certified.csv with SHA-256 {facts['certified_sha256']}",
         "          If the machine's labels change, this certificate is void: `autoannotate certify` says so and puts it aside.",

@@ -8,6 +8,8 @@ of `autoannotate.answers.certification.error_bounds`. What makes the promise goo
   has its part of the risk (Bonferroni).
 - The sample judges the labels as they were when it was drawn. Labels that an update has learnt from its answers are other
   labels and need a sample of their own.
+- Where the run has groups (patients, studies, lesions) whole groups are drawn, and the bounds are those of
+  `autoannotate.answers.certification.cluster_bounds`; single images may be drawn instead, which is as true.
 - An answer is taken for the truth. Images answered before the draw are not drawn from and count as right. A sampled label
   counts as wrong unless clinicians confirm it: unsure, none of these, not usable and readers who disagree count as wrong.
 """
@@ -22,6 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.answers.certification.cluster_bounds import largest_set_of_groups, most_groups
 from autoannotate.answers.certification.error_bounds import Bounds, largest_set, sample_size, simultaneous_bounds
 from autoannotate.errors import InputError, UsageError
 from autoannotate.runs import tables
@@ -46,6 +49,17 @@ THEOREM = (
     "docstring of autoannotate.answers.certification.error_bounds."
 )
 
+CLUSTER_THEOREM = (
+    "A cluster sample: whole groups are drawn by simple random sampling without replacement and all their images reviewed. "
+    "Clopper and Pearson's bound (1934) on the number of groups missed with a wrong label among the j most confident, for "
+    "all j together by the boundary-crossing probability of the urn's walk; each of them is counted as wrong in all of its "
+    "images, the largest groups first, so nothing is assumed of sizes or of how alike the images of a group are. The largest "
+    "set is then chosen with family-wise control, as in learn-then-test (Angelopoulos et al. 2021, arXiv 2110.01052, "
+    "Theorem 1). Proof: the docstring of autoannotate.answers.certification.cluster_bounds."
+)
+GROUP = "group"
+"""The column of labels.csv that says which images are of one group."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -55,6 +69,8 @@ class Sample:
     max_error: the share of wrong labels that it was made for; other shares may be asked of the same answers. budgets: the
     sizes, rising, at which a certificate may be made; look: which of them this is, from 1. confidence: of all looks together.
     labels_sha256: of labels.csv. earlier: samples of this run that were answered before this one, about other labels.
+    groups: where whole groups are drawn, the size of each that it drew from, and then budgets are numbers of groups; drawn: how
+    many groups were.
     """
 
     paths: tuple[str, ...]
@@ -67,16 +83,29 @@ class Sample:
     seed: int
     labels_sha256: str
     earlier: int = 0
+    groups: tuple[int, ...] = ()
+    drawn: int = 0
 
     @property
     def bounds(self) -> Bounds:
-        """What the answers will say of the labels that were not drawn, decided before they are known."""
-        return simultaneous_bounds(self.images, len(self.paths), self._confidence, self._most)
+        """What the answers will say of the labels (groups, where they are drawn) that were not drawn, decided before they are
+        known."""
+        return simultaneous_bounds(self.units, self.drawn or len(self.paths), self._confidence, self._most)
+
+    @property
+    def units(self) -> int:
+        """How many labels, or groups where they are drawn, it drew from."""
+        return len(self.groups) or self.images
+
+    @property
+    def theorem(self) -> str:
+        """What makes the promise good, for people."""
+        return CLUSTER_THEOREM if self.groups else THEOREM
 
     @property
     def least(self) -> int:
-        """The fewest reviews with which all labels could be promised, none found wrong."""
-        return sample_size(self.images, self._confidence, self._most, errors=0)
+        """The fewest reviews (of labels, or groups) with which all labels could be promised, none found wrong."""
+        return sample_size(self.units, self._confidence, self._most, errors=0)
 
     @property
     def _confidence(self) -> float:
@@ -84,7 +113,8 @@ class Sample:
 
     @property
     def _most(self) -> int:
-        return allowed(self.max_error, self.images + len(self.before))
+        images = allowed(self.max_error, self.images + len(self.before))
+        return most_groups(self.groups, images) if self.groups else images
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,14 +168,16 @@ def draw_sample(
     seed: int = 0,
     earlier: int = 0,
     labels_sha256: str = "",
+    whole_groups: bool | None = None,
 ) -> Sample:
     """Draw the images to review, at random among those that no clinician has answered.
 
     answers: those known by now. budgets: how many to review; else the fewest with which all labels could be promised
     though three of them are found wrong (see `expected`); several let the sample grow. The same labels, answers and seed
     give the same order, so that a larger sample holds the smaller one. earlier: see `Sample`. labels_sha256: the
-    fingerprint of the labels, if it is known. Raises `UsageError` for shares or counts that cannot be, and `InputError`
-    where no label is left to draw.
+    fingerprint of the labels, if it is known. whole_groups: whether whole groups are drawn, and budgets count groups; None
+    where the run has groups. Raises `UsageError` for shares or counts that cannot be, and `InputError` where no label is left
+    to draw.
 
     >>> sample = draw_sample(annotations, max_error=0.02)                              # doctest: +SKIP
     """
@@ -153,26 +185,38 @@ def draw_sample(
     settled = _settled(annotations, answers)
     rows = zip(annotations.table["path"], annotations.table["source"] == "clinician", strict=True)
     before = {path for path, given in rows if given or (path in settled and not _open(settled[path]))}
-    images = len(annotations.table) - len(before)
+    open_ = ~annotations.table["path"].isin(before)
+    images = int(open_.sum())
     if not images:
         raise InputError("Clinicians have answered every image of this run: no label is left to draw a sample from.")
-    if not budgets:
-        budgets = [
-            sample_size(
-                images, confidence, allowed(max_error, len(annotations.table)), expected(annotations, max_error)
+    whole_groups = GROUP in annotations.table if whole_groups is None else whole_groups
+    if whole_groups and GROUP not in annotations.table:
+        raise UsageError(
+            "The run has no groups, so none can be drawn whole: label or audit with --groups to have some."
+        )
+    sizes = tuple(int(n) for n in annotations.table.loc[open_, GROUP].value_counts()) if whole_groups else ()
+    units, most = len(sizes) or images, allowed(max_error, len(annotations.table))
+    if whole_groups:
+        if not budgets and not most_groups(sizes, most):
+            raise UsageError(
+                f"One group alone has {max(sizes):,} images, and {most:,} of {len(annotations.table):,} may be wrong: by whole "
+                "groups all would have to be reviewed. Draw single images with --sample images, or allow more with --max-error."
             )
-        ]
+        most = most_groups(sizes, most)
+    if not budgets:
+        budgets = [sample_size(units, confidence, most, expected(annotations, max_error))]
     sample = Sample(
         paths=(),
         before=tuple(path for path in annotations.table["path"] if path in before),
         images=images,
         max_error=max_error,
         confidence=confidence,
-        budgets=tuple(sorted({min(budget, images) for budget in budgets})),
+        budgets=tuple(sorted({min(budget, units) for budget in budgets})),
         look=0,
         seed=seed,
         labels_sha256=labels_sha256 or fingerprint(annotations),
         earlier=earlier,
+        groups=sizes,
     )
     return grown(annotations, sample)
 
@@ -183,13 +227,17 @@ def grown(annotations: Run, sample: Sample) -> Sample:
         raise UsageError(
             f"The sample of {len(sample.paths):,} images cannot grow: looking again until the numbers please would break the "
             "promise. Run `autoannotate update` and certify the better labels; next time, say before the first answer how "
-            f"far you may want to go, as in --budget {len(sample.paths)},{2 * len(sample.paths)}."
+            f"far you may want to go, as in --budget {sample.budgets[-1]},{2 * sample.budgets[-1]}."
         )
-    known = set(sample.before)
-    population = [path for path in annotations.table["path"] if path not in known]
+    population = annotations.table[~annotations.table["path"].isin(sample.before)]
     rng = np.random.default_rng([sample.seed, SALT, int(sample.labels_sha256[:16], 16)])
-    order = rng.permutation(len(population))[: sample.budgets[sample.look]]
-    return replace(sample, paths=tuple(population[row] for row in order), look=sample.look + 1)
+    if sample.groups:
+        members = [rows.tolist() for _, rows in population.groupby(GROUP, sort=False)["path"]]
+    else:
+        members = [[path] for path in population["path"]]
+    order = rng.permutation(len(members))[: sample.budgets[sample.look]]
+    paths = tuple(path for unit in order for path in members[unit])
+    return replace(sample, paths=paths, look=sample.look + 1, drawn=len(order) if sample.groups else 0)
 
 
 def missing(annotations: Run, sample: Sample, answers: Iterable[Answer]) -> list[str]:
@@ -239,9 +287,12 @@ def certify(
 
     drawn_from = ~before
     extra = int((known & before).sum())
-    kept, wrong_at_most = largest_set(
-        wrong[drawn_from], known[drawn_from], left_out[drawn_from], sample.bounds, max_error, extra
-    )
+    judged = wrong[drawn_from], known[drawn_from], left_out[drawn_from]
+    if sample.groups:
+        ids = np.unique(table[GROUP].to_numpy(dtype=str)[drawn_from], return_inverse=True)[1]
+        kept, wrong_at_most = largest_set_of_groups(*judged, ids, sample.bounds, max_error, extra)
+    else:
+        kept, wrong_at_most = largest_set(*judged, sample.bounds, max_error, extra)
     confident = np.cumsum(drawn_from) <= kept
     unreviewed = confident & drawn_from & ~answered
     members = known | unreviewed
@@ -309,7 +360,7 @@ def _check(max_error: float, confidence: float, budgets: Sequence[int]) -> None:
     if not 0.5 <= confidence < 1:
         raise UsageError(f"--confidence is a share from 0.5 to below 1, as in 0.95 for 95%; {confidence:g} is not.")
     if low := [budget for budget in budgets if budget < 1]:
-        raise UsageError(f"--budget is a number of images to review, 1 or more; {low[0]} is not.")
+        raise UsageError(f"--budget is a number of images (or groups) to review, 1 or more; {low[0]} is not.")
 
 
 def _settled(annotations: Run, answers: Iterable[Answer]) -> dict[str, Settled]:

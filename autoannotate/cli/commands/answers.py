@@ -207,6 +207,14 @@ def certify(
     seed: Annotated[
         int | None, typer.Option(min=0, help="The same seed draws the same sample.", show_default="0")
     ] = None,
+    sample: Annotated[
+        str | None,
+        typer.Option(
+            metavar="UNIT",
+            help="What is drawn: images, or whole groups, a patient's images together; --budget then counts groups.",
+            show_default="groups where the run has --groups",
+        ),
+    ] = None,
 ) -> None:
     """Promise an error rate: draw labels to review, then the largest set that holds it.
 
@@ -222,5 +230,10 @@ def certify(
         budgets = [int(number) for number in budget.split(",")] if budget is not None else None
     except ValueError:
         raise UsageError(f"--budget takes a number, or several as in 200,400; {budget!r} is not.") from None
-    progress = certify_run(run, max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, grow=grow)
+    if sample not in (None, "groups", "images"):
+        raise UsageError(f"--sample takes groups or images; {sample!r} is neither.")
+    progress = certify_run(
+        run, max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, grow=grow,
+        whole_groups=None if sample is None else sample == "groups",
+    )  # fmt: skip
     print_progress(progress, run)
