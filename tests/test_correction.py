@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from made_labels import thrown
 
 from autoannotate.labelling.features import Features
+from autoannotate.labelling.label_errors.student import StudentResult
 from autoannotate.labelling.pipeline import Labelled, label
 from autoannotate.labelling.task import Task
 
@@ -23,6 +24,18 @@ def images(n: int, distance: float, seed: int = 0) -> tuple[np.ndarray, np.ndarr
 def corrected(features: np.ndarray, labels: np.ndarray, **more: object) -> Labelled:
     """The pipeline on labels that exist, and words that say nothing."""
     return label(Task(Features(features), np.full((len(labels), 3), 1 / 3), NAMES, given=labels, **more))  # type: ignore[arg-type]
+
+
+class NeverCalled:
+    """A trainer of a student that must not be trained."""
+
+    rounds = 2
+
+    def take(self, rows: np.ndarray) -> NeverCalled:
+        return self
+
+    def __call__(self, *args: object, **options: object) -> StudentResult:
+        raise AssertionError("a student was trained")
 
 
 @pytest.mark.parametrize("distance", [1.0, 2.5, 6.0])
@@ -101,9 +114,11 @@ def test_guesses_are_left_as_they_are() -> None:
     features, truth = images(300, 0.0)
     labels = thrown(truth, 0.3, 3)
     guesses = 0.1 / 3 + 0.9 * np.eye(3)[labels]
-    found = label(Task(Features(features), guesses, NAMES, trust=0.0, meaningful=False))
+    task = Task(Features(features), guesses, NAMES, trust=0.0, meaningful=False)
+    found = label(task)
     assert np.array_equal(found.labels, labels)
-    assert "guesses" in found.corrected.student.note
+    assert found.corrected.student.note == "No student was asked for."
+    assert "close to guesses" in label(task, trainer=NeverCalled()).corrected.student.note
 
 
 @settings(max_examples=15, deadline=None)

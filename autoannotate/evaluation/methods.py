@@ -3,7 +3,9 @@
 >>> [name for name in METHODS if name in ("given", "cleanlab", "ours")]
 ['given', 'cleanlab', 'ours']
 
-`ours+20` has 20 answers, the spot checks of its proposals first; a rival's `+20`, as in `transclip+20`, has the same ones.
+`NAME-student` is a rival's way of training with the network of the product's student, as in `sce-student`; `cnn` is that
+network trained our way. `ours+20` has 20 answers, the spot checks of its proposals first; a rival's `+20`, as in
+`transclip+20`, has the same ones.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoannotate.errors import InputError, UsageError
-from autoannotate.evaluation.baselines import baseline, baselines, cleanlab
+from autoannotate.evaluation.baselines import baseline, baselines, cleanlab, trained
 from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
 
@@ -171,6 +173,18 @@ def _solution(problem: Problem, found: Labelled) -> Solution:
     return Solution(found.labels, made, doubt, found.corrected.student.note)
 
 
+def with_student(name: str) -> Callable[[Problem], Solution]:
+    """A rival's way of training, with the network of the product's student."""
+
+    def solve_with(problem: Problem) -> Solution:
+        from autoannotate.evaluation.baselines.students import cross_fitted
+
+        found: Solution = baseline(name).solve(problem, fit=cross_fitted)
+        return found
+
+    return solve_with
+
+
 def trainer(problem: Problem) -> Trainer | None:
     """What trains the student of a problem; None where none is asked for."""
     from autoannotate.models.student_training import StudentTrainer
@@ -182,6 +196,7 @@ METHODS: dict[str, Callable[[Problem], Solution]] = {
     "given": given,
     "clip": clip,
     **{name: baseline(name).solve for name in baselines()},
+    **{f"{name}-student": with_student(name) for name in trained()},
     "cnn": cnn,
     "ours": ours,
     f"ours+{ANSWERS}": ours_with_answers,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate.evaluation import plots
-from autoannotate.evaluation.baselines import baselines, described
+from autoannotate.evaluation.baselines import baselines, described, trained
 from autoannotate.evaluation.methods import ANSWERS, METHODS
 from autoannotate.evaluation.metrics import HIGHER_IS_BETTER
 from autoannotate.evaluation.protocols import find_protocol, protocols
@@ -56,6 +56,7 @@ METHODS_IN_WORDS = {
     "given": "the labels as they came",
     "clip": "CLIP alone",
     **{name: described(name) for name in baselines()},
+    **{f"{name}-student": f"{described(name)} (with the student's network)" for name in trained()},
     "cnn": "the student network alone, trained on the cleaned set",
     "ours": "autoannotate, the whole pipeline",
 }

@@ -289,20 +289,10 @@ def fit(
         target = torch.from_numpy(labels.astype(np.int64)).to(device)
         weight = torch.from_numpy((weights / weights.mean()).astype(np.float32)).to(device)
         if backbone.pretrained:
-            _fit_head(
+            fit_head(
                 model, torch.from_numpy(predict(model.features, pixels, device)).to(device), target, weight, recipe
             )
-        groups = [
-            {"params": list(model.body.parameters()), "lr": backbone.learning_rate},
-            {"params": list(model.head.parameters()), "lr": backbone.head_learning_rate},
-        ]
-        optimiser = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
-        steps = recipe.epochs * math.ceil(len(pixels) / recipe.batch_size)
-        warm_up = max(1, steps // 6)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimiser,
-            lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))),
-        )
+        steps, schedule = optimiser(backbone, model, recipe, recipe.epochs * math.ceil(len(pixels) / recipe.batch_size))
         best, best_state, stale, perfect = -math.inf, None, 0, 0
         for _ in walk:
             model.train(model.live_norm)
@@ -315,9 +305,9 @@ def fit(
                 batch = augment(to_tensor(pixels[chosen], device), symmetries)
                 features = F.dropout(model.features(batch), recipe.dropout)
                 loss = robust_loss(model.head(features), target[chosen], weight[chosen], recipe.smoothing)
-                optimiser.zero_grad(set_to_none=True)
+                steps.zero_grad(set_to_none=True)
                 loss.backward()
-                optimiser.step()
+                steps.step()
                 schedule.step()
             model.eval()
             now = score(model)
@@ -336,7 +326,22 @@ def fit(
     return model.eval()
 
 
-def _fit_head(model: Classifier, features: Tensor, target: Tensor, weight: Tensor, recipe: Recipe) -> None:
+def optimiser(
+    backbone: Backbone, model: Classifier, recipe: Recipe, steps: int
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW with the backbone's rates, and their course over so many steps: a short warm-up, then cosine decay."""
+    groups = [
+        {"params": list(model.body.parameters()), "lr": backbone.learning_rate},
+        {"params": list(model.head.parameters()), "lr": backbone.head_learning_rate},
+    ]
+    adamw = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay)
+    warm_up = max(1, steps // 6)
+    return adamw, torch.optim.lr_scheduler.LambdaLR(
+        adamw, lambda step: min((step + 1) / warm_up, 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
+    )
+
+
+def fit_head(model: Classifier, features: Tensor, target: Tensor, weight: Tensor, recipe: Recipe) -> None:
     """Logistic regression of the head on fixed features (N, width), stopped early: the body's starting point."""
     rate = 3e-2 / float(features.norm(dim=1).mean().clamp_min(1e-6))
     optimiser = torch.optim.AdamW(model.head.parameters(), lr=rate, weight_decay=1.0)

@@ -152,7 +152,7 @@ def train_student(
     if groups is None:
         groups = Features.of(features).duplicate_groups
     groups = np.unique(groups, return_inverse=True)[1]
-    fold = _folds(labels, groups, rng)
+    fold = two_halves(labels, groups, rng)
     most = int(min(max_training_images, max(passes / backbone.cost, MIN_IMAGES))) // FOLDS
     samples = [_balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, most, rng) for k in range(FOLDS)]
     if any(len(np.unique(labels[sample])) < len(present) for sample in samples):
@@ -204,8 +204,11 @@ def train_student(
     return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)
 
 
-def _folds(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """(N,) fold of each image: groups whole, their first image's classes dealt out in turn."""
+def two_halves(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """(N,) fold of each image, 0 or 1: groups whole, their first image's classes dealt out in turn.
+
+    labels: (N,). groups: (N,) ids.
+    """
     ids, first = np.unique(groups, return_index=True)
     order = rng.permutation(len(ids))
     order = order[np.argsort(labels[first[order]], kind="stable")]

@@ -7,10 +7,11 @@ the file). Adding one is adding a file with `solve(problem)`; the first sentence
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from types import ModuleType
 
-SHARED = ("shared", "heads")  # what several of them use
+SHARED = ("shared", "heads", "students")  # what several of them use
 ON_REQUEST = ("aled", "coteaching", "disc", "sce", "sstext")
 """Those that take longer than all others together, or are made for few answers: measured where `--methods` names them."""
 
@@ -22,6 +23,15 @@ def baselines() -> tuple[str, ...]:
     True
     """
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED))
+
+
+def trained() -> tuple[str, ...]:
+    """The baselines that are ways to train a network, which the student's own can be too: their `solve` takes `fit`.
+
+    >>> trained()
+    ('coteaching', 'disc', 'sce')
+    """
+    return tuple(name for name in baselines() if "fit" in inspect.signature(baseline(name).solve).parameters)
 
 
 def usual() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ Chaudhry, Rotenberg, Caffo, Jones and Sair 2026, "Adaptive Label Error Detection
 classes, features are projected on the direction between the class means and a random one; the minimum covariance determinant
 (Rousseeuw 1984) fits a Gaussian to each class; likelihoods are averaged over ten projections. A label changes where the
 posterior of another class is more than twice that of its own, by the pair in which this ratio is greatest. With two classes
-this is what `statlab` computes.
+and the same random numbers the posteriors are those of `statlab` 0.0.4, which needs pandas below 3, to within 3e-8.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ the momentum of its confidence in a weak and a strong view are its thresholds τ
 labels more probable than τ in both views are clean, in one of them hard; the others take the predicted class where the mean
 of both views exceeds min(mean of τ + σ, 0.9). The loss is cross-entropy on the clean, generalised cross-entropy (Zhang and
 Sabuncu 2018, q = 0.7) on the hard ones, and mixup (Beta(5, 5)) on all that were selected or corrected. λ = 0.95 and σ = 0.5
-as in the published code, for a tenth of the epochs cross-entropy alone. The network is a head on the frozen features
-(`heads.py`), whose views are noise of a tenth of the features' spread, and of half of it with a fifth of the features left
-out.
+as in the published code, for a tenth of the epochs cross-entropy alone. With heads on the frozen features, whose views are
+noise of a tenth of the features' spread, and of half of it with a fifth of the features left out (`heads.py`); or, as
+`disc-student`, with the student's network and images that are changed a little or much (`students.py`).
 """
 
 from __future__ import annotations
@@ -18,36 +18,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from autoannotate.evaluation.baselines.heads import EPOCHS, batches, cross_fitted, head, optimizer
+from autoannotate.evaluation.baselines.heads import Fit, Training, cross_fitted
 from autoannotate.evaluation.baselines.shared import believing
 from autoannotate.evaluation.task import Problem, Solution
 
 MOMENTUM, BEYOND, MOST = 0.95, 0.5, 0.9
-WARM_UP = EPOCHS // 10
 Q, MIXED = 0.7, 5.0
-WEAK, STRONG, LEFT_OUT = 0.1, 0.5, 0.2
 
 
-def solve(problem: Problem) -> Solution:
+def solve(problem: Problem, fit: Fit = cross_fitted) -> Solution:
     """The class that networks trained on the other images' labels predict."""
-    return believing(problem, cross_fitted(problem, train))
+    return believing(problem, fit(problem, train))
 
 
-def train(points: Tensor, labels: Tensor, classes: int) -> Sequence[nn.Module]:
+def train(training: Training, labels: Tensor, classes: int) -> Sequence[nn.Module]:
     """One network, trained by selection and correction."""
-    count, spread = len(labels), points.std(dim=0, correction=0)
-    network = head(points.shape[1], classes).train()
-    steps = optimizer(network)
-    thresholds = torch.full((2, count), 1.0 / count)
-    said = torch.zeros(2, count, classes)
-    clean = hard = mixed = torch.zeros(count, dtype=torch.bool)
+    count, warm_up = len(labels), max(1, training.epochs // 10)
+    network, steps = training.network()
+    thresholds = torch.full((2, count), 1.0 / count, device=labels.device)
+    said = torch.zeros(2, count, classes, device=labels.device)
+    clean = hard = mixed = torch.zeros(count, dtype=torch.bool, device=labels.device)
     better = labels.clone()
-    for epoch in range(EPOCHS):
-        for rows in batches(count):
-            seen = views(points[rows], spread)
+    for epoch in range(training.epochs):
+        for rows in training.batches():
+            seen = training.views(rows)
             logits = [network(view) for view in seen]
             said[:, rows] = torch.stack([each.detach().softmax(dim=1) for each in logits])
-            if epoch < WARM_UP:
+            if epoch < warm_up:
                 loss: Tensor | float = sum((F.cross_entropy(each, labels[rows]) for each in logits), 0.0)
             else:
                 loss = _loss(network, seen, logits, labels[rows], better[rows], clean[rows], hard[rows], mixed[rows])
@@ -60,19 +57,12 @@ def train(points: Tensor, labels: Tensor, classes: int) -> Sequence[nn.Module]:
     return [network]
 
 
-def views(points: Tensor, spread: Tensor) -> tuple[Tensor, Tensor]:
-    """A weak and a strong view of points (B, d)."""
-    weak = points + WEAK * spread * torch.randn_like(points)
-    strong = points + STRONG * spread * torch.randn_like(points)
-    return weak, F.dropout(strong, LEFT_OUT)
-
-
 def select(said: Tensor, thresholds: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Which labels are clean, hard, and in the mix, (N,) bool each, and the labels of the mix, (N,).
 
     said: (2, N, K), probabilities of both views. thresholds: (2, N).
     """
-    above = said[:, torch.arange(len(labels)), labels] > thresholds
+    above = said[:, torch.arange(len(labels), device=labels.device), labels] > thresholds
     clean, selected = above.all(dim=0), above.any(dim=0)
     surest, predicted = said.mean(dim=0).max(dim=1)
     corrected = (surest > (thresholds.mean(dim=0) + BEYOND).clamp(max=MOST)) & ~selected

@@ -152,9 +152,12 @@ def correct(
         noise, learned = estimate(*before, judged.probabilities)
         if (better(noise, learned) != cleaned).mean() < MOVED:
             break
-    if not meaningful:
-        note = "No student was trained: CLIP's labels are close to guesses."
-        judged = untrained(noise.predicted, note)
+    if trainer is None:
+        judged = untrained(noise.predicted, "No student was asked for.")
+    elif not meaningful:
+        judged = untrained(
+            noise.predicted, "No student was trained: the labels are close to guesses, which it would learn."
+        )
     elif judged is None:
         judged = untrained(noise.predicted, "No student was asked for.")
     elif judged.held_out_accuracy is not None:
