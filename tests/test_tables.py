@@ -17,6 +17,7 @@ from autoannotate import Annotations
 from autoannotate.answers.apply import apply
 from autoannotate.errors import InputError
 from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.runs import tables
 from autoannotate.runs.delimited import parse, read_delimited
 
 PATHS = ("größe/1.png", "größe/2.png", "b/3.png", "b/4.png")
@@ -136,3 +137,19 @@ def test_what_the_csv_module_writes_comes_back(rows: list[tuple[str, str]], sepa
     text = io.StringIO()
     csv.writer(text, delimiter=separator, lineterminator="\n").writerows([("path", "label"), *rows])
     assert [tuple(row) for _, row in parse(text.getvalue()).rows] == rows
+
+
+def test_a_large_run_is_saved_exported_and_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw_images(tmp_path / "pictures", [f"{i}.png" for i in range(7)])
+    run = make_run(tmp_path / "pictures", [f"{i}.png" for i in range(7)])
+    run.save(tmp_path / "whole")
+    run.export("jsonl", tmp_path / "whole.jsonl", what="all")
+    for rows in (1, 2, 7):
+        monkeypatch.setattr(tables, "ROWS", rows)
+        assert len([*tables.csv_parts(run.table)]) == 1 + -(-7 // rows)
+        run.save(tmp_path / str(rows))
+        run.export("jsonl", tmp_path / f"{rows}.jsonl", what="all")
+        for name in ("labels.csv", "suspects.csv"):
+            assert (tmp_path / str(rows) / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+        assert (tmp_path / f"{rows}.jsonl").read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
+        assert Annotations.load(tmp_path / str(rows)).table.equals(run.table)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from autoannotate.errors import OutputError
 
+Content = bytes | Iterable[bytes]
+"""Of a file: all of it, or its parts one after the other, so that a large one is never held whole."""
+PART = 2**20  # bytes
 ELSEWHERE = "choose another place with --out"
 OF_A_RUN = "free some space on its disk, or copy the run to another one"  # where a run is, no option says
 
@@ -23,7 +26,14 @@ def plain_errors(path: Path, way_out: str = ELSEWHERE) -> Iterator[None]:
         raise OutputError(f"Cannot write {path} ({why}): {way_out}.") from error
 
 
-def write_files(files: Mapping[Path, bytes], way_out: str = ELSEWHERE) -> None:
+def parts_of(path: Path) -> Iterator[bytes]:
+    """The content of a file, `PART` at a time."""
+    with path.open("rb") as handle:
+        while part := handle.read(PART):
+            yield part
+
+
+def write_files(files: Mapping[Path, Content], way_out: str = ELSEWHERE) -> None:
     """Write all of the files or none: each beside its place first, then all put in place at once.
 
     Raises `OutputError` where the disk is full or the folder is read-only; what was there before stays then.
@@ -35,7 +45,7 @@ def write_files(files: Mapping[Path, bytes], way_out: str = ELSEWHERE) -> None:
                 temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
                 written.append((temporary, path))
                 with temporary.open("wb") as handle:
-                    handle.write(content)
+                    handle.writelines([content] if isinstance(content, bytes) else content)
                     handle.flush()
                     os.fsync(handle.fileno())
         for temporary, path in written:

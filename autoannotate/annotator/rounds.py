@@ -19,7 +19,7 @@ from autoannotate.runs import history
 from autoannotate.runs.growth import FileChanges, file_changes
 from autoannotate.runs.pictures import all_pictures, place_of, vanished
 from autoannotate.runs.save import contents
-from autoannotate.runs.tables import to_csv
+from autoannotate.runs.tables import same
 
 if TYPE_CHECKING:
     from autoannotate.answers.consensus import Consensus
@@ -133,4 +133,4 @@ def _same(previous: Run, new: Run) -> bool:
         pairs.append((previous.findings, new.findings))
     if previous.issues is not None and new.issues is not None:
         pairs.append((previous.issues, new.issues))
-    return all(to_csv(a) == to_csv(b) for a, b in pairs)
+    return all(same(a, b) for a, b in pairs)

@@ -172,7 +172,7 @@ def _kept(annotations: Run, folder: Path, answers: Sequence[Answer]) -> tuple[Ru
     pairs = [(merged.table, annotations.table), (merged.suspects, annotations.suspects)]
     if merged.findings is not None and annotations.findings is not None:
         pairs.append((merged.findings, annotations.findings))
-    if used <= set(last.answers) and all(tables.to_csv(new) == tables.to_csv(old) for new, old in pairs):
+    if used <= set(last.answers) and all(tables.same(new, old) for new, old in pairs):
         return annotations, together, account
     changes = _changes(annotations.table, merged.table, standing)
     number = last.number + 1

@@ -19,7 +19,7 @@ import pkgutil
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,10 +31,9 @@ from autoannotate.errors import OutputError, UsageError
 from autoannotate.exports._exported_names import remember
 from autoannotate.images.find import remember_export
 from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE
+from autoannotate.runs.tables import records
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from autoannotate.runs.run import Run, What
 
 IN_WORDS = {"copy": "copies", "hard": "hard links", "sym": "symbolic links", "embed": "inside the file"}
@@ -62,20 +61,24 @@ class Order:
     lost: dict[str, str] = field(default_factory=dict)
     removed: Counter[str] = field(default_factory=Counter)
 
-    def records(self) -> list[dict[str, Any]]:
+    def records(self) -> Iterator[dict[str, Any]]:
         """A dictionary an image, in the order of the part asked for: the columns of labels.csv, and of images in the
         queue those of suspects.csv."""
-        labels, queue = (
-            {row["path"]: row for row in _rows(self.annotations.rows(part))} for part in ("all", "suspects")
-        )
-        return [labels[path] | queue.get(path, {}) for path in self.annotations.rows(self.what)["path"]]
+        table, suspects = self.annotations.table, self.annotations.suspects
+        queue = {row["path"]: row for row in records(suspects)}
+        if self.what == "all":
+            yield from (row | queue.get(row["path"], {}) for row in records(table))
+            return
+        labels = {row["path"]: row for row in records(table[table["path"].isin(list(queue))])}
+        yield from (labels[path] | row for path, row in queue.items())
 
     @cached_property
     def shown(self) -> dict[str, list[tuple[str, float]]]:
         """By path what an image is labelled with how much confidence: one class, or the findings that it shows."""
         table, findings = self.annotations.table, self.annotations.findings
         if findings is None:
-            return {row["path"]: [(row["label"], row["confidence"])] for row in _rows(table)}
+            said = zip(table["label"], table["confidence"].tolist(), strict=True)
+            return {path: [one] for path, one in zip(table["path"], said, strict=True)}
         there = findings[findings["value"] == 1]
         shown: dict[str, list[tuple[str, float]]] = {path: [] for path in table["path"]}
         for path, name, sure in zip(there["path"], there["finding"], there["probability"], strict=True):
@@ -195,10 +198,6 @@ def _write_left_out(file: Path, lost: Mapping[str, str]) -> None:
     from autoannotate.runs.tables import to_csv
 
     file.write_bytes(to_csv(pd.DataFrame(lost.items(), columns=["path", "reason"])))
-
-
-def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(name): value for name, value in row.items()} for row in table.to_dict(orient="records")]
 
 
 def _check_link(module: Format, format: str, link: str | None) -> str:

@@ -121,8 +121,8 @@ def _each(
         for number in range(len(parts))
     }
     names = unique(stems | numbered)
-    records = order.records()
-    for record in order.track(records, "pictures"):
+    count = len(order.annotations.rows(order.what))
+    for record in order.track(order.records(), "pictures", count):
         path, made, why = record["path"], [], ""
         try:
             parts = parts_of(order.annotations.image(path))
@@ -139,10 +139,10 @@ def _each(
             continue
         order.names.update({picture.name: path for picture in made})
         yield record, made
-    if records and len(order.lost) == len(records):
+    if count and len(order.lost) == count:
         first, why = next(iter(order.lost.items()))
         raise InputError(
-            f"None of the {len(records):,} pictures can be exported. The first: {first}: {why} Put them back where the run "
+            f"None of the {count:,} pictures can be exported. The first: {first}: {why} Put them back where the run "
             "found them, or say where they are now with --images."
         )
 

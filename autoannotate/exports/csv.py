@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from autoannotate.runs.tables import to_csv
+from autoannotate.runs.tables import csv_parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -35,4 +35,5 @@ def write(order: Order) -> None:
     rows = order.annotations.rows(order.what)
     if order.what == "suspects":
         rows = rows.assign(**dict.fromkeys(TO_FILL_IN, ""))
-    order.path.write_bytes(to_csv(rows))
+    with order.path.open("wb") as file:
+        file.writelines(csv_parts(rows))

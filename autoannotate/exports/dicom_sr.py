@@ -73,8 +73,8 @@ def write(order: Order) -> None:
     words = record.arguments.get("prompts")
     library = load_library(words if isinstance(words, dict) else Path(words) if words else None)
     stems = file_stems(order.annotations.table["path"])
-    records = order.records()
-    for row in order.track(records, "structured reports"):
+    count = len(order.annotations.rows(order.what))
+    for row in order.track(order.records(), "structured reports", count):
         path = row["path"]
         try:
             ref = order.annotations.image(path)
@@ -84,7 +84,7 @@ def write(order: Order) -> None:
             order.lost[path] = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
             continue
         report.save_as(order.path / f"{stems[path]}.dcm", enforce_file_format=True)
-    if records and len(order.lost) == len(records):
+    if count and len(order.lost) == count:
         first, why = next(iter(order.lost.items()))
         raise InputError(
             f"No structured report can be made. The first: {first}: {why} Other formats, such as csv, take any image."

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from autoannotate._internal.files import OF_A_RUN, plain_errors, write_files
+from autoannotate._internal.files import OF_A_RUN, Content, parts_of, plain_errors, write_files
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.runs.run import Run
 from autoannotate.runs.save import OF_ROUNDS, OPTIONAL
@@ -98,7 +98,7 @@ def load_round(folder: str | Path, number: int) -> Run:
     return Run.load(_place(folder, number))
 
 
-def keep(folder: str | Path, contents: Mapping[str, bytes], record: Round) -> None:
+def keep(folder: str | Path, contents: Mapping[str, Content], record: Round) -> None:
     """Make a round the newest: all of it, or nothing.
 
     contents: the files of the run by name, as `save.contents` gives them. Raises `OutputError` where the disk is
@@ -146,13 +146,9 @@ def restore(folder: str | Path, number: int) -> Round:
         new.number + 1, "restore", _now(), answers=was.answers, changes=tuple(changes), strategy=was.strategy,
         before=numbers_of(now), after=numbers_of(old), restored=number,
     )  # fmt: skip
-    contents = {
-        name: (_place(folder, number) / name).read_bytes()
-        for name in OF_ROUNDS
-        if (_place(folder, number) / name).exists()
-    }
-    run = {**json.loads(contents["run.json"]), "round": record.number}
-    keep(folder, contents | {"run.json": (json.dumps(run, indent=2) + "\n").encode()}, record)
+    place = _place(folder, number)
+    run = {**json.loads((place / "run.json").read_bytes()), "round": record.number}
+    keep(folder, _files(place) | {"run.json": (json.dumps(run, indent=2) + "\n").encode()}, record)
     return record
 
 
@@ -208,9 +204,9 @@ def _numbers(folder: Path) -> list[int]:
     return []
 
 
-def _files(place: Path) -> dict[str, bytes]:
-    """The files of a run or a round by name; the optional ones may be missing."""
-    return {name: (place / name).read_bytes() for name in OF_ROUNDS if name not in OPTIONAL or (place / name).exists()}
+def _files(place: Path) -> dict[str, Content]:
+    """The files of a run or a round by name, read as they are written; the optional ones may be missing."""
+    return {name: parts_of(place / name) for name in OF_ROUNDS if name not in OPTIONAL or (place / name).exists()}
 
 
 def _place(folder: Path, number: int) -> Path:

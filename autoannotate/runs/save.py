@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from autoannotate._internal.files import plain_errors, write_files
+from autoannotate._internal.files import Content, plain_errors, write_files
 from autoannotate.errors import InputError, OutputError
 from autoannotate.runs import student_predictions, tables
 from autoannotate.runs.run import FINDINGS_FILE, ISSUES_FILE, LABELS, Run
@@ -35,9 +35,9 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     written = contents(run)
     with plain_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    optional = {student_predictions.FILE: run.student} if run.student is not None else {}
+    optional: dict[str, Content] = {student_predictions.FILE: run.student} if run.student is not None else {}
     if run.proposals is not None:
-        optional[tables.PROPOSALS_FILE] = tables.to_csv(run.proposals)
+        optional[tables.PROPOSALS_FILE] = tables.csv_parts(run.proposals)
     write_files({folder / name: content for name, content in (optional | written).items()})
     for name in {student_predictions.FILE, tables.PROPOSALS_FILE, *OF_ROUNDS} - (optional | written).keys():
         with plain_errors(folder):
@@ -48,19 +48,21 @@ def save(run: Run, folder: str | Path, overwrite: bool = False) -> None:
     object.__setattr__(run, "folder", folder)
 
 
-def contents(run: Run) -> dict[str, bytes]:
+def contents(run: Run) -> dict[str, Content]:
     """What `save` writes, by the name of the file."""
     from autoannotate.runs.report import render_report
 
-    known = {} if run.probabilities is None else {"probabilities.csv": tables.to_csv(run.probabilities)}
+    known: dict[str, Content] = (
+        {} if run.probabilities is None else {"probabilities.csv": tables.csv_parts(run.probabilities)}
+    )
     if run.findings is not None:
-        known[FINDINGS_FILE] = tables.to_csv(run.findings)
+        known[FINDINGS_FILE] = tables.csv_parts(run.findings)
     if run.issues is not None:
-        known[ISSUES_FILE] = tables.to_csv(run.issues)
+        known[ISSUES_FILE] = tables.csv_parts(run.issues)
     return known | {
-        "labels.csv": tables.to_csv(run.table),
-        "suspects.csv": tables.to_csv(run.suspects),
-        "unreadable.csv": tables.to_csv(run.unreadable),
+        "labels.csv": tables.csv_parts(run.table),
+        "suspects.csv": tables.csv_parts(run.suspects),
+        "unreadable.csv": tables.csv_parts(run.unreadable),
         "report.html": render_report(run).encode("utf-8", errors="replace"),
         "run.json": (json.dumps(_as_json(run.run), indent=2) + "\n").encode(),
     }

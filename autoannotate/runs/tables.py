@@ -10,6 +10,7 @@ images;
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FUSES = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """What a formula begins with; some spreadsheets take the full-width forms too."""
 DECIMALS = 6
+ROWS = 20_000  # that are turned into text at once
 PROPOSALS_FILE, PROPOSALS = "proposals.csv", ("path", "group", "label", "proposed")  # see `runs.proposals`
 NUMBERS: dict[str, type] = {
     "confidence": float,
@@ -72,10 +74,31 @@ def fused(text: str, column: str = "") -> str:
 
 def to_csv(table: pd.DataFrame) -> bytes:
     """The table as CSV: UTF-8, LF line ends, six decimals, dangerous cells defused."""
-    columns = list(table.columns)
-    lines = [",".join(_cell(str(name), "") for name in columns)]
-    for row in table.itertuples(index=False, name=None):
-        lines.append(",".join(_cell(value, column) for value, column in zip(row, columns, strict=True)))
+    return b"".join(csv_parts(table))
+
+
+def csv_parts(table: pd.DataFrame) -> Iterator[bytes]:
+    """What `to_csv` gives, `ROWS` rows at a time: a large table is written without being held as text."""
+    columns = [str(name) for name in table.columns]
+    yield _encoded([",".join(_cell(name, "") for name in columns)])
+    for start in range(0, len(table), ROWS):
+        part = table.iloc[start : start + ROWS]
+        cells = [[_cell(value, name) for value in part.iloc[:, place].tolist()] for place, name in enumerate(columns)]
+        yield _encoded([",".join(row) for row in zip(*cells, strict=True)])
+
+
+def records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """A dictionary a row, made `ROWS` rows at a time."""
+    for start in range(0, len(table), ROWS):
+        yield from table.iloc[start : start + ROWS].to_dict(orient="records")  # type: ignore[misc]
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> bool:
+    """Whether both are the same as CSV."""
+    return len(one) == len(other) and all(a == b for a, b in zip(csv_parts(one), csv_parts(other), strict=True))
+
+
+def _encoded(lines: list[str]) -> bytes:
     # File names on Linux need not be UTF-8: Python carries such bytes as surrogates; they go back unchanged.
     return "".join(f"{line}\n" for line in lines).encode("utf-8", errors="surrogateescape")
 

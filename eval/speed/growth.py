@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +37,7 @@ def main() -> None:
         print("| images | seconds | CPU seconds | peak memory, GiB | by stage |\n|---|---|---|---|---|")
         for count in options.counts:
             file, out = folder / f"{count}.npy", folder / f"run-{count}"
-            make(file, count)
+            apart(make, file, count)
             command = ["label", "--embeddings", str(file), "--classes", ",".join(CLASSES), "--out", str(out)]
             command += ["--fit-on", str(options.fit_on), "--no-cache", "--overwrite"]
             started = time.monotonic()
@@ -51,6 +53,15 @@ def main() -> None:
                 f"| {count:,} | {seconds:.0f} | {used.ru_utime + used.ru_stime:.0f} | {peak:.2f} | {told} |", flush=True
             )
     print(f"\n{os.cpu_count()} cores, Python {sys.version.split()[0]}, fitted on {options.fit_on:,}")
+
+
+def apart(work: Callable[..., None], *arguments: object) -> None:
+    """Do it in a process of its own: what this one holds would count for its children."""
+    child = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
+    child.start()
+    child.join()
+    if child.exitcode:
+        sys.exit(f"{work.__name__} failed")
 
 
 def make(file: Path, count: int) -> None:
