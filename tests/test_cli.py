@@ -102,7 +102,7 @@ def test_what_cannot_be_done_is_1_and_one_line(scans: Path, saved: Path, tmp_pat
     for arguments, says in [
         (["label", tmp_path / "nowhere", "--classes", "a,b"], "There is no folder or file"),
         (["label", scans, "--classes", "a,b", "--prompts", "no.yaml"], "no file no.yaml"),
-        (["label", scans, "--classes", "a,b", "--out", saved], "already holds a run"),
+        (["label", scans, "--classes", "a,b", "--out", saved], "Its classes are chest,breast; yours are a,b."),
         (["label", scans, "--classes", "a,b", "--out", scans, "--overwrite"], "not a run of autoannotate"),
         (["label", scans, "--classes", "a,b", "--out", tmp_path / "file"], "is a file"),
         (["export", tmp_path], "There is no run"),

@@ -70,6 +70,9 @@ def _load(file: Path) -> volume.Volume:
     import nrrd
 
     header = _header(file)
+    voxels = file.parent / str(header.get("data file", header.get("datafile", file.name)))
+    if not voxels.resolve().is_relative_to(file.parent.resolve()) and not file.is_symlink():
+        raise UnreadableImageError("The header names voxels in a file outside of its folder, which is not read.")
     spatial, colour, more = _shape(header)
     volume.check_size(tuple(int(size) for size in header["sizes"]), 4)
     try:

@@ -15,6 +15,7 @@ from autoannotate.images import ImageRef
 from autoannotate.review import pictures
 from autoannotate.review.app_run import add_run
 from autoannotate.review.companions import companions
+from autoannotate.review.html import page_of
 from autoannotate.review.jobs import Job
 from autoannotate.review.picture_files import ChangedError
 from autoannotate.review.plain_errors import answer_plainly
@@ -71,7 +72,7 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
 
     @app.get("/")
     def page() -> Response:
-        return Response((static / "index.html").read_bytes(), media_type="text/html; charset=utf-8")
+        return page_of("index.html")
 
     @app.get("/api/hello")
     def hello() -> dict[str, Any]:

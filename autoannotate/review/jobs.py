@@ -1,9 +1,10 @@
-"""Long work behind the page, in a process of its own: an update, an export. It can be watched, and stopped."""
+"""Long work behind the page, in a process of its own: labelling, an update, an export. It can be watched, and stopped."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import shlex
 import signal
 import threading
 import time
@@ -14,6 +15,8 @@ from typing import Any, TypeVar
 
 from autoannotate._internal.progress import Track
 from autoannotate.errors import AutoannotateError, InputError
+from autoannotate.review.allowed_folders import AllowedFolders
+from autoannotate.runs.class_names import as_typed
 
 T = TypeVar("T")
 OFTEN = 0.2  # seconds between two reports of progress
@@ -39,7 +42,7 @@ class Job:
         """Begin `work(*arguments, track)`, which returns what came of it. Raises `InputError` while other work goes on."""
         with self._lock:
             if self._state["state"] == "working":
-                raise InputError("The run is being worked on already: wait until that is done, or stop it.")
+                raise InputError("Other work goes on already: wait until that is done, or stop it.")
             context = multiprocessing.get_context("spawn")
             mine, theirs = context.Pipe(duplex=False)
             self._process = context.Process(target=_run, args=(theirs, work, arguments), name=f"autoannotate {what}")
@@ -119,6 +122,30 @@ def _reporting(reports: Connection) -> Track:
             yield item
 
     return track
+
+
+def label_folder(
+    allowed: AllowedFolders, images: Path, names: list[str], several: bool, fast: bool, out: Path, track: Track
+) -> dict[str, Any]:
+    """`autoannotate label` of a folder that the page may see.
+
+    Parameters
+    ----------
+    names : classes, one an image; or findings, where an image can show several
+    out : the folder of the run, which is made
+    """
+    from autoannotate.annotator.annotator import Annotator
+    from autoannotate.annotator.findings_annotator import FindingsAnnotator
+    from autoannotate.runs.lock import reserved
+
+    allowed.check_links(images)
+    kind, option = (FindingsAnnotator, "--findings") if several else (Annotator, "--classes")
+    typed = ["autoannotate", "label", images.as_posix(), option, as_typed(names), "--out", out.as_posix()]
+    with reserved(out):
+        made = kind(names, fast=fast).label(images, track)
+        made.run["command"] = shlex.join(typed + ["--fast"] * fast)
+        made.save(out)
+    return {"name": out.name, "images": made.record.counts.images, "suspects": made.record.counts.suspects}
 
 
 def update_run(folder: Path, track: Track) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.store import AnswerStore
-from autoannotate.errors import OutputError, UsageError
+from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.review.address import Address, keep_address, last_address
 from autoannotate.review.guard import Guard, is_loopback
@@ -34,6 +35,7 @@ def serve(
     track: Track = silent,
     plan: str | None = None,
     metadata: Path | None = None,
+    allow_images: Sequence[Path] = (),
 ) -> int:
     """Serve the page of a run, or the list of the runs in a folder, until Ctrl-C; its address is the first line on stdout.
 
@@ -42,9 +44,11 @@ def serve(
 
     reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
     free one. plan: how many readers an image has, see `reading_plan`. metadata: a table of the images to filter them by.
+    allow_images: folders of images that the list of runs may label.
 
     Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
     """
+    from autoannotate.review.allowed_folders import AllowedFolders
     from autoannotate.review.app import build_app
     from autoannotate.review.jobs import Job
     from autoannotate.review.session import Desk, check_reader
@@ -57,12 +61,20 @@ def serve(
                 "--plan and --metadata are of labels: an audit of boxes does not use them. Leave them out."
             )
         return _serve_boxes(folder, reader, images, host, port, browser)
-    if not (folder / "run.json").exists() and (runs := runs_in(folder)):
+    is_run, allowed = (folder / "run.json").exists(), AllowedFolders.of(allow_images)
+    if is_run and allow_images:
+        raise UsageError(
+            f"{folder} is a run: --allow-images goes with a folder of runs, as {folder.absolute().parent}."
+        )
+    if not is_run and ((runs := runs_in(folder)) or allow_images):
         if images is not None or plan is not None or metadata is not None:
+            example = f": name it, as {runs[0]}" if runs else ""
             raise UsageError(
-                f"{folder} holds {len(runs)} runs, and --images, --plan and --metadata are about one: name it, as {runs[0]}."
+                f"{folder} holds {len(runs)} runs, and --images, --plan and --metadata are about one{example}."
             )
-        return _serve_all(Start(folder, reader, track), host, port, browser)
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file: name a folder for the runs.")
+        return _serve_all(Start(folder, reader, track, allowed), host, port, browser)
     refs = pictures_of(folder, images)
     address = last_address(folder, host)
     with AnswerStore(folder) as store, bound_again(host, port, address) as listening:

@@ -1,4 +1,4 @@
-"""The start page: the runs in a folder, each with its own page below it."""
+"""The start page: the runs in a folder, each with its own page below it, and new runs of folders that it may see."""
 
 from __future__ import annotations
 
@@ -11,17 +11,21 @@ from urllib.parse import quote
 from fastapi import FastAPI
 from fastapi.responses import RedirectResponse, Response
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.answers.store import AnswerStore
-from autoannotate.errors import AutoannotateError, InputError
+from autoannotate.errors import AutoannotateError, InputError, UsageError
+from autoannotate.review.allowed_folders import AllowedFolders
 from autoannotate.review.app import STATUS, build_app
-from autoannotate.review.jobs import Job
+from autoannotate.review.html import page_of
+from autoannotate.review.jobs import Job, label_folder
 from autoannotate.review.plain_errors import answer_plainly
 from autoannotate.review.session import Desk
 from autoannotate.runs import pictures
+from autoannotate.runs.class_names import class_list
 from autoannotate.runs.record import RunRecord
-from autoannotate.runs.run import Run
+from autoannotate.runs.run import Run, check_classes, check_findings
 
 BELOW = "/run/"
 """The path of a run's page, before its name."""
@@ -32,11 +36,58 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.glob("*/run.json"))
 
 
-class Start:
-    """An ASGI app: the list of runs at `/`, and the page of each under `/run/NAME/`, opened when it is first asked for."""
+class Wish(BaseModel):
+    """A folder to label: one that is allowed, the names of what an image can be, or show, and the name of the run."""
 
-    def __init__(self, folder: Path, reader: str | None = None, track: Track = silent) -> None:
+    images: str
+    classes: str
+    name: str
+    several: bool = False
+    fast: bool = False
+
+
+def named(text: str, several: bool) -> list[str]:
+    """The classes, or findings, as typed into the page. Raises `UsageError` where they cannot be used."""
+    if text.lstrip().startswith("@"):  # the command reads a file there
+        raise UsageError("Type the names themselves, with commas between.")
+    names = class_list(text)
+    return check_findings(names) if several else check_classes(names)
+
+
+def free_name(folder: Path, name: str) -> str:
+    """The name of a run to be. Raises `UsageError` where it is no plain name, or is taken."""
+    name = name.strip()
+    if (
+        not name
+        or name.startswith(".")
+        or len(name.encode()) > 200
+        or not name.isprintable()
+        or set(name) & set('/\\:*?"<>|')
+    ):
+        raise UsageError(f"{name!r} cannot be the name of a run: take letters, digits, spaces, dashes.")
+    place = folder / name
+    if place.is_symlink() or (
+        place.exists() and (not place.is_dir() or any(not one.name.startswith(".") for one in place.iterdir()))
+    ):
+        raise UsageError(
+            f"There is something named {name} in {folder.resolve().name} already: choose another name for the run."
+        )
+    return name
+
+
+class Start:
+    """An ASGI app: the list of runs at `/`, and the page of each under `/run/NAME/`, opened when it is first asked for.
+
+    Parameters
+    ----------
+    allowed : the folders of images that it may label, into runs beside the others; none where left out
+    """
+
+    def __init__(
+        self, folder: Path, reader: str | None = None, track: Track = silent, allowed: AllowedFolders | None = None
+    ) -> None:
         self.folder, self._reader, self._track = folder, reader, track
+        self._allowed, self._job = allowed or AllowedFolders(), Job()
         self._open: dict[str, tuple[Any, AnswerStore, Job]] = {}
         self._list = self._list_app()
 
@@ -59,7 +110,8 @@ class Start:
         await app(below, receive, send)
 
     def close(self) -> None:
-        """Stop the work of all runs and close their answers."""
+        """Stop all work and close the answers of all runs."""
+        self._job.close()
         for _, store, job in self._open.values():
             job.close()
             store.close()
@@ -87,11 +139,33 @@ class Start:
 
         @app.get("/")
         def page() -> Response:
-            return Response((static / "start.html").read_bytes(), media_type="text/html; charset=utf-8")
+            return page_of("start.html")
 
         @app.get("/api/runs")
         def runs() -> dict[str, Any]:
-            return {"folder": self.folder.resolve().name, "runs": [about(run) for run in runs_in(self.folder)]}
+            return {
+                "folder": self.folder.resolve().name,
+                "runs": [about(run) for run in runs_in(self.folder)],
+                "allowed": self._allowed.names(),
+                "job": self._job.status(),
+            }
+
+        @app.get("/api/job")
+        def status() -> dict[str, Any]:
+            return self._job.status()
+
+        @app.post("/api/label")
+        def label(wish: Wish) -> dict[str, Any]:
+            images = self._allowed.find(wish.images)
+            names = named(wish.classes, wish.several)
+            out = self.folder / free_name(self.folder, wish.name)
+            self._job.start("label", label_folder, self._allowed, images, names, wish.several, wish.fast, out)
+            return self._job.status()
+
+        @app.post("/api/stop")
+        def stop() -> dict[str, Any]:
+            self._job.stop()
+            return self._job.status()
 
         app.mount("/static", StaticFiles(directory=str(static)), name="static")
         return app

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from autoannotate.errors import UsageError
@@ -51,6 +53,19 @@ def class_list(text: str) -> list[str]:
             f"A quote in {text!r} is never closed: put a name with a comma in double quotes, as in "
             "--classes '\"chest, PA\",breast'"
         ) from None
+
+
+def as_typed(names: Sequence[str]) -> str:
+    """Names as `class_list` reads them.
+
+    Examples
+    --------
+    >>> as_typed(["chest, PA", "breast"])
+    '"chest, PA",breast'
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(names)
+    return text.getvalue()
 
 
 def _from_file(file: Path) -> list[str]:

@@ -48,9 +48,16 @@ def review(
             metavar="CSV", help="Age, sex, site, any column, with a column path: the grid can be filtered by them."
         ),
     ] = None,
+    allow_images: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR",
+            help="With a folder of runs: images below DIR can be labelled from the page. May be given several times.",
+        ),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
-    """Check the doubtful labels in a page of your browser."""
+    """Check the doubtful labels in a page of your browser, or begin with the list of the runs in a folder."""
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
     from autoannotate.review.server import serve
@@ -66,6 +73,7 @@ def review(
         track=on_stderr,
         plan=plan,
         metadata=metadata,
+        allow_images=allow_images or (),
     )
     where = run / "answers.sqlite" if (run / "run.json").exists() else run
     if is_box_audit(run):

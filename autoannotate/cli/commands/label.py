@@ -15,7 +15,7 @@ from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.options import AcceptProposals, Device, Fast, Model, Rules, Student
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
-from autoannotate.runs.class_names import class_names
+from autoannotate.runs.class_names import as_typed, class_names
 from autoannotate.runs.lock import reserved
 from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import check_classes, check_findings
@@ -314,11 +314,14 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
     from autoannotate.images import location
 
     run = Annotations.load(out)
-    then = {**run.record.arguments, "classes": list(run.record.classes)}
+    record = run.record
+    then = {"model": record.model.name, "seed": record.seed, "engine": "local", **record.arguments}
+    then["classes"] = list(record.classes)
     if (run.findings is None) != (arguments["findings"] is None):
+        kind = "classes" if run.findings is None else "findings"
         raise OutputError(
-            f"{out} already holds a run, of {'classes' if run.findings is None else 'findings'}: choose another folder with "
-            "--out, or replace it with --overwrite."
+            f"{out} already holds a run, of the {kind} {as_typed(record.classes)}: choose another folder with --out, or "
+            "replace it with --overwrite."
         )
     if run.findings is not None:
         then["findings"] = arguments["findings"]  # its names are the classes
@@ -326,12 +329,15 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
     if now["images"] is not None:
         now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
     others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]
-    if not others and not run.record.given:
+    if not others and not record.given:
         return run
     names = listed("IMAGES" if name == "images" else f"--{name.replace('_', '-')}" for name in others)
-    why = "an audit" if run.record.given else f"made with other {names}"
+    why = "an audit" if record.given else f"made with other {names}"
+    lists = f" Its classes are {as_typed(record.classes)}; yours are {as_typed(now['classes'])}." * (
+        "classes" in others
+    )
     raise OutputError(
-        f"{out} already holds a run, {why}: choose another folder with --out, or replace it with --overwrite. The same "
+        f"{out} already holds a run, {why}.{lists} Choose another folder with --out, or replace it with --overwrite. The same "
         "command again lets new images join."
     )
 

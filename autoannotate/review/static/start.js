@@ -1,4 +1,4 @@
-// The runs in a folder: which there are, how far they are, and the way to each.
+// The runs in a folder: which there are, how far they are, the way to each; and labelling a folder into a new one.
 
 if (location.search) history.replaceState(null, "", location.pathname);  // the token stays out of sight
 const $ = (id) => document.getElementById(id);
@@ -7,32 +7,94 @@ const root = document.documentElement;
 root.dataset.theme = keep() || "dark";
 $("theme").addEventListener("click", () => { root.dataset.theme = root.dataset.theme === "light" ? "dark" : "light"; keep(root.dataset.theme); });
 
-function cell(content, number = false) {
-  const made = document.createElement("td");
-  if (number) made.className = "number";
-  made.append(content);
+const make = (tag, properties = {}, ...children) => {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
   return made;
+};
+
+async function ask(path, body) {
+  const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const response = await fetch(`api/${path}`, { credentials: "same-origin", cache: "no-store", ...options })
+    .catch(() => { throw new Error("The server does not answer."); });
+  const said = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(said.detail || `The server answered ${response.status}.`);
+  return said;
 }
+
+const cell = (content, number = false) => make("td", { className: number ? "number" : "" }, content);
 
 function row(one) {
-  const made = document.createElement("tr"), link = document.createElement("a");
-  Object.assign(link, { href: one.address, textContent: one.name });
-  if (one.problem) {
-    made.append(cell(one.name), Object.assign(cell(one.problem), { colSpan: 5, className: "bad" }));
-    return made;
-  }
+  if (one.problem) return make("tr", {}, cell(one.name), make("td", { colSpan: 5, className: "bad" }, one.problem));
   const rate = !one.meaningful ? "guesses" : one.error_rate === null ? "unknown" : `${(100 * one.error_rate).toFixed(1)}%`;
-  made.append(cell(link), cell(one.classes.length > 6 ? `${one.classes.slice(0, 6).join(", ")} and ${one.classes.length - 6} more` : one.classes.join(", ")),
+  return make("tr", {}, cell(make("a", { href: one.address, textContent: one.name })),
+    cell(one.classes.length > 6 ? `${one.classes.slice(0, 6).join(", ")} and ${one.classes.length - 6} more` : one.classes.join(", ")),
     ...[one.images, one.answers, one.suspects].map((n) => cell(n.toLocaleString("en"), true)), cell(rate, true));
-  return made;
 }
 
-const found = await (await fetch("api/runs", { credentials: "same-origin", cache: "no-store" })).json();
-$("folder").textContent = found.folder;
-document.title = `${found.folder} · autoannotate`;
-const table = document.createElement("table"), head = document.createElement("tr");
-for (const [name, number] of [["Run"], ["Classes"], ["Images", true], ["Answers", true], ["To review", true], ["Estimated wrong", true]]) {
-  head.append(Object.assign(document.createElement("th"), { textContent: name, scope: "col", className: number ? "number" : "" }));
+async function list() {
+  const found = await ask("runs");
+  $("folder").textContent = found.folder;
+  document.title = `${found.folder} · autoannotate`;
+  const head = make("tr", {}, ...[["Run"], ["Classes"], ["Images", true], ["Answers", true], ["To review", true], ["Estimated wrong", true]]
+    .map(([name, number]) => make("th", { scope: "col", className: number ? "number" : "" }, name)));
+  $("runs").replaceChildren(found.runs.length ? make("table", {}, head, ...found.runs.map(row)) : make("p", { className: "quiet" }, "There is no run here yet."));
+  $("begin").hidden = !found.allowed.length;
+  $("allowed").replaceChildren(...found.allowed.map((value) => make("option", { value })));
+  if (!$("images").value && found.allowed.length === 1) { [$("images").value] = found.allowed; proposeName(); }
+  return found;
 }
-table.append(head, ...found.runs.map(row));
-$("runs").replaceChildren(table);
+
+const proposeName = () => { if (!$("name").dataset.typed) $("name").value = $("images").value.split("/").filter(Boolean).pop()?.concat("-run") || ""; };
+$("images").addEventListener("input", proposeName);
+$("name").addEventListener("input", () => { $("name").dataset.typed = $("name").value; });
+
+function trouble(text) {
+  $("beginTrouble").hidden = !text;
+  $("beginTrouble").textContent = text;
+}
+
+let last = "";
+function write(job) {
+  const working = job.state === "working";
+  $("label").disabled = working;
+  if (working) {
+    const bar = make("progress", { max: job.total || 1 });
+    if (job.total) bar.value = job.done;
+    bar.setAttribute("aria-label", job.step);
+    const left = job.left ? `, about ${job.left < 90 ? `${Math.ceil(job.left)} s` : `${Math.ceil(job.left / 60)} min`} left in this step` : "";
+    $("job").replaceChildren(make("p", {}, `Labelling: ${job.step}${job.total ? `, ${job.done} of ${job.total}` : ""}${left}.`), bar,
+      make("button", { type: "button", id: "stop", onclick: async () => { write(await ask("stop", {})); } }, "Stop"));
+    return;
+  }
+  const words = { done: job.result && `${job.result.name} is there: ${job.result.images.toLocaleString("en")} images, ${job.result.suspects.toLocaleString("en")} to review.`,
+    failed: job.message, stopped: "Stopped. What was encoded is kept: label the folder again to go on." }[job.state];
+  $("job").replaceChildren(...words ? [make("p", { className: job.state === "failed" ? "bad" : "" }, words)] : []);
+  if (words && words !== last) $("live").textContent = words;
+  last = words;
+}
+
+async function follow() {  // until it is done
+  for (;;) {
+    const job = await ask("job").catch(() => null);
+    if (job) write(job);
+    if (job && job.state !== "working") break;
+    await new Promise((soon) => { setTimeout(soon, 600); });
+  }
+  await list();
+}
+
+$("beginForm").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  $("job").replaceChildren();
+  trouble("");
+  try {
+    write(await ask("label", { images: $("images").value, classes: $("classes").value, name: $("name").value, several: Boolean($("several").value), fast: $("fast").checked }));
+    delete $("name").dataset.typed;
+    await follow();
+  } catch (error) { trouble(error.message); }
+});
+
+const found = await list();
+write(found.job);
+if (found.job.state === "working") await follow();
