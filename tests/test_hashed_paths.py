@@ -122,3 +122,37 @@ def test_no_name_reaches_any_file_of_a_run_or_an_export(tmp_path: Path, monkeypa
     assert "PatientName (1 item)" in report
     assert "InstitutionName (1 item)" in report
     assert "autoannotate label IMAGES" in report
+
+
+def test_an_audit_hashes_names_too_and_knows_the_labels_by_the_real_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    paths = [f"Mueller_Anna/{i}-Mueller.png" for i in range(8)]
+    draw_images(tmp_path / "Mueller" / "scans", [*paths, "Anna.4711/no-label.png"])
+    labels = tmp_path / "Mueller" / "labels.csv"
+    labels.write_text("path,label\n" + "".join(f"{path},{'ab'[i % 2]}\n" for i, path in enumerate(paths)))
+    asked = [
+        "audit",
+        "Mueller/scans",
+        "--labels",
+        str(labels),
+        "--student",
+        "none",
+        "--out",
+        "out/run",
+        "--skip-problems",
+    ]
+    done = CliRunner().invoke(app, [*asked, "--hash-paths"])
+    assert done.exit_code == 0, done.output
+    run = Annotations.load("out/run")
+    of = {ref.file.name: ref.path for ref in hashed(find_images("Mueller/scans"))}
+    said = dict(zip(run.table["path"], run.table["given_label"], strict=True))
+    assert said == {of[Path(path).name]: "ab"[i % 2] for i, path in enumerate(paths)}
+    assert list(run.table["path"]) == [ref.path for ref in hashed(find_images("Mueller/scans")) if ref.path in said]
+    assert run.unreadable["path"].tolist() == [of["no-label.png"]]
+    assert not any(marker in done.stdout for marker in MARKERS)
+    for file in (file for file in (tmp_path / "out").rglob("*") if file.is_file()):
+        content = file.read_bytes()
+        assert not any(marker.encode() in content for marker in MARKERS), file
+    assert CliRunner().invoke(app, ["update", "out/run"]).exit_code == 0

@@ -205,3 +205,27 @@ def test_the_report_shows_the_middle_and_the_telling_slice_of_a_doubtful_item(tm
         np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))))[12, 12].mean() for found in (middle, telling)
     ]
     assert shades[0] < shades[1] - 30
+
+
+def test_an_audit_takes_the_items_that_its_labels_name(tmp_path: Path) -> None:
+    import nibabel
+
+    from autoannotate.annotator.audit_items import to_audit
+
+    for name in "abcd":
+        values = np.random.default_rng(ord(name)).random((16, 16, 4), dtype=np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 4, 1])), tmp_path / f"{name}.nii.gz")
+    volumes, slices = tmp_path / "volumes.csv", tmp_path / "slices.csv"
+    volumes.write_text("path,label\na.nii.gz,x\nb.nii.gz,y\nc.nii.gz,x\nd.nii.gz,y\n")
+    slices.write_text(
+        "path,label\n" + "".join(f"{name}.nii.gz#{i},{'xy'[i % 2]}\n" for name in "abcd" for i in range(4))
+    )
+    assert [ref.path for ref in to_audit(tmp_path, volumes, "auto", False).refs] == [f"{n}.nii.gz" for n in "abcd"]
+    assert len(to_audit(tmp_path, slices, "auto", False).refs) == 16
+    assert len(to_audit(tmp_path, volumes, "image", False).refs) == 16
+    run = Annotator(["x", "y"], student="none", cache=tmp_path / "cache").audit(tmp_path, volumes)
+    assert run.table[["path", "given_label", "item", "slices"]].to_numpy().tolist() == [
+        [f"{name}.nii.gz", label, "series", "4"] for name, label in zip("abcd", "xyxy", strict=True)
+    ]  # fmt: skip
+    assert run.record.items.startswith("4 items of 16 images")
+    assert [group["kind"] for group in run.record.passed_over] == ["tables"]

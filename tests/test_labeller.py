@@ -15,11 +15,13 @@ from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from typer.testing import CliRunner
 
 from autoannotate import Annotations
 from autoannotate.annotator.estimator import FeatureClassifier
 from autoannotate.annotator.labeller import Labeller
 from autoannotate.annotator.predict import labeller_of, predict
+from autoannotate.cli.main import app
 from autoannotate.errors import InputError
 
 MANY = [f"{'ab'[i % 2]}/{i}.png" for i in range(24)]
@@ -102,3 +104,28 @@ def test_the_command_labels_new_images(run: Path, tmp_path: Path) -> None:
     assert set(table["label"]) <= {"chest", "breast"}
     assert {"novelty", "unlike_training"} <= set(table.columns)
     assert subprocess.run(command, capture_output=True).returncode == 1
+
+
+def test_new_volumes_and_series_have_one_row_each_and_hashed_names_where_asked(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import nibabel
+
+    monkeypatch.setenv("AUTOANNOTATE_KEY_FILE", str(tmp_path / "hash.key"))
+    (tmp_path / "new" / "Mueller").mkdir(parents=True)
+    values = np.random.default_rng(0).random((20, 22, 9), dtype=np.float32)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 4, 1])), tmp_path / "new" / "Mueller" / "Anna.nii.gz")
+    (tmp_path / "new" / "words.txt").write_text("words")
+    labeller = labeller_of(run)
+    found = predict(labeller, tmp_path / "new", item="auto")
+    assert found.table[["path", "item", "slices"]].to_numpy().tolist() == [["Mueller/Anna.nii.gz", "series", "9"]]
+    assert [(group.kind, group.count) for group in found.passed_over] == [("text files", 1)]
+    assert len(predict(labeller, tmp_path / "new", item="image").table) == 9
+    asked = ["predict", str(run), str(tmp_path / "new"), "--out", str(tmp_path / "o"), "--item", "auto", "--hash-paths"]
+    done = CliRunner().invoke(app, asked)
+    assert done.exit_code == 0, done.output
+    assert "text files (1)" in done.output
+    for file in (tmp_path / "o").iterdir():
+        assert not any(marker in file.read_text() for marker in ("Mueller", "Anna"))
+    table = pd.read_csv(tmp_path / "o" / "labels.csv")
+    assert table["path"].str.fullmatch(r"[0-9a-f]{16}/[0-9a-f]{16}\.nii\.gz").all()

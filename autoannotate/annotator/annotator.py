@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,9 @@ from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.annotator.reliability import judged, reliability
 from autoannotate.errors import InputError, OutputError, UsageError
-from autoannotate.images import ImageRef, find, find_images, find_some, location, read_image
+from autoannotate.images import ImageRef, find, find_some, location, read_image
 from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed
-from autoannotate.images.items import check_kind, chosen, items_of
+from autoannotate.images.items import check_kind, items_of
 from autoannotate.models.cache_size import SIZE
 from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
@@ -211,6 +211,7 @@ class Annotator:
             Where the model cannot be had.
         """
         from autoannotate.answers.groups import look_grouped
+        from autoannotate.runs.build import about_files
 
         clock = Clock()
         if images is None:
@@ -229,10 +230,9 @@ class Annotator:
         with clock("encode images"):
             encoded = self.encode(refs, track)
         run = encoded.survived(lambda readable: self._labels_of(place, readable, clock, track, known))
-        run.run["arguments"] |= file_arguments(groups=groups, trusted=trusted) | {"part": some}
-        run.run["items"] = chosen(items)
-        run.run["not_kept"] = dict(Counter(name for item in items for name in item.identifying).most_common())
-        run.run["passed_over"] = [asdict(group) for group in found.passed_over]
+        files = file_arguments(names_only=self.hash_paths, groups=groups, trusted=trusted)
+        run.run["arguments"] |= files | {"part": some}
+        run.run.update(about_files(found, items))
         run.run["note"] = look_grouped([ref.path for ref in refs]) if groups is None else None
         return Annotations.of(known.kept_in(run))
 
@@ -286,20 +286,28 @@ class Annotator:
         InputError
             Where the labels do not fit the images or the classes.
         """
+        from autoannotate.annotator.audit_items import to_audit
         from autoannotate.annotator.audited import appearance, audited_run, with_problems
         from autoannotate.answers.given_labels import read_given_labels
         from autoannotate.answers.groups import look_grouped
         from autoannotate.answers.known import read_known
+        from autoannotate.runs.build import about_files
 
         clock = Clock()
         with clock("find images"):
-            found = find_images(images)
-            given = read_given_labels(labels, found, skip_problems, classes=self.classes)
+            there = to_audit(images, labels, self.item, self.hash_paths)
+            given = read_given_labels(labels, there.named, skip_problems, classes=self.classes)
             known = read_known(
-                found, given=given, groups=groups, trusted=trusted, classes=self.classes, skip_problems=skip_problems
-            )
-        row_of = {ref.path: i for i, ref in enumerate(found)}
-        encoded, clip = self._seen([ref for ref in found if given.labels[row_of[ref.path]]], clock, track)
+                there.named,
+                given=given,
+                groups=groups,
+                trusted=trusted,
+                classes=self.classes,
+                skip_problems=skip_problems,
+            ).renamed(there.names)
+        row_of = {ref.path: i for i, ref in enumerate(there.refs)}
+        listed = there.in_order(row for row, label in enumerate(given.labels) if label)
+        encoded, clip = self._seen(listed, clock, track)
         rows = np.array([row_of[ref.path] for ref in encoded.refs])
         task = self.task(encoded, clip)
         task = replace(task, **known.arguments(task.names, self.classes))
@@ -309,11 +317,13 @@ class Annotator:
             look = appearance(encoded.refs, track)
             made = self._run(images, encoded, clip, labelled, clock)
             made = audited_run(made, task, labelled, look, given, rows, self.seed)
-        made.run["arguments"] |= file_arguments(labels=labels, groups=groups, trusted=trusted) | {"item": "image"}
+        files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
+        made.run["arguments"] |= files | {"item": there.kind}
+        made.run.update(about_files(there.found, there.items))
         made.run["note"] = look_grouped(task.names) if groups is None else None
         made.run["timings"] = dict(clock.seconds)
-        problems = {path: why for path, why in known.without.items() if path in row_of}
-        return Annotations.of(with_problems(replace(made, table=known.columns(made.table)), problems, labels))
+        source = files["labels"] if self.hash_paths else labels
+        return Annotations.of(with_problems(replace(made, table=known.columns(made.table)), known.without, source))
 
     def update(
         self, run: Run, track: Track = silent, strategy: str | None = None, images: Path | str | None = None

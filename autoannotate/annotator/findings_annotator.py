@@ -13,7 +13,6 @@ from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.annotator.annotator import Annotator
 from autoannotate.errors import UsageError
-from autoannotate.images import find_images
 from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_findings
 
@@ -182,19 +181,23 @@ class FindingsAnnotator(Annotator):
         InputError
             Where the findings do not fit the images.
         """
+        from autoannotate.annotator.audit_items import to_audit
         from autoannotate.annotator.audited import appearance, audited_findings_run, cells_of, with_problems
         from autoannotate.answers.given_findings import read_given_findings
         from autoannotate.answers.groups import look_grouped
+        from autoannotate.runs.build import about_files
 
         clock = Clock()
         with clock("find images"):
-            found = find_images(images)
+            there = to_audit(images, labels, self.item, self.hash_paths)
             given = read_given_findings(
-                labels, found, self.classes, blank=blank, uncertain=uncertain, skip_problems=skip_problems
+                labels, there.named, self.classes, blank=blank, uncertain=uncertain, skip_problems=skip_problems
             )
-            known = self._read_known(found, given=given, groups=groups, trusted=trusted, skip_problems=skip_problems)
-        row_of = {ref.path: i for i, ref in enumerate(found)}
-        encoded, clips = self._seen_findings([ref for ref in found if given.listed[row_of[ref.path]]], clock, track)
+            known = self._read_known(
+                there.named, given=given, groups=groups, trusted=trusted, skip_problems=skip_problems
+            ).renamed(there.names)
+        row_of = {ref.path: i for i, ref in enumerate(there.refs)}
+        encoded, clips = self._seen_findings(there.in_order(np.flatnonzero(given.listed).tolist()), clock, track)
         paths = [ref.path for ref in encoded.refs]
         tasks = self.tasks(encoded, clips, **known.arguments(paths, self.classes))
         with clock("label"):
@@ -202,14 +205,15 @@ class FindingsAnnotator(Annotator):
         with clock("look at the pictures"):
             look, columns = appearance(encoded.refs, track), cells_of(given.columns, [row_of[path] for path in paths])
         made = known.kept_in(self._findings_run(images, encoded, clips, labelled, clock))
-        made.run["arguments"] |= file_arguments(labels=labels, groups=groups, trusted=trusted) | {
-            "blank": blank, "uncertain": uncertain, "item": "image",
-        }  # fmt: skip
+        files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
+        made.run["arguments"] |= files | {"blank": blank, "uncertain": uncertain, "item": there.kind}
+        made.run.update(about_files(there.found, there.items))
         made = audited_findings_run(made, tasks, labelled, look, columns, clips[0].image_kinds, self.rules)
         made.run["note"] = look_grouped(paths) if groups is None else None
         made.run["timings"] = dict(clock.seconds)
-        problems = {each.path: each.problem for each in given.problems if each.path in row_of}
-        return Annotations.of(with_problems(made, problems, labels))
+        names, source = there.names, files["labels"] if self.hash_paths else labels
+        problems = {names[each.path]: each.problem for each in given.problems if each.path in names}
+        return Annotations.of(with_problems(made, problems, source))
 
     def _seen_findings(
         self, found: Sequence[ImageRef] | None, clock: Clock, track: Track

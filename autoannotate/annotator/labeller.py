@@ -182,6 +182,7 @@ def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track
         "encoder": {"name": annotator.model, "weights_sha256": annotator.encoder.weights_hash},
         "labels": digest(run),
         "seed": run.record.seed,
+        "item": annotator.item,
         "prompts": {name: list(prompts.get(name, [])) for name in classes},
         "kinds": run.record.modality,
         "images": int(kept.sum()),

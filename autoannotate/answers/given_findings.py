@@ -55,7 +55,7 @@ class GivenFindings:
 
 def holds_findings(source: str | Path) -> bool:
     """Whether a table of labels holds several findings an image: cells as `a|b`, or columns of 1, 0 and -1 and no label."""
-    table = _table(source)
+    table = table_of(source)
     if table is None or table.column(PATH) is None:
         return False
     if table.header == ["path", "findings"] and Path(source).suffix.lower() not in (".csv", ".tsv", ".txt"):
@@ -99,7 +99,7 @@ def read_given_findings(
     for name, policy in (("--blank", blank), ("--uncertain", uncertain)):
         if policy not in POLICIES:
             raise UsageError(f"{name} takes {', '.join(POLICIES)}; {policy!r} is none of them.")
-    table = _table(source)
+    table = table_of(source)
     if table is None:
         raise InputError(f"{source} is no table: findings come in a CSV, a column each or in one column as a|b.")
     path = table.column(PATH)
@@ -240,7 +240,7 @@ def _cell(row: Sequence[str], column: int) -> str:
     return row[column].strip() if 0 <= column < len(row) else ""
 
 
-def _table(source: str | Path) -> Delimited | None:
+def table_of(source: str | Path) -> Delimited | None:
     """The table, or what COCO, FiftyOne, Label Studio and CVAT say, as one with the findings of an image in one cell."""
     file = Path(source)
     if not file.is_file() or file.suffix.lower() == ".npz":

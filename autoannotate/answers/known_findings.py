@@ -57,8 +57,12 @@ class KnownFindings:
 
     def renamed(self, paths: Mapping[str, str]) -> KnownFindings:
         """The same of images that are called otherwise. paths: the new path by the old."""
-        groups = None if self.groups is None else {paths[path]: number for path, number in self.groups.items()}
-        return replace(self, groups=groups, trusted={paths[path]: each for path, each in self.trusted.items()})
+        return KnownFindings(
+            None if self.given is None else {paths[path]: each for path, each in self.given.items()},
+            None if self.groups is None else {paths[path]: number for path, number in self.groups.items()},
+            {paths[path]: each for path, each in self.trusted.items()},
+            {paths[path]: why for path, why in self.without.items() if path in paths},
+        )
 
     def kept_in(self, run: Run) -> Run:
         """The run with a column for each thing that is known."""

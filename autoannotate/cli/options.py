@@ -45,3 +45,9 @@ Student = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="NAME", help="cpu, cuda, mps, or the best there is.", rich_help_panel=MACHINERY)
 ]
+HashPaths = Annotated[
+    bool,
+    typer.Option(
+        "--hash-paths", help="Keyed hashes in place of the names of files and folders, which may name patients."
+    ),
+]

@@ -15,12 +15,14 @@ import pandas as pd
 from autoannotate._internal.version import __version__
 from autoannotate._internal.wording import counted
 from autoannotate.images import stamp
+from autoannotate.images.items import chosen
 from autoannotate.runs import proposals, student_predictions
 from autoannotate.runs.record import FORMAT
 from autoannotate.runs.run import UNREADABLE, Run
 
 if TYPE_CHECKING:
-    from autoannotate.images import ImageRef
+    from autoannotate.images import Found, ImageRef
+    from autoannotate.images.items import Item
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
     from autoannotate.labelling.zero_shot.reliability import Reliability
@@ -125,6 +127,15 @@ def build_run(
     )  # fmt: skip
 
 
+def about_files(found: Found, items: Sequence[Item]) -> dict[str, Any]:
+    """What run.json says of the files of a source: what the items are, which attributes were not kept, what was passed over."""
+    return {
+        "items": chosen(items),
+        "not_kept": dict(Counter(name for item in items for name in item.identifying).most_common()),
+        "passed_over": [asdict(group) for group in found.passed_over],
+    }
+
+
 def versions() -> dict[str, Any]:
     """What made a run, and the form of its record."""
     packages = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
@@ -152,15 +163,20 @@ def with_items(run: Run, refs: Sequence[ImageRef], telling: Mapping[str, str]) -
     ----------
     telling : the slice that speaks most for the label, by path, of rows that have several
     """
+    if (columns := item_columns(refs)) is None:
+        return run
+    return replace(run, table=run.table.assign(**columns, telling_slice=[telling.get(ref.path, "") for ref in refs]))
+
+
+def item_columns(refs: Sequence[ImageRef]) -> dict[str, list[str]] | None:
+    """What each row is, of which series, study and patient, and of how many slices; None where all are plain images."""
     items = [ref.item for ref in refs]
     if not any(item and (len(item.refs) > 1 or item.study or item.patient) for item in items):
-        return run
-    table = run.table.assign(
-        item=[item.kind if item else "image" for item in items],
-        series=[item.series if item else "" for item in items],
-        study=[item.study if item else "" for item in items],
-        patient=[item.patient if item else "" for item in items],
-        slices=[str(len(item.refs)) if item else "1" for item in items],
-        telling_slice=[telling.get(ref.path, "") for ref in refs],
-    )
-    return replace(run, table=table)
+        return None
+    return {
+        "item": [item.kind if item else "image" for item in items],
+        "series": [item.series if item else "" for item in items],
+        "study": [item.study if item else "" for item in items],
+        "patient": [item.patient if item else "" for item in items],
+        "slices": [str(len(item.refs)) if item else "1" for item in items],
+    }

@@ -136,10 +136,15 @@ class RunRecord:
         return cls(**known)
 
 
-def file_arguments(**files: str | Path | None) -> dict[str, str]:
-    """How files are written into run.json, so that a later command finds them from any folder; words stay as they are."""
+def file_arguments(*, names_only: bool = False, **files: str | Path | None) -> dict[str, str]:
+    """How files are written into run.json, so that a later command finds them from any folder; words stay as they are.
+
+    names_only: without the folders that they are in, which may name patients.
+    """
     return {
-        name: Path(file).absolute().as_posix() if Path(file).exists() else str(file)
+        name: (Path(file).name if names_only else Path(file).absolute().as_posix())
+        if Path(file).exists()
+        else str(file)
         for name, file in files.items()
         if file is not None
     }

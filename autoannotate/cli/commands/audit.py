@@ -12,7 +12,7 @@ from autoannotate._internal.wording import counted
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
-from autoannotate.cli.options import Device, Fast, Model, Rules, Student
+from autoannotate.cli.options import Device, Fast, HashPaths, Model, Rules, Student
 from autoannotate.errors import UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_list
@@ -77,6 +77,15 @@ def audit(
         str, typer.Option(metavar="POLICY", help="What a finding of -1 is: ignore (unknown), zeros, ones (present).")
     ] = "ignore",
     rules: Rules = None,
+    item: Annotated[
+        str,
+        typer.Option(
+            metavar="KIND",
+            help="What a label is about: image, file, series, study, patient; auto takes series and volumes as `label` does, "
+            "unless the labels name their slices.",
+        ),
+    ] = "auto",
+    hash_paths: HashPaths = False,
     skip_problems: Annotated[
         bool, typer.Option("--skip-problems", help="Go on without rows and images that do not fit.")
     ] = False,
@@ -91,7 +100,9 @@ def audit(
     if (labels is None) == (boxes is None):
         raise UsageError("Say what is audited: --labels FILE, or --boxes FILE.")
     if boxes is not None:
-        if given := _given(context, ("groups", "trusted", "findings", "blank", "uncertain", "rules")):
+        if given := _given(
+            context, ("groups", "trusted", "findings", "blank", "uncertain", "rules", "item", "hash_paths")
+        ):
             raise UsageError(f"{given} is of labels: an audit of boxes does not use it. Leave it out.")
         _audit_boxes(images, boxes, out, repair, skip_problems, overwrite)
         return
@@ -102,27 +113,31 @@ def audit(
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator.annotator import Annotator
+    from autoannotate.annotator.audit_items import to_audit
     from autoannotate.answers.given_findings import holds_findings
     from autoannotate.answers.given_labels import read_given_labels
     from autoannotate.cli.print_run import print_summary
-    from autoannotate.images import find_images
 
     if findings is not None or holds_findings(labels):
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
-            {"model": model, "seed": seed, "device": device, "rules": rules},
+            {"model": model, "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths},
         )  # fmt: skip
         return
     if given := _given(context, ("blank", "uncertain", "rules")):
         raise UsageError(
             f"{given} is of findings, and {labels} has one label an image. Leave it out, or name --findings."
         )
-    classes = check_classes(read_given_labels(labels, find_images(images), skip_problems).classes)
-    annotator = Annotator(classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast)
+    named = to_audit(images, labels, item, hash_paths=False).named
+    classes = check_classes(read_given_labels(labels, named, skip_problems).classes)
+    annotator = Annotator(
+        classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast, item=item,
+        hash_paths=hash_paths,
+    )  # fmt: skip
     annotations = annotator.audit(
         images, labels, groups=groups, trusted=trusted, skip_problems=skip_problems, track=on_stderr
     )
-    called = _as_called(context)
+    called = _as_called(context, names_only=annotator.hash_paths)
     called["arguments"] |= annotations.run["arguments"]
     annotations.run.update(called)
     annotations.save(out, overwrite)
@@ -135,7 +150,7 @@ def _given(context: typer.Context, names: Sequence[str]) -> str | None:
     for name in names:
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
-            return f"--{name}"
+            return f"--{name.replace('_', '-')}"
     return None
 
 
@@ -176,14 +191,18 @@ def _audit_findings(
     machinery: dict[str, Any],
 ) -> None:
     from autoannotate._internal.progress import on_stderr
+    from autoannotate.annotator.audit_items import to_audit
     from autoannotate.annotator.findings_annotator import FindingsAnnotator
     from autoannotate.answers.given_findings import read_given_findings
     from autoannotate.cli.print_run import print_summary
-    from autoannotate.images import find_images
 
-    names = class_list(findings) if findings is not None else read_given_findings(
-        labels, find_images(images), None, blank=blank, uncertain=uncertain, skip_problems=skip_problems
-    ).names  # fmt: skip
+    if findings is not None:
+        names = class_list(findings)
+    else:
+        named = to_audit(images, labels, machinery["item"], hash_paths=False).named
+        names = read_given_findings(
+            labels, named, None, blank=blank, uncertain=uncertain, skip_problems=skip_problems
+        ).names
     annotator = FindingsAnnotator(check_findings(names), **machinery)
     annotations = annotator.audit_findings(
         images,
@@ -195,7 +214,7 @@ def _audit_findings(
         skip_problems=skip_problems,
         track=on_stderr,
     )
-    called = _as_called(context)
+    called = _as_called(context, names_only=annotator.hash_paths)
     called["arguments"] |= annotations.run["arguments"]
     annotations.run.update(called)
     annotations.save(out, overwrite)

@@ -12,7 +12,7 @@ import typer
 from autoannotate._internal.wording import listed
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
-from autoannotate.cli.options import AcceptProposals, Device, Fast, Model, Rules, Student
+from autoannotate.cli.options import AcceptProposals, Device, Fast, HashPaths, Model, Rules, Student
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import as_typed, class_names
@@ -75,12 +75,7 @@ def label(
             "file for cines and files of pages.",
         ),
     ] = "auto",
-    hash_paths: Annotated[
-        bool,
-        typer.Option(
-            "--hash-paths", help="Keyed hashes in place of the names of files and folders, which may name patients."
-        ),
-    ] = False,
+    hash_paths: HashPaths = False,
     groups: Annotated[
         str | None,
         typer.Option(
@@ -301,6 +296,10 @@ MAY_DIFFER = ("out", "overwrite", "device", "cache", "no_cache", "cache_size", "
 """Arguments that change no label: a run is labelled again though they are others."""
 
 
+NAMED_FILES = ("out", "labels", "groups", "trusted", "rules", "prompts")
+"""Arguments that are files or folders, of which a run with hashed names keeps the last name alone."""
+
+
 def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
     """The run in the folder, where the same arguments made it; None where there is none.
 
@@ -325,7 +324,8 @@ def _same_run(out: Path, arguments: Mapping[str, Any]) -> Annotations | None:
         )
     if run.findings is not None:
         then["findings"] = arguments["findings"]  # its names are the classes
-    now = {**arguments, **file_arguments(**{name: arguments[name] for name in ("groups", "trusted", "examples")})}
+    files = {name: arguments[name] for name in ("groups", "trusted", "examples")}
+    now = {**arguments, **file_arguments(names_only=bool(arguments["hash_paths"]), **files)}
     if now["images"] is not None:
         now["images"] = then.get("images") if now["hash_paths"] else location(now["images"])
     others = [name for name in now if name not in MAY_DIFFER and (then.get(name) or None) != (now[name] or None)]
@@ -353,7 +353,8 @@ def _as_called(context: typer.Context, names_only: bool = False) -> dict[str, An
     for parameter in context.command.params:
         name, value = str(parameter.name), context.params.get(str(parameter.name))
         if names_only:
-            value = {"images": HIDDEN, "out": Path(context.params["out"].name)}.get(name, value)
+            value = HIDDEN if name == "images" else value
+            value = Path(str(value)).name if name in NAMED_FILES and value is not None else value
         arguments[name] = value.as_posix() if isinstance(value, Path) else value
         source = context.get_parameter_source(name)
         if source is None or source.name != "COMMANDLINE":

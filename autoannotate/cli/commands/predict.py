@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import app, plainly
-from autoannotate.cli.options import Device
+from autoannotate.cli.options import Device, HashPaths
 
 
 @app.command(epilog="Example: autoannotate predict autoannotate-run next-month/ --out next-month-labels")
@@ -17,9 +17,20 @@ def predict(
     run: Annotated[
         Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a labeller.", show_default=False)
     ],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="New images.", show_default=False)],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="New images: whatever `label` takes.", show_default=False)
+    ],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the labels go.")] = Path("autoannotate-predicted"),
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labels that are there.")] = False,
+    item: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What gets one label: image, file, series, study, patient, auto.",
+            show_default="as in the run",
+        ),
+    ] = None,
+    hash_paths: HashPaths = False,
     run_images: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where the run's own images are now, if they were moved.")
     ] = None,
@@ -35,9 +46,12 @@ def predict(
     from autoannotate._internal.wording import counted
     from autoannotate.annotator.predict import labeller_of, save
     from autoannotate.annotator.predict import predict as label_new
+    from autoannotate.images.items import check_kind
 
+    if item is not None:
+        check_kind(item)
     labeller = labeller_of(run, device=device, images=run_images, track=on_stderr)
-    found = label_new(labeller, images, device=device, track=on_stderr)
+    found = label_new(labeller, images, device=device, item=item, hash_paths=hash_paths, track=on_stderr)
     save(found, out, overwrite)
     for name, count in found.table["label"].value_counts().items():
         typer.echo(f"{count:>8,}  {name}")
@@ -45,5 +59,7 @@ def predict(
     typer.echo(
         f"{counted(len(found.table), 'image')} in {out / 'labels.csv'}; {unlike:,} unlike those it learned from."
     )
+    if passed := [f"{group.kind} ({group.count:,})" for group in found.passed_over if not group.expected]:
+        typer.echo(f"Passed over: {', '.join(passed)}", err=True)
     if len(found.unreadable):
         typer.echo(f"{counted(len(found.unreadable), 'file')} could not be read: {out / 'unreadable.csv'}", err=True)
