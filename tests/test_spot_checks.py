@@ -80,6 +80,23 @@ def test_a_sample_applies_a_group_or_refuses_it_or_asks_for_more(share: float, a
     assert (found.bound is not None and found.bound >= 0.5) == (state in (APPLIED, REFUSED))
 
 
+def test_noise_is_proven_by_a_group_that_a_sample_applied_unless_another_was_refused() -> None:
+    proposals = make_proposals(groups=2)
+    first = proposals.group == 0
+
+    def borne_out(*classes: int) -> bool:
+        truth = np.where(first, classes[0], classes[-1])
+        seen = proposals.group >= 0 if len(classes) > 1 else first
+        return spot_checks.borne_out(check(proposals, np.where(seen, truth, -1), seen, DRAWN), "mixture")
+
+    assert borne_out(1)
+    assert borne_out(1, 1)
+    assert not borne_out(0)
+    assert not borne_out(1, 0)
+    applied = check(proposals, np.where(first, 1, -1), first, DRAWN)
+    assert not spot_checks.borne_out(applied, "transduction"), "which does not support the group"
+
+
 def test_answers_outside_the_sample_decide_nothing() -> None:
     proposals = make_proposals(100, 1)
     order = np.flatnonzero(proposals.group == 0)[np.argsort(DRAWN[:100])]

@@ -136,7 +136,8 @@ def label(
         )
         corrected = correct(
             inside, initial.probabilities, meaningful=initial.meaningful, learn=initial.source != "answers", track=track,
-            trainer=mine, evidence=previous.corrected.evidence if reuse and previous is not None else None,
+            noise_proven=spot_checks.borne_out(checks, "mixture"), trainer=mine,
+            evidence=previous.corrected.evidence if reuse and previous is not None else None,
             settings=previous.corrected.settings if reuse and previous is not None else None,
         )  # fmt: skip
     if initial.source == "answers":  # no model sees the errors that it made itself; how sure it is tells more

@@ -28,6 +28,7 @@ SETTINGS = (
     "prompts",
     "pixels",
     "count",
+    "seed",
     "student",
     "error",
     "max_error",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.from_answers import FEWEST, Generalised, Settings, basis, generalise
-from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, bayes
+from autoannotate.labelling.label_errors.noise_estimate import SETTINGS, NoiseEstimate, bayes
 from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained
 from autoannotate.labelling.label_errors.suspects import (
     PredictedProbabilities,
@@ -66,6 +66,7 @@ def correct(
     evidence: PredictedProbabilities | None = None,
     settings: Settings | None = None,
     learn: bool = True,
+    noise_proven: bool = False,
     track: Track = silent,
 ) -> Corrected:
     """Correct the labels `probabilities.argmax(1)` of a task.
@@ -86,6 +87,9 @@ def correct(
         Of learning from answers, as an earlier call found them.
     learn : bool
         Whether labels learn from the answers here; False where they have.
+    noise_proven : bool
+        A sample of answers bore out changes that the mixture proposed: classes do not just overlap, and the mixture need not
+        explain held-out labels as well as overlap does.
     """
     count, k = len(task), task.zero_shot.shape[1]
     truth, answered = task.truth, task.answered
@@ -103,9 +107,11 @@ def correct(
         )
     space = basis(task.features, task.seed) if learn and meaningful and answered.sum() >= FEWEST else None
 
+    weighing = replace(SETTINGS, evidence=-np.inf) if noise_proven else SETTINGS
+
     def estimate(*students: NDArray[np.floating]) -> tuple[NoiseEstimate, Generalised | None]:
         """The posterior of the true classes, learned from the answers where there are enough and they do not refute it."""
-        noise = evidence.estimate(*students)
+        noise = evidence.estimate(*students, settings=weighing)
         if noise.explanation in ("mixture", "clusters") and _refuted(noise, came, truth):
             noise = replace(evidence, mixture=None, clusters=None).estimate(*students)
         if _refuted(noise, came, truth):

@@ -126,6 +126,13 @@ def applied(proposals: Proposals, checks: Sequence[Check]) -> NDArray[np.int64]:
     return np.where(taken[proposals.group], proposals.proposed, -1)
 
 
+def borne_out(checks: Sequence[Check], source: str) -> bool:
+    """Whether samples applied a group of changes that the source supports, and refused none: that some labels are wrong is
+    settled then, whichever of overlap and noise explains the labels better."""
+    states = [one.state for one in checks if source in one.group.support]
+    return APPLIED in states and REFUSED not in states
+
+
 def expected_errors(checks: Sequence[Check]) -> float:
     """How many labels of applied groups are wrong, by their samples: the share (wrong + 1) / (answers + 2) of the rest."""
     return sum(
