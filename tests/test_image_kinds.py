@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoannotate import Annotator
+from autoannotate.labelling.neighbours import nearest
 from autoannotate.labelling.zero_shot.image_kinds import ImageKinds, none_of_these
 
 NAMES = ("chest X-ray", "hand X-ray", "breast ultrasound", "lung ultrasound", "dermoscopy")
@@ -95,3 +96,19 @@ def test_skin_among_chests_and_breasts_is_a_suspect_that_says_skin(tmp_path: Pat
     assert made.run["counts"]["none_of_these"] == 3
     assert made.run["estimated_error_rate"] >= 3 / 33
     assert "3 images are of none of the classes: they look like dermoscopy (2)" in made.run["reliability"]["verdict"]
+
+
+@given(seed=st.integers(0, 99), foreign=st.integers(1, 12))
+@settings(max_examples=20, deadline=None)
+def test_an_image_that_words_mistake_and_that_lies_among_the_others_is_of_the_set(seed: int, foreign: int) -> None:
+    rng = np.random.default_rng(seed)
+    own, elsewhere = (
+        rng.normal(size=(41, 12)) + 4.0 * np.eye(12)[0],
+        rng.normal(size=(foreign, 12)) - 8.0 * np.eye(12)[0],
+    )
+    own[40] = own[:40].mean(axis=0)
+    points = np.concatenate([own, elsewhere])
+    near = nearest(points / np.linalg.norm(points, axis=1, keepdims=True), 20)
+    kinds = looking_like(*[0] * 40, *[4] * (1 + foreign), asked=("x-ray",))
+    assert none_of_these(kinds).flagged.sum() == 1 + foreign
+    assert np.flatnonzero(none_of_these(kinds, neighbours=near).flagged).tolist() == list(range(41, 41 + foreign))

@@ -141,7 +141,7 @@ def audited_findings_run(
     before: Run | None = None,
 ) -> Run:
     """The run of an audit of several findings an image. Parameters are as for `audited_run`, columns: of the labels' table."""
-    none = None if foreign is None else none_of_these(foreign)
+    none = None if foreign is None else none_of_these(foreign, neighbours=tasks[0].features.wide_neighbours)
     table, audit = findings_audit(tasks, labelled, look, none, columns, tasks[0].seed, rules)
     about = {name: {**each, **told} for (name, each), told in zip(
         made.run["findings"].items(), told_apart(tasks, labelled).values(), strict=True)}  # fmt: skip

@@ -103,7 +103,9 @@ class Task:
     @cached_property
     def none_of_these(self) -> NoneOfThese | None:
         """Which images look like none of the classes."""
-        return None if self.image_kinds is None else none_of_these(self.image_kinds, self.given)
+        if self.image_kinds is None:
+            return None
+        return none_of_these(self.image_kinds, self.given, self.features.wide_neighbours)
 
     @cached_property
     def left_out(self) -> NDArray[np.bool_]:

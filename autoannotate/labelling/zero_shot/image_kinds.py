@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.neighbours import Neighbours
 from autoannotate.labelling.zero_shot import classifier
 from autoannotate.labelling.zero_shot.prompts import ClassPrompts
 
@@ -21,6 +22,7 @@ SHARE_OF_A_KIND = 0.1  # a kind of image counts when it is this common
 USUAL = 1 / 3  # a modality that so many of the images have is one of the set's, whatever the classes are called
 OWN = 0.05  # an image of no class has at most this probability of all modalities of the set together
 FAR = 5.0  # and lies this many times as far beyond the median log-odds as the tenth percentile lies below it
+NEAREST = 5  # images of the set by which one lies among them, or does not
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,9 @@ class NoneOfThese:
     looks_like: tuple[str, ...]
 
 
-def none_of_these(kinds: ImageKinds, given: NDArray[np.integer] | None = None) -> NoneOfThese:
+def none_of_these(
+    kinds: ImageKinds, given: NDArray[np.integer] | None = None, neighbours: Neighbours | None = None
+) -> NoneOfThese:
     """Find the images that look like another kind than all that the set is made of.
 
     Parameters
@@ -106,12 +110,16 @@ def none_of_these(kinds: ImageKinds, given: NDArray[np.integer] | None = None) -
         Of N images.
     given : (N,) int array, optional
         Labels that exist, see `ImageKinds.of_the_set`.
+    neighbours : Neighbours, optional
+        The nearest other images of each, by features that words have no part in.
 
     Notes
     -----
     With o the log-odds of all other modalities against those of the set, an image is flagged where o exceeds the odds of
     `OWN`, and m + `FAR` (m − q), with the median m and the tenth percentile q of o in the set itself: images that words
-    describe poorly raise both. The lower half of o is that of images of the set, as long as most images are.
+    describe poorly raise both. The lower half of o is that of images of the set, as long as most images are. Words alone
+    take the odd image of the set for another kind; one that has the set's images as near as most of these have each other is
+    not flagged.
     """
     nobody = np.zeros(len(kinds), dtype=bool)
     own = kinds.of_the_set(given) if len(kinds) else np.ones(len(kinds.names), dtype=bool)
@@ -122,12 +130,28 @@ def none_of_these(kinds: ImageKinds, given: NDArray[np.integer] | None = None) -
     odds = np.log(np.maximum(outside, 1e-12)) - np.log(np.maximum(chances[:, own].sum(axis=1), 1e-12))
     low, middle = np.quantile(odds, [0.1, 0.5])
     flagged = odds > max(np.log((1.0 - OWN) / OWN), middle + FAR * (middle - low))
+    if neighbours is not None:
+        flagged &= ~among(neighbours, ~flagged)
     names = [""] * len(kinds)
     for i in np.flatnonzero(flagged).tolist():
         best = int(np.where(own, -1.0, chances[i]).argmax())
         alike = (modalities == modalities[best]) & ~own
         names[i] = kinds.names[best] if 2 * chances[i, best] > chances[i, alike].sum() else str(modalities[best])
     return NoneOfThese(flagged, outside, tuple(names))
+
+
+def among(neighbours: Neighbours, own: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(N,) bool, images that lie as near to those of the set, `own` (N,), as most of these do.
+
+    By the mean cosine to the `NEAREST` of them; who has fewer of them among their neighbours is not near.
+    """
+    if neighbours.index.shape[1] < NEAREST or not own.any():
+        return np.zeros(len(own), dtype=bool)
+    of_the_set = own[neighbours.index]
+    place = np.cumsum(of_the_set, axis=1)
+    near = np.where(of_the_set & (place <= NEAREST), neighbours.similarity, 0.0).sum(axis=1) / NEAREST
+    near[place[:, -1] < NEAREST] = -np.inf
+    return near >= np.median(near[own])
 
 
 def image_kinds(
