@@ -517,13 +517,16 @@ class Annotator:
         clock: Clock,
         readers: Mapping[str, Sequence[str]] | None = None,
     ) -> Run:
-        from autoannotate.runs.build import build_run, with_items
+        from autoannotate.runs.build import build_run, heat_maps, with_items
 
         run = build_run(
             encoded.refs, encoded.unreadable, self.classes, clip, judged(self._reliability(clip, labelled), labelled), labelled,
             self._settings(images), clock.seconds, self.student, encoded.notes, readers,
         )  # fmt: skip
-        return with_items(run, encoded.refs, self._telling_slices(run, encoded))
+        by_slice = self._label_by_slice(run, encoded)
+        telling = {path: max(said, key=lambda part: said[part]) for path, said in by_slice.items() if said}
+        run.run["heat_maps"] = heat_maps(encoded.refs, by_slice)
+        return with_items(run, encoded.refs, telling)
 
     def _settings(self, images: str | Path | None) -> dict[str, Any]:
         """What it takes to repeat the run."""
@@ -557,8 +560,8 @@ class Annotator:
             },
         }
 
-    def _telling_slices(self, run: Run, encoded: Encoded) -> dict[str, str]:
-        """The slice that speaks most for the label, by zero-shot, of each item that has several: path by path."""
+    def _label_by_slice(self, run: Run, encoded: Encoded) -> dict[str, dict[str, float]]:
+        """How probable each slice makes the label of its item, by zero-shot: path by path, of items that have several."""
         slices = encoded.slices
         if slices is None or not slices.refs:
             return {}
@@ -566,9 +569,13 @@ class Annotator:
         said = self.zero_shot(slices.embeddings).probabilities
         label = dict(zip(run.table["path"], run.table["label"], strict=True))
         return {
-            ref.path: max(here, key=lambda path: said[rows[path], self.classes.index(label[ref.path])])
+            ref.path: {
+                part.path: float(said[rows[part.path], self.classes.index(label[ref.path])])
+                for part in ref.slices
+                if part.path in rows
+            }
             for ref in encoded.refs
-            if len(ref.slices) > 1 and (here := [part.path for part in ref.slices if part.path in rows])
+            if len(ref.slices) > 1
         }
 
     def _reliability(self, clip: ZeroShot, labelled: Labelled) -> Reliability:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.ref import Grey, PassOver, Picture
+from autoannotate.images.ref import Box, Grey, PassOver, Picture
 
 SECONDS = 8.0  # of processor time that one file may take
 WALL_SECONDS = 60.0  # that it may take on a busy machine, or waiting for a slow drive
@@ -56,6 +56,12 @@ def frames(file: Path) -> int | None:
     """How many frames the file holds; see `Reader.frames`. Raises `PassOver`."""
     answer, _ = _ask("frames", file)
     return answer["frames"]
+
+
+def places(file: Path) -> list[Box]:
+    """Where the tiles of a slide lie, see `Reader.places`. Raises `UnreadableImageError`."""
+    answer, _ = _ask("places", file)
+    return [tuple(box) for box in answer["places"]]
 
 
 def picture(file: Path, frame: int | None, side: int | None = None) -> Picture:

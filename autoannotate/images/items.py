@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from autoannotate.errors import UsageError
-from autoannotate.images import dicom
+from autoannotate.errors import UnreadableImageError, UsageError
+from autoannotate.images import dicom, isolation
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import keyed_hash
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import HEAD_BYTES, ImageRef, Item, Reader
+from autoannotate.images.ref import HEAD_BYTES, Box, ImageRef, Item, Reader
 from autoannotate.images.registry import reader_of, unpacked_head
 
 KINDS = ("auto", "image", "file", "series", "study", "patient")
@@ -59,7 +59,7 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
         As `find` gives them.
     kind : str
         One of `KINDS`. auto: series for DICOM of a volume modality and for volumes in one file (NIfTI, NRRD), file for
-        cines and files of several pages, image for all else.
+        cines and files of several pages, image for all else. Whole-slide images are one item whatever the kind, but for image.
 
     Raises
     ------
@@ -83,6 +83,9 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
         slices = _slices(parts[0], reader)
         if slices is not None and slices < len(parts):
             alone += _successive(parts, slices, kind)
+            continue
+        if places := _places(parts, reader):
+            alone.append(Item(_without_frame(parts[0]), "slide", tuple(parts), places=places))
             continue
         header = _header(parts[0]) if reader is dicom.READER else _Header()
         level, key = _level(kind, header, len(parts), slices)
@@ -118,6 +121,7 @@ def chosen(items: Sequence[Item]) -> str:
         "file": "frames and pages of one file have one label",
         "study": "all images of a study have one label",
         "patient": "all images of a patient have one label",
+        "slide": "the tiles of a slide have one label",
     }
     counts = Counter(item.kind for item in items)
     if set(counts) <= {"image"}:
@@ -149,6 +153,18 @@ def _slices(ref: ImageRef, reader: Reader | None) -> int | None:
             return reader.slices(file)
     except Exception:
         return None
+
+
+def _places(parts: list[ImageRef], reader: Reader | None) -> tuple[Box, ...]:
+    """Where the tiles of a slide lie; nothing of another file."""
+    if reader is None or reader.places is None or len(parts) < 2:
+        return ()
+    try:
+        with parts[0].as_file() as file:
+            places = tuple(isolation.places(file))
+    except UnreadableImageError:
+        return ()
+    return places if len(places) == len(parts) else ()
 
 
 def _level(kind: str, header: _Header, frames: int, slices: int | None) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from PIL import Image
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import isolation
 from autoannotate.images.quiet import quiet
-from autoannotate.images.ref import Grey, ImageRef, PassOver, Picture, Reader
+from autoannotate.images.ref import Box, Grey, ImageRef, PassOver, Picture, Reader
 from autoannotate.images.registry import reader_for
 
 T = TypeVar("T")
@@ -95,6 +95,11 @@ def frames_here(file: Path) -> int | None:
         raise
     except Exception:  # reading will say what is wrong
         return None
+
+
+def places_here(file: Path) -> list[Box]:
+    """Where the tiles of a slide lie, in this process; none of a file that is no slide."""
+    return _plainly(file, lambda reader: reader.places(file) if reader.places else [])
 
 
 def _plainly(file: Path, read: Callable[[Reader], T]) -> T:

@@ -13,6 +13,8 @@ from PIL import Image
 from autoannotate.images.content import Content
 
 MOST_SLICES = 32  # of an item that are looked at
+Box = tuple[float, float, float, float]  # left, top, width and height, as shares of a picture's
+MOST_TILES = 256  # the same of a whole-slide image
 
 
 @dataclass(frozen=True)
@@ -64,15 +66,17 @@ class Item:
     path : str
         Its name in every table.
     kind : str
-        image, file, series, study or patient.
+        image, file, series, study, patient, or slide (a whole-slide image).
     refs : tuple of ImageRef
-        Its images in order: slices by position, frames by number.
+        Its images in order: slices by position, frames by number, tiles of a slide row by row.
     series, study, patient : str
         Keyed hashes of what DICOM calls them; empty where it does not say.
     notes : tuple of str
         What was found about its slices: gaps, positions that occur more than once.
     identifying : tuple of str
         Which attributes that identify people are in its headers, by keyword; their values are not kept.
+    places : tuple of (left, top, width, height)
+        Of a slide: where each tile lies, as shares of the slide.
     """
 
     path: str
@@ -83,18 +87,31 @@ class Item:
     patient: str = ""
     notes: tuple[str, ...] = ()
     identifying: tuple[str, ...] = ()
+    places: tuple[Box, ...] = ()
+
+    @property
+    def steps(self) -> list[int]:
+        """Which of the images are looked at: all up to `MOST_SLICES` (tiles: `MOST_TILES`), else that many at even steps."""
+        most = MOST_TILES if self.places else MOST_SLICES
+        if len(self.refs) <= most:
+            return list(range(len(self.refs)))
+        return [int(step) for step in np.linspace(0, len(self.refs) - 1, most).round()]
 
     @property
     def sampled(self) -> tuple[ImageRef, ...]:
-        """The images that are looked at: all of them up to `MOST_SLICES`, else that many at even steps."""
-        if len(self.refs) <= MOST_SLICES:
-            return self.refs
-        steps = np.linspace(0, len(self.refs) - 1, MOST_SLICES).round().astype(int)
-        return tuple(self.refs[step] for step in steps)
+        """The images that are looked at."""
+        return tuple(self.refs[step] for step in self.steps)
+
+    @property
+    def shown(self) -> tuple[ImageRef, ...]:
+        """The images that a person can go through: all, or of a slide its overview and the tiles that are looked at."""
+        return (self.middle, *self.sampled) if self.places else self.refs
 
     @property
     def middle(self) -> ImageRef:
-        """Its middle image, under the name of the item: the picture that stands for it."""
+        """Its middle image, or the overview of a slide, under the name of the item: the picture that stands for it."""
+        if self.places:
+            return replace(self.refs[0], path=self.path, frame=None, item=self)
         return replace(self.refs[len(self.refs) // 2], path=self.path, item=self)
 
 
@@ -203,6 +220,9 @@ class Reader:
     slices : callable or None
         How many frames that follow each other are slices of one volume; 1 where frames are images of their own. None where
         all frames of a file belong together, as those of a cine do.
+    places : callable or None
+        Of a file whose frames are the tiles of one large picture: where each lies, as (left, top, width, height) in shares of
+        the picture; an empty list for other files. Without a frame, `read` then gives an overview.
     """
 
     formats: str
@@ -213,6 +233,7 @@ class Reader:
     read_grey: Callable[[Path, int | None], Grey | None] | None = None
     slices: Callable[[Path], int] | None = None
     read_scaled: Callable[[Path, int], Picture] | None = None
+    places: Callable[[Path], list[Box]] | None = None
 
 
 class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)

@@ -1,4 +1,7 @@
-"""TIFF and the whole-slide and microscopy formats made of it: tifffile reads the pages, Pillow what is left."""
+"""TIFF and the whole-slide and microscopy formats made of it: tifffile reads the pages, Pillow what is left.
+
+Where `slide` can read a file tile by tile, its frames are the tiles, and what has no number is its overview.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import raster
-from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
+from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Box, Grey, Picture, Reader
 from autoannotate.images.scaling import colours_to_8_bit, stretched_from, to_8_bit
+from autoannotate.images.slide import slide_of
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
@@ -27,11 +31,23 @@ _JPEG = (7, 33007, 34892)
 
 
 def _frames(file: Path) -> int | None:
+    if places := _places(file):
+        return len(places)
     pages = len(_opened(file).pages)
     return pages if pages > 1 else None
 
 
+def _places(file: Path) -> list[Box]:
+    """Where the tiles of a slide lie; none of another file, or of a slide with a single tile."""
+    slide = slide_of(file)
+    return slide.boxes if slide is not None and len(slide.places) > 1 else []
+
+
 def _read(file: Path, frame: int | None) -> Picture:
+    if frame is not None and _places(file):
+        slide = slide_of(file)
+        assert slide is not None
+        return Picture(slide.tile(frame))
     try:
         page = _opened(file).page(frame)
     except UnreadableImageError:
@@ -55,6 +71,8 @@ def _read(file: Path, frame: int | None) -> Picture:
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
     """The values of a grey page deeper than 8 bits."""
+    if frame is not None and _places(file):
+        return None
     page = _opened(file).page(frame)
     values = _values(page)
     if values.ndim != 2 or values.dtype == np.uint8 or page.photometric == _PALETTE:
@@ -208,4 +226,5 @@ READER = Reader(
     frames=_frames,
     read=_read,
     read_grey=_read_grey,
+    places=_places,
 )

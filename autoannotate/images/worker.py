@@ -61,6 +61,8 @@ def _answer(what: str, file: Path, frame: int | None, side: int | None) -> tuple
     try:
         if what == "frames":
             return {"frames": reading.frames_here(file)}, b""
+        if what == "places":
+            return {"places": reading.places_here(file)}, b""
         if what == "picture":
             picture = reading.picture_here(file, frame, side)
             image = picture.image

@@ -101,7 +101,7 @@ def values(ref: ImageRef) -> bytes:
 
 def slice_of(ref: ImageRef, number: int) -> ImageRef:
     """One image of an item that has several, from 0 on. Raises `UnreadableImageError` where there is none."""
-    refs = ref.item.refs if ref.item else (ref,)
+    refs = ref.item.shown if ref.item else (ref,)
     if not 0 <= number < len(refs):
         raise UnreadableImageError("The item has no such slice.")
     return refs[number]
@@ -111,10 +111,10 @@ def stack_of(ref: ImageRef | None, telling: str) -> dict[str, Any]:
     """How many images an item has, which one is shown first, and which one speaks most for the label; nothing for one image."""
     if ref is None or ref.item is None or len(ref.item.refs) == 1:
         return {}
-    paths = [part.path for part in ref.item.refs]
+    paths = [part.path for part in ref.item.shown]
     return {
         "slices": len(paths),
-        "middle": len(paths) // 2,
+        "middle": 0 if ref.item.places else len(paths) // 2,
         "telling": paths.index(telling) if telling in paths else None,
     }
 

@@ -168,6 +168,21 @@ def with_items(run: Run, refs: Sequence[ImageRef], telling: Mapping[str, str]) -
     return replace(run, table=run.table.assign(**columns, telling_slice=[telling.get(ref.path, "") for ref in refs]))
 
 
+def heat_maps(refs: Sequence[ImageRef], by_tile: Mapping[str, Mapping[str, float]]) -> dict[str, list[list[float]]]:
+    """Of each slide, by path, its tiles that were looked at: left, top (as shares) and how probable the tile makes the label.
+
+    by_tile : by path of the slide, and of the tile, how probable the tile makes the label
+    """
+    maps = {}
+    for ref in refs:
+        if ref.item is None or not ref.item.places or ref.path not in by_tile:
+            continue
+        said = by_tile[ref.path]
+        tiles = [(ref.item.refs[step], ref.item.places[step]) for step in ref.item.steps]
+        maps[ref.path] = [[*place[:2], round(said[tile.path], 4)] for tile, place in tiles if tile.path in said]
+    return maps
+
+
 def item_columns(refs: Sequence[ImageRef]) -> dict[str, list[str]] | None:
     """What each row is, of which series, study and patient, and of how many slices; None where all are plain images."""
     items = [ref.item for ref in refs]

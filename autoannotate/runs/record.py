@@ -78,7 +78,8 @@ class RunRecord:
 
     arguments: of the annotator and the command; `images` says where the pictures are. stamps: 8 digits an image, in path order,
     to tell a replaced one. update: what the last update did. passed_over: the files that are no images, see
-    `images.PassedOver`. items: how images were put together, in words. not_kept: attributes of headers that identify people,
+    `images.PassedOver`. items: how images were put together, in words. heat_maps: of
+    slides, see `build.heat_maps`. not_kept: attributes of headers that identify people,
     with the number of items that have them; no value is kept. given: whether labels existed before the run. audit: what was
     found in them.
     findings: what is known of each finding, by its name, where an image can show several; the classes are their names then.
@@ -99,6 +100,7 @@ class RunRecord:
     reliability: ReliabilityRecord = ReliabilityRecord()
     passed_over: tuple[Mapping[str, Any], ...] = ()
     items: str = ""
+    heat_maps: Mapping[str, list[list[float]]] = field(default_factory=dict)
     not_kept: Mapping[str, int] = field(default_factory=dict)
     modality: Any = None
     prompts: Mapping[str, list[str]] = field(default_factory=dict)

@@ -19,6 +19,7 @@ from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.errors import UnreadableImageError
 from autoannotate.runs.proposals import decided, decided_in_words, waiting, waiting_in_words
 from autoannotate.runs.report_audit import audit
+from autoannotate.runs.report_slides import slides
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -145,6 +146,7 @@ def view(annotations: Run) -> dict[str, Any]:
         "learned_rules": annotations.record.learned_rules,
         "overruled": len(overruled),
         "worst": worst,
+        "slides": slides(annotations),
         "suspects": len(suspects),
         "samples": [sample(of_class(annotations, name), name, pictures, reasons, len(shown)) for name in shown],
         "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),

@@ -1,0 +1,148 @@
+"""Whole-slide images as tiles at one magnification, without their background, through OpenSlide (extra `slides`).
+
+A slide is a pyramid of TIFF pages (Aperio, Hamamatsu, Leica, Philips, Ventana, generic) with more pixels than a picture is read
+with. What is tissue is told from the saturation of an overview by Otsu's threshold.
+
+References
+----------
+Goode et al. 2013, OpenSlide: a vendor-neutral software foundation for digital pathology.
+Lu et al. 2021, Data-efficient and weakly supervised computational pathology on whole-slide images (saturation for tissue).
+Otsu 1979, A threshold selection method from gray-level histograms.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from autoannotate.images.ref import Box
+
+TILE = 256  # pixels of a tile's side
+MICRONS = 1.0  # per pixel of a tile: what an objective of ten times shows
+OBJECTIVE = 10.0  # times, of an objective with that many microns per pixel
+UNKNOWN = 0.5  # microns per pixel of the base where a slide does not say: the usual scan at twenty times
+FEWEST_PIXELS = 25_000_000  # of the base: smaller pyramids are one picture
+OVERVIEW = 512  # pixels that the longer side of the level has, at least, on which tissue is sought
+LARGEST_OVERVIEW = 25_000_000  # pixels of that level, beyond which tissue is not sought
+TISSUE = 0.25  # of a tile, at least
+FAINTEST = 0.06  # saturation that is tissue, at least: empty glass is grey
+
+
+@dataclass(frozen=True, eq=False)
+class Slide:
+    """An open slide and the places of its tiles.
+
+    Attributes
+    ----------
+    side : float
+        Pixels of the base along a tile.
+    places : list of (row, column)
+        Of the tiles with tissue, from 0, row by row.
+    """
+
+    opened: Any
+    side: float
+    places: list[tuple[int, int]]
+
+    @property
+    def boxes(self) -> list[Box]:
+        """Left, top, width and height of each tile, as shares of the slide's."""
+        width, height = (self.side / length for length in self.opened.dimensions)
+        return [
+            (round(column * width, 5), round(row * height, 5), round(width, 5), round(height, 5))
+            for row, column in self.places
+        ]
+
+    def tile(self, number: int) -> Image.Image:
+        """A tile, RGB, `TILE` pixels along each side."""
+        row, column = self.places[number]
+        level = self.opened.get_best_level_for_downsample(self.side / TILE)
+        side = max(1, round(self.side / self.opened.level_downsamples[level]))
+        region = self.opened.read_region((round(column * self.side), round(row * self.side)), level, (side, side))
+        white = Image.new("RGBA", region.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, region).convert("RGB").resize((TILE, TILE), Image.Resampling.BILINEAR)
+
+
+def slide_of(file: Path) -> Slide | None:
+    """The slide in a file; None where it is none, or OpenSlide is not installed."""
+    return _slide(file, file.stat().st_mtime_ns)
+
+
+def is_available() -> bool:
+    """Whether slides can be read as tiles."""
+    return find_spec("openslide") is not None
+
+
+@lru_cache(maxsize=2)
+def _slide(file: Path, modified: int) -> Slide | None:
+    if not is_available():
+        return None
+    import openslide
+
+    opened = None
+    with contextlib.suppress(openslide.OpenSlideError, OSError):
+        opened = openslide.OpenSlide(file) if openslide.OpenSlide.detect_format(file) else None
+    if opened is None or opened.dimensions[0] * opened.dimensions[1] <= FEWEST_PIXELS:
+        return None
+    side = TILE * MICRONS / _microns(opened.properties)
+    columns, rows = (max(1, int(length / side)) for length in opened.dimensions)
+    return Slide(opened, side, _tissue(opened, rows, columns, side))
+
+
+def _microns(properties: Any) -> float:
+    """Microns per pixel of the base."""
+    for name, by in (("openslide.mpp-x", None), ("openslide.objective-power", OBJECTIVE)):
+        try:
+            value = float(properties[name])
+        except (KeyError, ValueError):
+            continue
+        microns = value if by is None else MICRONS * by / value if value else 0.0
+        if 0.01 < microns < 100:
+            return microns
+    return UNKNOWN
+
+
+def _tissue(opened: Any, rows: int, columns: int, side: float) -> list[tuple[int, int]]:
+    """The places of the tiles with tissue; of all tiles where none can be told from the glass."""
+    every = [(row, column) for row in range(rows) for column in range(columns)]
+    large = [level for level, size in enumerate(opened.level_dimensions) if max(size) >= OVERVIEW]
+    size = opened.level_dimensions[large[-1]]
+    if size[0] * size[1] > LARGEST_OVERVIEW:
+        return every
+    region = opened.read_region((0, 0), large[-1], size)
+    shown = Image.alpha_composite(Image.new("RGBA", size, (255, 255, 255, 255)), region).convert("RGB")
+    colours = np.asarray(shown, dtype=np.float32) / 255
+    high = colours.max(axis=2)
+    saturation = (high - colours.min(axis=2)) / np.maximum(high, 1e-3)
+    tissue = saturation > max(otsu(saturation), FAINTEST)
+    scale = shown.width / opened.dimensions[0]
+    kept = []
+    for row, column in every:
+        top, left = (int(at * side * scale) for at in (row, column))
+        bottom, right = (max(int((at + 1) * side * scale), least + 1) for at, least in ((row, top), (column, left)))
+        if tissue[top:bottom, left:right].mean() >= TISSUE:
+            kept.append((row, column))
+    return kept or every
+
+
+def otsu(values: np.ndarray) -> float:
+    """Otsu's threshold of values from 0 to 1: it parts them with the least variance within the two parts.
+
+    >>> 0.1 < otsu(np.array([0.1] * 5 + [0.8] * 5)) < 0.8
+    True
+    """
+    counts, edges = np.histogram(values, bins=256, range=(0, 1))
+    middles = (edges[:-1] + edges[1:]) / 2
+    below, above = counts.cumsum(), counts.sum() - counts.cumsum()
+    total = (counts * middles).cumsum()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = below * above * (total / below - (total[-1] - total) / above) ** 2
+    best = np.flatnonzero(between == np.nanmax(between)) if np.isfinite(between).any() else np.array([0])
+    return float(middles[int(best.mean())])
