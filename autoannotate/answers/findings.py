@@ -45,7 +45,7 @@ def answered_findings(standing: Sequence[Answer], paths: Sequence[str], names: S
     excluded, read = np.zeros(len(paths), dtype=bool), np.zeros(len(paths), dtype=bool)
     here = [answer for answer in standing if answer.path in row_of]
     for f, name in enumerate(names):
-        votes = [_vote(answer, name, names) for answer in here]
+        votes = [vote_about(answer, name, names) for answer in here]
         for path, one in consensus([vote for vote in votes if vote is not None], ("0", "1")).images.items():
             row = row_of[path]
             if one.tied or one.verdict == "unsure":
@@ -59,7 +59,7 @@ def answered_findings(standing: Sequence[Answer], paths: Sequence[str], names: S
     return AnsweredFindings(answers, quality, unsure, excluded, read)
 
 
-def _vote(answer: Answer, name: str, names: Sequence[str]) -> Answer | None:
+def vote_about(answer: Answer, name: str, names: Sequence[str]) -> Answer | None:
     """What an answer says of one finding, as an answer with the class 1 or 0; None where it leaves it open."""
     if answer.verdict == "discard":
         return answer

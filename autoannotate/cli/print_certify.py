@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from autoannotate.answers.certification.certificate_files import FOLDER, Progress
+from autoannotate.answers.certification.of_findings import FindingsProgress
 from autoannotate.answers.certification.sample import share
 
 
@@ -43,3 +44,25 @@ def print_progress(progress: Progress, folder: Path) -> None:
         )
     typer.echo(f"Labels       {folder / 'certified.csv'}")
     typer.echo(f"Certificate  {folder / 'certificate.txt'}")
+
+
+def print_findings(progress: FindingsProgress, folder: Path) -> None:
+    """The same of several findings an image."""
+    for name, why in progress.without.items():
+        typer.echo(f"{name}: nothing can be promised, {why}.", err=True)
+    for name, each in progress.of_each.items():
+        if each.voided:
+            typer.echo(f"{name}: {each.voided}", err=True)
+        if each.certificate is None:
+            waiting = f"{len(each.left):,} of {len(each.sample.paths):,} sampled images have no answer yet"
+            typer.echo(f"{name}: {waiting} (drawn from {each.sample.images:,})")
+    if progress.statement:
+        typer.echo(progress.statement)
+        typer.echo(f"Labels       {folder / 'certified.csv'}\nCertificate  {folder / 'certificate.txt'}")
+    if progress.left:
+        list_ = folder / FOLDER / "sample.csv"
+        typer.echo(
+            f"{len(progress.left):,} images to answer, for all findings together: {list_}\n"
+            f"Next: autoannotate review {folder}, or fill in the column answer and\n"
+            f"  autoannotate apply {folder} {list_} --reader NAME\nThen: autoannotate certify {folder}"
+        )

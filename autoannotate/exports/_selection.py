@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from autoannotate._internal.wording import counted, percent
 from autoannotate.errors import InputError, UsageError
 from autoannotate.runs import tables
-from autoannotate.runs.run import Run
+from autoannotate.runs.run import SEPARATOR, Run
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 R = TypeVar("R", bound=Run)
 SPLITS = {2: ("train", "test"), 3: ("train", "val", "test")}
@@ -42,6 +45,8 @@ def select(run: R, what: str, min_confidence: float | None = None) -> tuple[R, l
         file = None if run.folder is None else run.folder / "certified.csv"
         if file is None or not file.exists():
             raise InputError(f"{run.folder or 'The run'} has no certified labels: autoannotate certify makes them.")
+        if run.findings is not None:
+            return _certified_findings(run, tables.read(file, ("path", "finding", "label")), min_confidence)
         certified = tables.read(file, ("path", "label"))
         promised = set(zip(certified["path"], certified["label"], strict=True))
         rows = [pair in promised for pair in zip(table["path"], table["label"], strict=True)]
@@ -57,6 +62,31 @@ def select(run: R, what: str, min_confidence: float | None = None) -> tuple[R, l
     if not len(suspects if what == "suspects" else table):
         raise InputError(f"Nothing is left to export: {'; '.join(left_out)}.")
     return replace(run, table=table, suspects=suspects), left_out
+
+
+def _certified_findings(run: R, certified: pd.DataFrame, min_confidence: float | None) -> tuple[R, list[str]]:
+    """The run with the values that are certified; the others are undecided, and images without any are left out."""
+    assert run.findings is not None
+    promised = set(zip(certified["path"], certified["finding"], certified["label"], strict=True))
+    findings = run.findings
+    label = findings["finding"].where(findings["value"] == 1, "no " + findings["finding"])
+    kept = np.array([each in promised for each in zip(findings["path"], findings["finding"], label, strict=True)])
+    kept &= (findings["value"] >= 0).to_numpy()
+    open_ = int((~kept).sum())
+    left_out = [f"{counted(open_, 'value')} of a finding not certified, or changed since"] if open_ else []
+    sure = findings.assign(value=np.where(kept, findings["value"], -1))
+    there = sure[sure["value"] == 1].groupby("path", sort=False)["finding"].agg(SEPARATOR.join)
+    some = run.table["path"].isin(set(sure.loc[kept, "path"]))
+    if not some.any():
+        raise InputError(f"Nothing is left to export: {'; '.join(left_out)}.")
+    table = run.table[some]
+    table = table.assign(label=[there.get(path, "") for path in table["path"]])
+    suspects = run.suspects[run.suspects["path"].isin(set(table["path"]))]
+    made = replace(run, table=table, suspects=suspects, findings=sure[sure["path"].isin(set(table["path"]))])
+    if min_confidence is None:
+        return made, left_out
+    made, more = select(made, "all", min_confidence)
+    return made, [*left_out, *more]
 
 
 def _kept(table, rows, why: str, left_out: list[str]):  # type: ignore[no-untyped-def]

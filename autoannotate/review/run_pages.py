@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoannotate import exports
 from autoannotate.answers.certification.certificate_files import FOLDER, certify_run
+from autoannotate.answers.certification.of_findings import certify_findings
 from autoannotate.runs import history
 
 if TYPE_CHECKING:
@@ -68,7 +69,14 @@ def certificate(folder: Path) -> dict[str, Any] | None:
 
 
 def certify(desk: Desk, max_error: float | None, confidence: float | None) -> dict[str, Any]:
-    """Draw the sample of the certificate, or make the certificate where all of it is answered."""
+    """Draw the sample of the certificate, or make the certificate where all of it is answered; finding by finding."""
+    if desk.annotations.findings is not None:
+        found = certify_findings(desk.folder, max_error=max_error, confidence=confidence)
+        return {
+            "size": len(found.paths), "left": len(found.left),
+            "sample": (desk.folder / FOLDER / "sample.csv").as_posix(),
+            "certificate": certificate(desk.folder) if found.statement else None,
+        }  # fmt: skip
     progress = certify_run(desk.folder, max_error=max_error, confidence=confidence)
     return {
         "size": len(progress.sample.paths),

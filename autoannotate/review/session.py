@@ -196,7 +196,10 @@ class Desk:
     def sample(self) -> list[str]:
         """The images of the certificate's sample that are still in the run, in their random order."""
         from autoannotate.answers.certification.certificate_files import read_sample
+        from autoannotate.answers.certification.of_findings import sampled
 
+        if self.annotations.findings is not None:
+            return [path for path in sampled(self.folder, self.classes) if path in self.by_path]
         sample = read_sample(self.folder)
         return [] if sample is None else [path for path in sample.paths if path in self.by_path]
 

@@ -77,8 +77,36 @@ def certify_run(
     """
     folder = Path(folder)
     annotations = Run.load(folder)
-    check_single_labels(annotations, "certify")
-    standing, replaced, ever = _answers(folder, annotations)
+    check_single_labels(annotations, "certify_run")
+    return certified_in(
+        folder, annotations, *answers_about(folder, annotations), max_error=max_error, confidence=confidence, budgets=budgets,
+        seed=seed, grow=grow, whole_groups=whole_groups,
+    )  # fmt: skip
+
+
+def certified_in(
+    folder: Path,
+    annotations: Run,
+    standing: Sequence[Answer],
+    replaced: set[str],
+    ever: Sequence[Answer],
+    *,
+    max_error: float | None = None,
+    confidence: float | None = None,
+    budgets: Sequence[int] | None = None,
+    seed: int | None = None,
+    grow: bool = False,
+    whole_groups: bool | None = None,
+    order: str = "",
+) -> Progress:
+    """What `certify_run` does, with the files in `folder` and these answers.
+
+    Parameters
+    ----------
+    annotations : whose labels are promised
+    standing, replaced, ever : see `answers_about`
+    order : see `Sample`
+    """
     sample, drawn = read_sample(folder), annotations
     voided, earlier = "", 0
     if sample is not None:
@@ -93,7 +121,7 @@ def certify_run(
         wishes = _given(
             max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, whole_groups=whole_groups
         )
-        now = draw_sample(drawn, standing, earlier=earlier, **wishes)
+        now = draw_sample(drawn, standing, earlier=earlier, order=order, **wishes)
     else:
         touched = _touched(sample, ever)
         now = _as_wished(drawn, standing, sample, touched, max_error, confidence, budgets, seed, whole_groups)
@@ -120,7 +148,7 @@ def read_sample(folder: str | Path) -> Sample | None:
     file = Path(folder) / FOLDER / "sample.json"
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
-        kept = {"groups": (), "drawn": 0} | kept  # samples that 0.1.0 drew have none
+        kept = {"groups": (), "drawn": 0, "order": ""} | kept  # samples that 0.1.0 drew have none
         known = {field.name: kept[field.name] for field in fields(Sample)}
         return Sample(**known | {name: tuple(known[name]) for name in ("paths", "before", "budgets", "groups")})
     except FileNotFoundError:
@@ -176,6 +204,7 @@ def _as_wished(
             budgets=budgets or several,
             seed=sample.seed,
             earlier=sample.earlier,
+            order=sample.order,
             whole_groups=bool(sample.groups) if whole_groups is None else whole_groups,
         )
     if other_units:
@@ -218,7 +247,7 @@ def _given(**wishes: Any) -> dict[str, Any]:
     return {name: wish for name, wish in wishes.items() if wish is not None}
 
 
-def _answers(folder: Path, annotations: Run) -> tuple[list[Answer], set[str], list[Answer]]:
+def answers_about(folder: Path, annotations: Run) -> tuple[list[Answer], set[str], list[Answer]]:
     """The answers that stand, the paths where none does because the picture was replaced, and all that were ever given."""
     if not AnswerStore.exists(folder):
         return [], set(), []

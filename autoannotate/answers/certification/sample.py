@@ -71,6 +71,7 @@ class Sample:
     labels_sha256: of labels.csv. earlier: samples of this run that were answered before this one, about other labels.
     groups: where whole groups are drawn, the size of each that it drew from, and then budgets are numbers of groups; drawn: how
     many groups were.
+    order: names one random order that several samples follow, so that they share images; "" where the labels make their own.
     """
 
     paths: tuple[str, ...]
@@ -85,6 +86,7 @@ class Sample:
     earlier: int = 0
     groups: tuple[int, ...] = ()
     drawn: int = 0
+    order: str = ""
 
     @property
     def bounds(self) -> Bounds:
@@ -169,6 +171,7 @@ def draw_sample(
     earlier: int = 0,
     labels_sha256: str = "",
     whole_groups: bool | None = None,
+    order: str = "",
 ) -> Sample:
     """Draw the images to review, at random among those that no clinician has answered.
 
@@ -176,8 +179,8 @@ def draw_sample(
     though three of them are found wrong (see `expected`); several let the sample grow. The same labels, answers and seed
     give the same order, so that a larger sample holds the smaller one. earlier: see `Sample`. labels_sha256: the
     fingerprint of the labels, if it is known. whole_groups: whether whole groups are drawn, and budgets count groups; None
-    where the run has groups. Raises `UsageError` for shares or counts that cannot be, and `InputError` where no label is left
-    to draw.
+    where the run has groups. order: see `Sample`. Raises `UsageError` for shares or counts that cannot be, and `InputError`
+    where no label is left to draw.
 
     >>> sample = draw_sample(annotations, max_error=0.02)                              # doctest: +SKIP
     """
@@ -217,6 +220,7 @@ def draw_sample(
         labels_sha256=labels_sha256 or fingerprint(annotations),
         earlier=earlier,
         groups=sizes,
+        order=order,
     )
     return grown(annotations, sample)
 
@@ -230,14 +234,25 @@ def grown(annotations: Run, sample: Sample) -> Sample:
             f"far you may want to go, as in --budget {sample.budgets[-1]},{2 * sample.budgets[-1]}."
         )
     population = annotations.table[~annotations.table["path"].isin(sample.before)]
-    rng = np.random.default_rng([sample.seed, SALT, int(sample.labels_sha256[:16], 16)])
     if sample.groups:
-        members = [rows.tolist() for _, rows in population.groupby(GROUP, sort=False)["path"]]
+        units = {str(group): rows.tolist() for group, rows in population.groupby(GROUP, sort=False)["path"]}
     else:
-        members = [[path] for path in population["path"]]
-    order = rng.permutation(len(members))[: sample.budgets[sample.look]]
-    paths = tuple(path for unit in order for path in members[unit])
+        units = {path: [path] for path in population["path"]}
+    order = _permuted(list(units), sample)[: sample.budgets[sample.look]]
+    paths = tuple(path for unit in order for path in units[unit])
     return replace(sample, paths=paths, look=sample.look + 1, drawn=len(order) if sample.groups else 0)
+
+
+def _permuted(units: Sequence[str], sample: Sample) -> list[str]:
+    """The images or groups in random order; with `Sample.order` as if those of all findings were permuted together."""
+    if sample.order:
+        return sorted(units, key=lambda unit: hashlib.sha256(_bytes(f"{sample.order}\0{sample.seed}\0{unit}")).digest())
+    rng = np.random.default_rng([sample.seed, SALT, int(sample.labels_sha256[:16], 16)])
+    return [units[row] for row in rng.permutation(len(units))]
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
 
 
 def missing(annotations: Run, sample: Sample, answers: Iterable[Answer]) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -212,6 +212,12 @@ def certify(
         ),
     ] = None,
     grow: Annotated[bool, typer.Option("--grow", help="Go on to the next number of --budget.")] = False,
+    findings: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…", help="Of a run with several findings an image: which of them.", show_default="all of them"
+        ),
+    ] = None,
     seed: Annotated[
         int | None, typer.Option(min=0, help="The same seed draws the same sample.", show_default="0")
     ] = None,
@@ -230,9 +236,13 @@ def certify(
     writes DIR/certified.csv, the largest set of labels of which at most --max-error is wrong, with --confidence over the
     draw of the sample, and DIR/certificate.txt, which says so and why. Of 2,000 labels, 140 reviewed and found right
     promise 2% at 95%; 235 do with one found wrong, 373 with three. Where more are found wrong, the set is smaller.
+    Of a run with several findings an image each finding is promised by itself; one sample of images serves them all.
     """
     from autoannotate.answers.certification.certificate_files import certify_run
-    from autoannotate.cli.print_certify import print_progress
+    from autoannotate.answers.certification.of_findings import certify_findings
+    from autoannotate.cli.print_certify import print_findings, print_progress
+    from autoannotate.runs.class_names import class_list
+    from autoannotate.runs.run import Run
 
     try:
         budgets = [int(number) for number in budget.split(",")] if budget is not None else None
@@ -240,8 +250,16 @@ def certify(
         raise UsageError(f"--budget takes a number, or several as in 200,400; {budget!r} is not.") from None
     if sample not in (None, "groups", "images"):
         raise UsageError(f"--sample takes groups or images; {sample!r} is neither.")
-    progress = certify_run(
-        run, max_error=max_error, confidence=confidence, budgets=budgets, seed=seed, grow=grow,
-        whole_groups=None if sample is None else sample == "groups",
-    )  # fmt: skip
-    print_progress(progress, run)
+    of_findings = bool(Run.load(run).record.findings)
+    if findings is not None and not of_findings:
+        raise UsageError(
+            "--findings is of runs with several findings an image, and this one has classes: leave it out."
+        )
+    wishes: dict[str, Any] = {
+        "max_error": max_error, "confidence": confidence, "budgets": budgets, "seed": seed, "grow": grow,
+        "whole_groups": None if sample is None else sample == "groups",
+    }  # fmt: skip
+    if of_findings:
+        print_findings(certify_findings(run, class_list(findings) if findings else (), **wishes), run)
+        return
+    print_progress(certify_run(run, **wishes), run)
