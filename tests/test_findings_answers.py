@@ -11,11 +11,10 @@ from made_findings import NAMES, PATHS, make_findings_run
 from review_browser import eventually, open_browser, said, served, shown, tab
 
 from autoannotate import Annotations
-from autoannotate.annotator.predict import labeller_of
 from autoannotate.answers.apply import NothingAppliedError
 from autoannotate.answers.findings import answered_findings
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.errors import InputError, UsageError
+from autoannotate.errors import InputError
 from autoannotate.review.queues import Filters
 from autoannotate.review.session import Desk
 from autoannotate.runs.finding_words import understand_findings, values_of, written
@@ -97,11 +96,6 @@ def test_an_answer_that_fits_no_finding_is_not_applied(run: Path, tmp_path: Path
     (tmp_path / "answers.csv").write_text(f"path,answer\n{PATHS[0]},effusion|cyst\n")
     with pytest.raises(NothingAppliedError):
         Annotations.load(run).apply(tmp_path / "answers.csv")
-
-
-def test_what_is_of_single_labels_says_so(run: Path) -> None:
-    with pytest.raises(UsageError, match="predict is for runs with one class an image"):
-        labeller_of(run)
 
 
 def test_a_view_a_finding_and_what_a_grid_confirms(run: Path) -> None:

@@ -386,10 +386,10 @@ class Annotator:
             labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
         readers = {path: one.readers for path, one in together.images.items()}
         made = self._run(now.place, encoded, clip, labelled, clock, readers)
-        table = now.known.columns(merge_answers(made.table, {names[i]: one for i, one in answered.said.items()}))
+        table = merge_answers(made.table, {names[i]: one for i, one in answered.said.items()})
+        made = now.known.kept_in(replace(made, table=table))
         counts = Counter(table["label"])
         made.run["counts"]["per_class"] = {name: counts[name] for name in self.classes}
-        made = replace(made, table=table)
         if run.record.given:
             made = audited_again(made, task, labelled, run, now, encoded.refs, track)
         return next_round(run, now, made, answered, together, labelled.duplicate_of, strategy)

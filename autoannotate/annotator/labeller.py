@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,9 @@ from autoannotate.images import ImageRef
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.zero_shot import classifier as zero_shot
 from autoannotate.runs.run import Run
+
+if TYPE_CHECKING:
+    from autoannotate.models.encoding import Encoded
 
 FOLDER = "labeller"
 ABOUT, ARRAYS, CARD = "labeller.json", "labeller.safetensors", "CARD.md"
@@ -155,7 +158,11 @@ def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track
     InputError
         Where fewer than two classes have labels.
     """
-    encoded = annotator.encode(refs, track)
+    return learn_from(run, annotator.encode(refs, track), annotator)
+
+
+def learn_from(run: Run, encoded: Encoded, annotator: Annotator) -> Labeller:
+    """The same of images that are encoded."""
     table = run.table.set_index("path").reindex([ref.path for ref in encoded.refs])
     classes = list(run.record.classes)
     kept = table["label"].isin(classes).to_numpy()

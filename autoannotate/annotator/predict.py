@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pandas as pd
 
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
-from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.findings_annotator import annotator_of
+from autoannotate.annotator.findings_labeller import FindingsLabeller, findings_digest, learn_findings
 from autoannotate.annotator.labeller import ABOUT, FOLDER, Labeller, digest, learn
 from autoannotate.errors import OutputError
 from autoannotate.images import PassedOver, find
@@ -18,23 +20,28 @@ from autoannotate.images.items import items_of
 from autoannotate.runs import tables
 from autoannotate.runs.build import item_columns
 from autoannotate.runs.pictures import pictures_of
-from autoannotate.runs.run import UNREADABLE, Run, check_single_labels
+from autoannotate.runs.run import FINDINGS_FILE, UNREADABLE, Run
 
 FILES = ("labels.csv", "probabilities.csv", "unreadable.csv")
+AnyLabeller = Labeller | FindingsLabeller
 
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """Tables as `predict` writes them, the labeller that made them, and the files that are no images, by kind."""
+    """Tables as `predict` writes them, the labeller that made them, and the files that are no images, by kind; `findings` where an
+    image can show several."""
 
     table: pd.DataFrame
     probabilities: pd.DataFrame
     unreadable: pd.DataFrame
-    labeller: Labeller
+    labeller: AnyLabeller
     passed_over: tuple[PassedOver, ...] = ()
+    findings: pd.DataFrame | None = None
 
 
-def labeller_of(folder: Path, *, device: str = "auto", images: Path | None = None, track: Track = silent) -> Labeller:
+def labeller_of(
+    folder: Path, *, device: str = "auto", images: Path | None = None, track: Track = silent
+) -> AnyLabeller:
     """The labeller in a folder, or of the run in it: made once and kept in `labeller`, again where labels changed.
 
     Raises
@@ -43,26 +50,31 @@ def labeller_of(folder: Path, *, device: str = "auto", images: Path | None = Non
         Where there is neither, or the images of the run are gone.
     """
     if (folder / ABOUT).is_file():
-        return Labeller.load(folder)
+        return load_labeller(folder)
     run = Run.load(folder)
-    check_single_labels(run, "predict")
+    several = bool(run.record.findings)
     place = folder / FOLDER
     if (place / ABOUT).is_file():
-        kept = Labeller.load(place)
-        if kept.about["labels"] == digest(run):
+        kept = load_labeller(place)
+        if kept.about["labels"] == (findings_digest if several else digest)(run):
             return kept
-    made = learn(
-        run,
-        pictures_of(run.record, list(run.table["path"]), images, folder),
-        Annotator.from_run(run, device=device),
-        track,
-    )
+    refs = pictures_of(run.record, list(run.table["path"]), images, folder)
+    made = (learn_findings if several else learn)(run, refs, annotator_of(run, device=device), track)
     made.save(place)
     return made
 
 
+def load_labeller(folder: Path) -> AnyLabeller:
+    """The labeller that was saved in a folder, of classes or of findings. Raises `InputError` where it is broken."""
+    try:
+        several = "findings" in json.loads((folder / ABOUT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        several = False
+    return FindingsLabeller.load(folder) if several else Labeller.load(folder)
+
+
 def predict(
-    labeller: Labeller,
+    labeller: AnyLabeller,
     images: str | Path,
     *,
     device: str = "auto",
@@ -83,16 +95,23 @@ def predict(
     refs = hashed(found.refs) if hash_paths else found.refs
     items = items_of(refs, item or str(labeller.about.get("item") or "image"))
     encoded = annotator.encode([each.middle for each in items], track)
-    table = labeller.predict(encoded.features, encoded.embeddings, annotator.encoder.logit_scale)
-    table.insert(0, "path", [ref.path for ref in encoded.refs])
+    scale, paths, findings = annotator.encoder.logit_scale, [ref.path for ref in encoded.refs], None
+    if isinstance(labeller, FindingsLabeller):
+        table, findings = labeller.predict(paths, encoded.features, encoded.embeddings, scale)
+        shares = findings.pivot(index="path", columns="finding", values="probability")
+        shares = shares.loc[paths, labeller.findings].reset_index()
+    else:
+        table = labeller.predict(encoded.features, encoded.embeddings, scale)
+        table.insert(0, "path", paths)
+        learned = labeller.model.classes_.astype(str)
+        shares = pd.DataFrame(labeller.model.predict_proba(encoded.features), columns=learned)
+        shares = shares.reindex(columns=labeller.classes, fill_value=0.0)
+        shares.insert(0, "path", table["path"])
     table = table.assign(
         note=[encoded.notes.get(ref.path, "") for ref in encoded.refs], **(item_columns(encoded.refs) or {})
     )
-    shares = pd.DataFrame(labeller.model.predict_proba(encoded.features), columns=labeller.model.classes_.astype(str))
-    shares = shares.reindex(columns=labeller.classes, fill_value=0.0)
-    shares.insert(0, "path", table["path"])
     unreadable = pd.DataFrame(encoded.unreadable, columns=list(UNREADABLE))
-    return Predicted(table, shares, unreadable, labeller, found.passed_over)
+    return Predicted(table, shares, unreadable, labeller, found.passed_over, findings)
 
 
 def save(predicted: Predicted, folder: Path, overwrite: bool = False) -> None:
@@ -102,4 +121,10 @@ def save(predicted: Predicted, folder: Path, overwrite: bool = False) -> None:
             raise OutputError(f"{folder} already holds labels: choose another folder with --out, or add --overwrite.")
         folder.mkdir(parents=True, exist_ok=True)
     parts = (predicted.table, predicted.probabilities, predicted.unreadable)
-    write_files({folder / name: tables.to_csv(part) for name, part in zip(FILES, parts, strict=True)})
+    written = {folder / name: tables.to_csv(part) for name, part in zip(FILES, parts, strict=True)}
+    if predicted.findings is not None:
+        written[folder / FINDINGS_FILE] = tables.to_csv(predicted.findings)
+    write_files(written)
+    if predicted.findings is None:
+        with plain_errors(folder):
+            (folder / FINDINGS_FILE).unlink(missing_ok=True)

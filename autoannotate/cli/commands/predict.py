@@ -40,7 +40,8 @@ def predict(
 
     The first call makes a labeller of the run's labels and keeps it in DIR/labeller (safetensors, JSON and a card that says
     what it learned from and how good it is); copy that folder to take it along. New images are never learned from. Each row of
-    labels.csv says whether the image is unlike those that the labeller learned from.
+    labels.csv says whether the image is unlike those that the labeller learned from. Of a run with several findings an image
+    there is a findings.csv too, and its rules hold.
     """
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
@@ -53,8 +54,14 @@ def predict(
     labeller = labeller_of(run, device=device, images=run_images, track=on_stderr)
     found = label_new(labeller, images, device=device, item=item, hash_paths=hash_paths, track=on_stderr)
     save(found, out, overwrite)
-    for name, count in found.table["label"].value_counts().items():
+    if found.findings is None:
+        counts = found.table["label"].value_counts().items()
+    else:
+        counts = found.findings.groupby("finding", sort=False)["value"].sum().items()
+    for name, count in counts:
         typer.echo(f"{count:>8,}  {name}")
+    for name, why in labeller.about.get("without", {}).items():
+        typer.echo(f"{name} was not learned: {why}.", err=True)
     unlike = int(found.table["unlike_training"].sum())
     typer.echo(
         f"{counted(len(found.table), 'image')} in {out / 'labels.csv'}; {unlike:,} unlike those it learned from."
