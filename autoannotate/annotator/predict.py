@@ -28,7 +28,7 @@ AnyLabeller = Labeller | FindingsLabeller
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """Tables as `predict` writes them, the labeller that made them, and the files that are no images, by kind; `findings` where an
+    """Tables as `predict` writes them, the labeller that made them, and files that are no images, by kind; findings where an
     image can show several."""
 
     table: pd.DataFrame
