@@ -295,11 +295,18 @@ def test_the_picture_has_most_of_a_phone_and_of_a_tablet(browser: Any, tmp_path:
 
 def test_nothing_hints_in_unaided_mode(browser: Any, tmp_path: Path) -> None:
     run = doubted_run(tmp_path, 6)
+    with AnswerStore(run) as store:
+        store.add([Answer("scans/0005.png", "Ana", "label", "breast")])
     with served(run) as server, tab(browser) as page:
         page.goto(server.url)
         shown(page, 1)
+        order = page.locator("#classes button span").all_inner_texts()
+        assert order == ["chest", "breast", "brain"], "digits stay where they are, whatever is suggested"
+        page.keyboard.press("3")
+        shown(page, 2)
         page.keyboard.press("h")
-        page.wait_for_selector("#layer > [alt='Image 1 of 6']")
+        page.wait_for_selector("#layer > [alt='Image 2 of 6']")
+        assert page.locator("#classes button span").all_inner_texts() == order
         page.wait_for_selector("#nearThumbs img >> nth=4")
         page.wait_for_timeout(300)
         visible = page.evaluate(
@@ -308,3 +315,20 @@ def test_nothing_hints_in_unaided_mode(browser: Any, tmp_path: Path) -> None:
         )
         assert "scans/" not in visible
         assert "CLIP" not in visible
+        page.wait_for_selector("#nearThumbs .caption:has-text('✓ breast')")  # of the reader's own answer, and no more
+        assert page.locator("#nearThumbs .other").count() == 0
+
+
+def test_the_estimate_by_answers_stays_in_sight_and_says_that_it_is_one(browser: Any, tmp_path: Path) -> None:
+    run = doubted_run(tmp_path, 12, suspects=6)
+    with AnswerStore(run) as store:
+        store.add([Answer("scans/0000.png", "Ana", "label", "brain")])
+    with served(run) as server, tab(browser) as page:
+        page.goto(server.url)
+        page.wait_for_selector("#layer > [alt]")
+        assert page.locator("#curve svg").count() == 0
+        taken_in(run)
+        page.locator("#curve").get_by_text("Estimated wrong: 1.2% → 1.2%, with 1 answer").wait_for()
+        assert "0 answers: 1.2%, 1 answers: 1.2%" in page.locator("#curve svg").get_attribute("aria-label")
+        page.keyboard.press("e")
+        page.locator("#runSheet").get_by_text("Estimated by the program, not counted").wait_for()

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, read_image
 from autoannotate.review import pictures
+from autoannotate.review.html import page_of
 from autoannotate.review.plain_errors import answer_plainly
 from autoannotate.review.session import check_reader
 from autoannotate.runs import box_repairs
@@ -69,7 +70,7 @@ def build_boxes_app(folder: Path, reader: str | None, images: Path | None = None
 
     @app.get("/")
     def page() -> Response:
-        return Response((static / "boxes.html").read_bytes(), media_type="text/html; charset=utf-8")
+        return page_of("boxes.html")
 
     @app.get("/api/proposals")
     def listed() -> dict[str, Any]:

@@ -28,7 +28,7 @@ from autoannotate.review.queues import Filters, as_seen, shown
 from autoannotate.review.reading_plan import keep_plan, load_plan, parse_plan
 from autoannotate.review.rows import Row, rows_of
 from autoannotate.review.similar_images import LookAlikes
-from autoannotate.runs import tables
+from autoannotate.runs import history, tables
 from autoannotate.runs.finding_words import understand_findings, values_of
 from autoannotate.runs.metadata import read_metadata
 from autoannotate.runs.pictures import pictures_of
@@ -93,6 +93,7 @@ class Desk:
         self.checks = [one for one in waiting(annotations.record.proposals) if one["ask"]]
         self.proposed = {} if annotations.proposals is None else _proposed(annotations)
         self.plan = load_plan(self.folder)
+        self._estimates = history.estimates(self.folder) if self.meaningful else []
         self.files = Files(list(self.by_path), self.refs, annotations.record.stamps)
         self.lookalikes = LookAlikes(annotations, self.refs, self._track)
         self._see_replaced()
@@ -137,6 +138,7 @@ class Desk:
             "copied": self.files.copied,
             "proposals": len(self.checks),
             "meaningful": self.meaningful,
+            "estimates": self._estimates,
             "labels": dict(shown(self.rows)),
             "sources": sorted({row.source for row in self.rows}),
             "columns": {

@@ -71,6 +71,20 @@ def rounds(folder: str | Path) -> list[Round]:
     return kept or [_first(folder)]
 
 
+def estimates(folder: str | Path) -> list[dict[str, Any]]:
+    """By round, oldest first: how many labels are answers, and the share of labels estimated to be wrong where it is known.
+
+    None where the run was never updated.
+    """
+    folder = Path(folder)
+    after = [_read(folder, number).after for number in _numbers(folder)]
+    return [
+        {"answered": one.get("answered", 0), "error_rate": one["estimated_error_rate"]}
+        for one in after
+        if one.get("estimated_error_rate") is not None
+    ]
+
+
 def learnt(told: Sequence[Round]) -> set[int]:
     """The ids of the answers that the labels of the newest of these rounds, all of a run, learnt from."""
     one = told[-1]

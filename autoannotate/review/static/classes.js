@@ -26,11 +26,12 @@ export function build(classes, choose, keys = "123456789") {
   clear();
 }
 
-export function order(first) {  // the likely ones come first; digits stay with their classes
+export function order(first) {  // the likely ones of many come first; [] where the machine may not hint
   likely = first;
-  if (names.length <= FEW || $("filter").value) return;
-  sort([...new Set([...likely, ...names])]);
+  if (!$("filter").value) search();
 }
+
+const unsearched = () => (names.length <= FEW ? names : [...new Set([...likely, ...names])]);
 
 function sort(wanted) {
   const box = $("classes");
@@ -53,10 +54,10 @@ export function search() {
   const buttons = [...document.querySelectorAll("#classes button")];
   const fits = new Map(names.map((name) => [name, typed ? fit(name, typed) : 0]));
   for (const button of buttons) button.hidden = fits.get(button.dataset.label) === Infinity;
-  if (typed) sort([...names].sort((a, b) => fits.get(a) - fits.get(b))); else sort([...new Set([...likely, ...names])]);
+  sort(typed ? [...names].sort((a, b) => fits.get(a) - fits.get(b)) : unsearched());
   const first = found();
   for (const button of buttons) button.classList.toggle("take", button.dataset.label === first);
-  $("takes").textContent = !typed ? `${names.length} classes, the likeliest first` : first ? `Enter takes: ${first}` : "No class is called so";
+  $("takes").textContent = !typed ? `${names.length} classes${likely.length ? ", the likeliest first" : ""}` : first ? `Enter takes: ${first}` : "No class is called so";
   $("classes").scrollTop = 0;
 }
 

@@ -14,6 +14,7 @@ import * as run from "./run.js";
 import * as stack from "./stack.js";
 import * as viewer from "./viewer.js";
 import * as compare from "./compare.js";
+import { besidePicture } from "./curve.js";
 import { forgetAll } from "./pictures.js";
 
 const keep = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } },
@@ -59,7 +60,11 @@ async function go(mode) {
 }
 const safely = (work) => work.catch((error) => api.trouble(error.message, true));
 
-async function refresh() { Object.assign(state.session, await api.get("session")); $("toProposals").hidden = !state.session.proposals; }
+async function refresh() {
+  Object.assign(state.session, await api.get("session"));
+  $("toProposals").hidden = !state.session.proposals;
+  besidePicture(state.session);
+}
 
 async function queue(which, at = -1) {
   const mine = way;

@@ -135,6 +135,7 @@ function write(one) {
     button.setAttribute("aria-pressed", String(one.answer?.label === name));
   }
   if (findings.several()) findings.write(one, hidden);
+  classes.order([]);
   classes.clear();
   for (const button of document.querySelectorAll("[data-verdict]")) {
     button.setAttribute("aria-pressed", String(one.answer?.verdict === button.dataset.verdict));
@@ -208,7 +209,7 @@ function thumb(other, one) {
   }, make("span", { className: "frame" }, visible ? make("img", { src: thumbnailOf(other), alt: "", loading: "eager" }) : null),
   make("span", { className: "caption" }, caption || "\u00a0"));
   button.setAttribute("aria-label", `${caption ? other.label : "image"}${other.yours ? ", your answer" : ""}${hides() ? "" : `: ${other.path}`}. Look closer`);
-  button.classList.toggle("other", Boolean(caption) && other.label !== one.label);
+  button.classList.toggle("other", Boolean(caption) && !hides() && other.label !== one.label);
   return button;
 }
 
@@ -219,7 +220,7 @@ export async function closer(other) {
   box.showModal();
   const { image, details } = await picture(other.id);
   const copy = image?.cloneNode();
-  if (copy) copy.alt = other.path;
+  if (copy) copy.alt = hides() ? "" : other.path;
   frame.replaceChildren(copy || `This image cannot be shown. ${details.message}`);
 }
 

@@ -2,11 +2,10 @@
 
 import { $, counted, make, percent, present, say } from "./dom.js";
 import * as api from "./api.js";
+import { curve, rate } from "./curve.js";
 import { state } from "./one.js";
 import { thumbnailOf } from "./pictures.js";
 
-const rate = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
-const SVG = "http://www.w3.org/2000/svg";
 let turn = 0, certify = () => {};
 
 export async function open(certifyNow) {
@@ -18,7 +17,7 @@ export async function open(certifyNow) {
   $("runSheet").replaceChildren(...present(
     make("h2", { id: "runTitle" }, state.session.run),
     make("p", {}, summary(found, last)),
-    curve(found.rounds),
+    curve(found.rounds.filter((one) => one.error_rate !== null)),
     make("h3", {}, "Improve the labels"),
     make("p", { className: "quiet" }, found.waiting ? `${counted(found.waiting, "answered image")} that the other labels have not learnt from yet.` : "The labels have learnt from every answer."),
     make("div", { id: "runJob" }),
@@ -42,29 +41,6 @@ function summary(found, last) {
   parts.push(!found.meaningful ? "The labels that nobody answered are guesses: how many are wrong cannot be estimated."
     : last.error_rate === null ? "How many labels are wrong is not known." : `Labels estimated to be wrong now: ${rate(last.error_rate)}.`);
   return parts.join(" ");
-}
-
-function curve(rounds) {
-  const points = rounds.filter((one) => one.error_rate !== null);
-  if (points.length < 2) return null;
-  const [w, h, pad] = [640, 150, 34];
-  const most = Math.max(...points.map((one) => one.answered), 1), worst = Math.max(...points.map((one) => one.error_rate), 0.01);
-  const at = (one) => [pad + (one.answered / most) * (w - 2 * pad), h - pad + 8 - (one.error_rate / worst) * (h - 2 * pad)];
-  const draw = (tag, values, text = "") => {
-    const element = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(values)) element.setAttribute(name, value);
-    element.textContent = text;
-    return element;
-  };
-  const words = points.map((one) => `${one.answered} answers: ${rate(one.error_rate)}`).join(", ");
-  const picture = draw("svg", { viewBox: `0 0 ${w} ${h}`, role: "img", "aria-label": `Labels estimated wrong: ${words}` });
-  picture.append(draw("polyline", { points: points.map((one) => at(one).join()).join(" ") }));
-  for (const one of points) {
-    const [x, y] = at(one);
-    picture.append(draw("circle", { cx: x, cy: y, r: 4 }), draw("text", { x, y: y - 9, "text-anchor": "middle" }, rate(one.error_rate)),
-      draw("text", { x, y: h - 4, "text-anchor": "middle" }, String(one.answered)));
-  }
-  return make("figure", { className: "curve" }, picture, make("figcaption", { className: "quiet" }, "Labels estimated to be wrong, by the number of labels that readers gave."));
 }
 
 function changes(found) {
