@@ -19,10 +19,11 @@ import numpy as np
 import pytest
 from made_runs import make_run
 from PIL import Image
-from review_browser import PATIENCE, chromium, eventually, keep_features, said, shown
+from review_browser import PATIENCE, chromium, doubted_run, eventually, keep_features, said, served, shown, tab
 
 from autoannotate import Annotations
 from autoannotate.answers.store import Answer, AnswerStore
+from autoannotate.review import queues
 from autoannotate.runs import history
 from autoannotate.runs.save import contents
 
@@ -626,3 +627,24 @@ CONTRASTS = """() => {
     if ((a + 0.05) / (b + 0.05) < 4.5) bad.push([e.outerHTML.slice(0, 80), ((a + 0.05) / (b + 0.05)).toFixed(2)]);
   }
   return bad; }"""
+
+
+def test_a_long_queue_comes_in_parts_and_is_answered_to_its_end(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queues, "MOST_IN_QUEUE", 3)
+    monkeypatch.setattr(queues, "LOOK_BACK", 1)
+    made = doubted_run(tmp_path, 7)
+    with served(made) as server, tab(browser) as page:
+        page.goto(server.url)
+        shown(page, 1, of=7)
+        assert page.get_by_text("7 left").is_visible()
+        for number in range(1, 8):
+            page.wait_for_function("n => document.body.dataset.shown === n", arg=f"scans/{number - 1:04d}.png")
+            page.wait_for_selector("#accept:not([disabled])")
+            page.keyboard.press("Enter")
+        page.get_by_role("heading", name="All answered").wait_for()
+        assert len(said(made)) == 7
+        page.keyboard.press("Backspace")
+        shown(page, 3, of=3)  # the last part, with what was answered before it
+        assert page.get_by_text("1 left").is_visible()

@@ -48,7 +48,7 @@ def browser() -> Iterator[Any]:
 def test_the_queue_of_a_group_compares_two_labels(run: Path) -> None:
     with AnswerStore(run) as store:
         desk = Desk(run, store, pictures_of(run, None))
-        asked = queue(desk, "Ana", "proposals")
+        asked = queue(desk, "Ana", "proposals")["items"]
         assert desk.session("Ana")["proposals"] == 1
     assert len(asked) == FIRST
     assert [one["proposal"]["at"] for one in asked] == list(range(1, FIRST + 1))

@@ -93,7 +93,7 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
     def queue(reader: str, which: str = "suspects") -> dict[str, Any]:
         desk.refresh()
         reader = check_reader(reader)
-        return {"items": desk.queue(reader, which), "lookalikes": desk.lookalikes.state, "round": desk.round}
+        return {**desk.queue(reader, which), "lookalikes": desk.lookalikes.state, "round": desk.round}
 
     @app.get("/api/grid")
     def grid(reader: str, filters: Annotated[Filters, Depends()]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ ORDERS: dict[str, Callable[[Row], Any]] = {
     "random": lambda row: order_of(row.path),
 }
 MOST_IN_GRID = 400
+MOST_IN_QUEUE, LOOK_BACK = 1000, 100  # images that are sent at once, and those of them that are answered already
 NOTHING = "none of them"  # of several findings
 
 
@@ -106,8 +107,9 @@ class Others:
         return self._plan is not None and 0 < self.read[row.path] < self._plan.readers(row.path)
 
 
-def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
-    """The images that the reader is asked about, in their order, near-identical ones as one.
+def queue(desk: Reading, reader: str, which: str) -> dict[str, Any]:
+    """The images that the reader is asked about, in their order, near-identical ones as one: `items`, of a long queue a part,
+    and how many `more` are open after these.
 
     which: proposals, the samples of groups of proposals that wait, a group after the other; suspects, those that wait
     for a second reading and the run's queue; rest, the other labels of the machine, the most doubtful first;
@@ -117,13 +119,13 @@ def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
     if which == "sample":
         elsewhere = {answer.path for answer in desk.standing() if answer.reader != reader}
         drawn = [path for path in desk.sample() if path in mine or path not in elsewhere]
-        return [blind(item) for item in items(desk, drawn, mine, groups=False)]
+        return _whole([blind(item) for item in items(desk, drawn, mine, groups=False)])
     if which == "disagreements":
         found = set(disputed(desk.standing(), reader))
         listed = items(desk, [row.path for row in desk.rows if row.path in found], mine, groups=False)
-        return [{**item, "reason": "Other readers disagree, or were not sure."} for item in listed]
+        return _whole([{**item, "reason": "Other readers disagree, or were not sure."} for item in listed])
     if which == "proposals":
-        return _spot_checks(desk, reader, mine)
+        return _whole(_spot_checks(desk, reader, mine))
     others = Others(desk, reader)
     asked = [path for path in desk.suspects if path in mine or desk.plan is None or others.want(desk.by_path[path])]
     if which == "suspects":
@@ -132,13 +134,27 @@ def queue(desk: Reading, reader: str, which: str) -> list[dict[str, Any]]:
         first = set(again)
         ordered = [*again, *(path for path in asked if path not in first)]
         open_too = [row.path for row in desk.rows if row.path in mine or others.want(row)]
-        return items(desk, ordered, mine, among=open_too)
+        return _part(desk, gathered(desk, ordered, mine, among=open_too), mine)
     if which == "rest":
         queued = set(desk.suspects)
         rows = [row for row in desk.rows if row.path not in queued and (row.path in mine or others.want(row))]
         rows = [row for row in rows if not (row.path in mine and row.by_clinician)]
-        return items(desk, [row.path for row in sorted(rows, key=lambda row: -row.score)], mine)
+        ordered = [row.path for row in sorted(rows, key=lambda row: -row.score)]
+        return _part(desk, gathered(desk, ordered, mine), mine)
     raise InputError(f"There is no queue {which!r}.")
+
+
+def _whole(listed: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"items": listed, "more": 0}
+
+
+def _part(desk: Reading, found: Sequence[Gathered], mine: Mapping[str, Answer]) -> dict[str, Any]:
+    """At most `MOST_IN_QUEUE`, the first open one and some before it among them."""
+    first = next((at for at, (path, _) in enumerate(found) if path not in mine), len(found))
+    start = max(0, min(first - LOOK_BACK, len(found) - MOST_IN_QUEUE))
+    end = start + MOST_IN_QUEUE
+    more = sum(path not in mine for path, _ in found[end:])
+    return {"items": shaped(desk, found[start:end], mine), "more": more}
 
 
 def _spot_checks(desk: Reading, reader: str, mine: Mapping[str, Answer]) -> list[dict[str, Any]]:
@@ -176,8 +192,8 @@ def grid(desk: Reading, reader: str, filters: Filters) -> dict[str, Any]:
     else:
         near = desk.lookalikes.ranked(desk.row(filters.like).path)
         rows = sorted((row for row in rows if row.path in near), key=lambda row: near[row.path])
-    listed = items(desk, [row.path for row in rows], mine)
-    return {"items": listed[:MOST_IN_GRID], "total": len(listed), "labels": of_class}
+    found = gathered(desk, [row.path for row in rows], mine)
+    return {"items": shaped(desk, found[:MOST_IN_GRID], mine), "total": len(found), "labels": of_class}
 
 
 def shown(rows: Sequence[Row]) -> Counter[str]:
@@ -189,13 +205,16 @@ def shown(rows: Sequence[Row]) -> Counter[str]:
     )
 
 
-def items(
+Gathered = tuple[str, list[str]]  # the path of an image, and those of the others that are answered with it
+
+
+def gathered(
     desk: Reading,
     paths: Sequence[str],
     mine: Mapping[str, Answer],
     among: Sequence[str] | None = None,
     groups: bool = True,
-) -> list[dict[str, Any]]:
+) -> list[Gathered]:
     """Images to answer; those still open bring the open ones of their group, which do not come again themselves.
 
     among: which images a group may bring; those of the same queue if None. groups: whether near-identical ones go together.
@@ -204,7 +223,8 @@ def items(
     batches: dict[str, list[str]] = {}
     for each in mine.values():
         batches.setdefault(each.batch, []).append(each.path)
-    listed, covered = [], set()
+    found: list[Gathered] = []
+    covered: set[str] = set()
     for path in paths:
         if path in covered:
             continue
@@ -214,12 +234,25 @@ def items(
         if answer is None:
             members = [p for p in same if p not in mine and p not in covered]
         else:
-            batch = set(batches[answer.batch])
+            batch = set(batches[answer.batch]) if same else ()
             members = [p for p in same if p in batch and p not in covered]
         covered.update([path, *members])
-        known = {p: mine[p].id for p in (path, *members) if p in mine}
-        listed.append(item(desk, desk.by_path[path], answer, members) | {"known": known})
-    return listed
+        found.append((path, members))
+    return found
+
+
+def shaped(desk: Reading, found: Sequence[Gathered], mine: Mapping[str, Answer]) -> list[dict[str, Any]]:
+    """Gathered images as the page gets them, see `item`."""
+    return [
+        item(desk, desk.by_path[path], mine.get(path), members)
+        | {"known": {p: mine[p].id for p in (path, *members) if p in mine}}
+        for path, members in found
+    ]
+
+
+def items(desk: Reading, paths: Sequence[str], mine: Mapping[str, Answer], groups: bool = True) -> list[dict[str, Any]]:
+    """All of some images to answer, as the page gets them."""
+    return shaped(desk, gathered(desk, paths, mine, groups=groups), mine)
 
 
 def item(desk: Reading, row: Row, answer: Answer | None, members: Sequence[str] = ()) -> dict[str, Any]:

@@ -177,7 +177,7 @@ class Desk:
         self.lookalikes.soon.wait(timeout=3)  # seconds; where they take longer they come later, and the page asks again
         self._see_replaced()
 
-    def queue(self, reader: str, which: str = "suspects") -> list[dict[str, Any]]:
+    def queue(self, reader: str, which: str = "suspects") -> dict[str, Any]:
         """The images that the reader is asked about, see `queues.queue`."""
         self._ready()
         return queues.queue(self, reader, which)

@@ -16,6 +16,8 @@ import numpy as np
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import AutoannotateError, UnreadableImageError
 from autoannotate.images import ImageRef, fingerprint
+from autoannotate.labelling.features import Features, Rows
+from autoannotate.labelling.neighbours import MANY
 from autoannotate.runs.record import RunRecord
 from autoannotate.runs.run import Run
 
@@ -44,8 +46,9 @@ class LookAlikes:
 
     def _find(self) -> None:
         try:
-            paths, features = self._features(*self._run)
-            self._points = paths, compact(features)
+            if len(self._run[0].table) > MANY:
+                self.soon.set()
+            self._points = self._compact(*self._run)
             self.found = _near(*self._points)
             self.state = "ready"
         except Exception as error:  # the page works without them
@@ -63,7 +66,7 @@ class LookAlikes:
         order = [path, *(paths[i] for i in near.tolist() if paths[i] != path)]
         return {each: rank for rank, each in enumerate(order)}
 
-    def _features(self, annotations: Run, refs: Mapping[str, ImageRef], track: Track) -> tuple[list[str], np.ndarray]:
+    def _compact(self, annotations: Run, refs: Mapping[str, ImageRef], track: Track) -> tuple[list[str], np.ndarray]:
         keys: dict[str, str] = {}
         for path in annotations.table["path"]:
             try:
@@ -77,11 +80,11 @@ class LookAlikes:
         from autoannotate.annotator.findings_annotator import annotator_of
 
         encoded = annotator_of(annotations).encode([refs[path] for path in keys], track)
-        return [ref.path for ref in encoded.refs], encoded.features
+        return [ref.path for ref in encoded.refs], compact(encoded.features)
 
 
 def from_cache(record: RunRecord, keys: Sequence[str]) -> np.ndarray | None:
-    """The features (N, F) of images by their fingerprints; None where the cache of the run lacks any of them."""
+    """`compact` of images by their fingerprints; None where the cache of the run lacks the features of any of them."""
     from autoannotate.models.embedding_cache import EncodingCache, default_folder
 
     weights, place = record.model.weights_sha256, record.arguments.get("cache")
@@ -90,7 +93,9 @@ def from_cache(record: RunRecord, keys: Sequence[str]) -> np.ndarray | None:
         return None
     cache = EncodingCache(folder, weights)
     try:
-        return None if len(cache.known(keys)) < len(set(keys)) else cache.get(keys)[1]
+        if len(cache.known(keys)) < len(set(keys)):
+            return None
+        return compact(cache.stored(keys) if len(keys) > MANY else cache.features(keys))
     finally:
         cache.close()
 
@@ -117,12 +122,16 @@ def _near(paths: Sequence[str], points: np.ndarray) -> Alike:
     return Alike(neighbours, groups)
 
 
-def compact(features: np.ndarray, dimensions: int = 64) -> np.ndarray:
+def compact(features: Rows, dimensions: int = 64) -> np.ndarray:
     """Features (N, F) centred, on about their first principal axes and unit length: (N, min(dimensions, N, F)).
 
     As `neighbours.compact`, but by random projection (Halko, Martinsson and Tropp 2011, algorithm 4.4) and in NumPy alone:
-    quick, and other threads run meanwhile, which SciPy's `eigh` does not let them.
+    quick, and other threads run meanwhile, which SciPy's `eigh` does not let them. Of more than `MANY` images as
+    `Features.compact`, which reads them block by block.
     """
+    if len(features) > MANY:
+        return Features(features).compact
+    features = np.asarray(features)
     centred = features - features.mean(axis=0, dtype=np.float64).astype(features.dtype)
     n, f = centred.shape
     dimensions = min(dimensions, n, f)

@@ -20,7 +20,7 @@ import { forgetAll } from "./pictures.js";
 const keep = { get: (name) => { try { return localStorage.getItem(name); } catch { return null; } },
   set: (name, value) => { try { localStorage.setItem(name, value); } catch { /* private window */ } } };
 const state = one.state;
-const { left } = one;
+const { left, waiting } = one;
 let queueFor = null;
 let round = null;  // of the run, as the page shows it
 
@@ -78,7 +78,7 @@ async function queue(which, at = -1) {
     if (mine === way && left()) news("No label is in doubt. These are the others, the least sure first; the Grid shows forty at a time.");
     return;
   }
-  if (one.start(found.items, which, at)) { $("viewer").focus({ preventScroll: true }); watch(found.lookalikes); } else done(which);
+  if (one.start(found.items, which, at, null, found.more)) { $("viewer").focus({ preventScroll: true }); watch(found.lookalikes); } else done(which);
 }
 
 function watch(lookalikes) {  // similar images are found while the first ones are looked at
@@ -91,7 +91,7 @@ function watch(lookalikes) {  // similar images are found while the first ones a
     const path = one.item()?.path, found = await api.get("queue", { which: "suspects" });
     forgetAll();
     const at = found.items.findIndex((each) => each.path === path);
-    if (path === one.item()?.path) one.start(found.items, "suspects", at);
+    if (path === one.item()?.path) one.start(found.items, "suspects", at, null, found.more);
   }, 2500);
 }
 
@@ -116,11 +116,11 @@ async function renew() {
   forgetAll();
   if (mode === "done") {
     await go(["disputes", "proposals"].includes(state.which) && (state.which === "disputes" || state.session.proposals) ? state.which : "one");
-    if (document.body.dataset.mode === "one") news(`${words}This is the new queue: ${counted(left(), "image")} to look at.`, 20);
+    if (document.body.dataset.mode === "one") news(`${words}This is the new queue: ${counted(waiting(), "image")} to look at.`, 20);
   } else if (asking) {
     queueFor = state.which = which;
-    one.renew(found.items);
-    news(`${words}After this image comes the new queue: ${left().toLocaleString("en")} left.`, 20);
+    one.renew(found.items, found.more);
+    news(`${words}After this image comes the new queue: ${waiting().toLocaleString("en")} left.`, 20);
   } else {
     if (mode === "grid") grid.renew();
     news(`${words}What is asked next takes that into account.`, 20);
@@ -158,6 +158,7 @@ async function certified() {
 }
 
 function done(which) {
+  if (state.more) { safely(queue(queueFor)); return; }  // the next part of a long queue
   view("done");
   const { session } = state, total = state.items.length;
   const disputes = which === "disputes", checks = which === "proposals";
@@ -212,7 +213,7 @@ async function undo() {
     const found = await api.get("queue", { which: queueFor === "disputes" ? "disagreements" : queueFor });
     const ids = new Set(back.undone.map((each) => each.id));
     view("one");
-    if (!one.start(found.items, queueFor, found.items.findIndex((each) => ids.has(each.id)))) done(queueFor);
+    if (!one.start(found.items, queueFor, found.items.findIndex((each) => ids.has(each.id)), null, found.more)) done(queueFor);
   }
   say(words);
 }

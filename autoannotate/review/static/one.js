@@ -13,7 +13,7 @@ import { forget, picture, thumbnailOf } from "./pictures.js";
 
 const AHEAD = 4;
 export const state = {
-  session: null, items: [], at: 0, since: 0, shown: null, alone: false, which: "suspects", then: null, unaided: false,
+  session: null, items: [], more: 0, at: 0, since: 0, shown: null, alone: false, which: "suspects", then: null, unaided: false,
 };
 let turn = 0;
 let typing = false;  // an answer waits until the one before is on the server's disk, so at most one can be lost
@@ -27,21 +27,23 @@ const unseen = (details) => details.state === "gone" || details.state === "unrea
 const groupOf = (one, details) => (details.state !== "ok" ? []
   : details.group.filter((other) => one.members.includes(other.id) && other.state === "ok"));
 export const left = () => state.items.filter(open).length;
+export const waiting = () => left() + state.more;  // of a long queue a part is here
+const all = () => state.items.length + state.more;
 
-export function start(items, which, at = -1, then = null) {
-  Object.assign(state, { items, which, then });
+export function start(items, which, at = -1, then = null, more = 0) {
+  Object.assign(state, { items, which, then, more });
   const first = at >= 0 ? at : items.findIndex(open);
   if (first < 0) return false;
   showAt(first);
   return true;
 }
 
-export function renew(items) {  // the queue changed meanwhile: the image on the screen stays, the new queue comes after it
+export function renew(items, more = 0) {  // the queue changed meanwhile: the image on the screen stays, the new queue comes after it
   const now = item(), at = items.findIndex((each) => each.path === now.path);
   if (at < 0) items.unshift(now);
   else items[at] = now;
-  Object.assign(state, { items, at: Math.max(at, 0) });
-  $("position").textContent = `${state.at + 1} of ${items.length}`;
+  Object.assign(state, { items, more, at: Math.max(at, 0) });
+  $("position").textContent = `${state.at + 1} of ${all()}`;
   writeProgress();
   if (state.shown) ahead();
 }
@@ -71,7 +73,7 @@ export async function showAt(index) {
   if (mine !== turn) return;
   state.shown = shown;
   state.since = performance.now();
-  viewer.show(shown, `Image ${index + 1} of ${state.items.length}${hides() ? "" : `: ${one.path}`}`);
+  viewer.show(shown, `Image ${index + 1} of ${all()}${hides() ? "" : `: ${one.path}`}`);
   stack.show(shown);
   document.body.dataset.shown = one.path;
   warn(one, shown.details);
@@ -110,7 +112,7 @@ export const suggestion = (one) => (!one || one.blind || hides() || guesses(one)
   || marks.denies(one.path, one.suggested) ? null : one.suggested);
 
 function write(one) {
-  const total = state.items.length;
+  const total = all();
   $("position").textContent = `${state.at + 1} of ${total}`;
   const hidden = hides();
   $("path").textContent = $("path").title = hidden ? "" : one.path;
@@ -167,7 +169,7 @@ export function compare(proposed) {
 
 export function writeProgress() {
   const { session } = state;
-  const total = state.items.length, todo = left();
+  const total = all(), todo = waiting();
   $("left").textContent = `${todo.toLocaleString("en")} left`;
   $("bar").max = total || 1;
   $("bar").value = total - todo;
@@ -240,7 +242,7 @@ export function split() {
 }
 
 function spoken(one, details) {
-  const where = `Image ${state.at + 1} of ${state.items.length}.`;
+  const where = `Image ${state.at + 1} of ${all()}.`;
   if (unseen(details)) return `${where} It cannot be shown. ${details.message}`;
   const alike = groupOf(one, details).length;
   const group = alike ? ` Your answer is for ${alike + 1} nearly identical images.` : "";
