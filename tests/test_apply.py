@@ -408,6 +408,21 @@ def test_label_studio_json_min(run: Annotations, tmp_path: Path) -> None:
     assert kept(tmp_path) == [("a/1.png", "annotator 3", "label", "breast")]
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [
+        ("path,label,id,diagnosis,annotator,annotation_id", "a/1.png,chest,1,breast,3,9"),
+        ("path,label,diagnosis,annotator,lead_time,updated_at", "a/1.png,chest,breast,3,1.5,2026-01-01T08:00:00Z"),
+        ("image,label,diagnosis,annotator,created_at", "/data/upload/1/1a2b3c4d-a__1.png,chest,breast,3,2026-01-01"),
+    ],
+)
+def test_label_studio_tables_are_known_by_their_columns(
+    run: Annotations, tmp_path: Path, header: str, row: str
+) -> None:
+    run.apply(table(tmp_path, row, header=header))
+    assert [(path, label) for path, _, _, label in kept(tmp_path)] == [("a/1.png", "breast")], "the machine said chest"
+
+
 CVAT = """<?xml version="1.0" encoding="utf-8"?>
 <annotations><version>1.1</version>
 <meta><job><owner><username>boss</username><email></email></owner><assignee><username>ana</username></assignee></job>

@@ -35,6 +35,8 @@ _NAMES = {
     "answered_at": ("answered_at", "updated_at", "created_at"),
     "seconds": ("seconds", "lead_time"),
 }
+_OF_ANNOTATIONS = {"id", "annotator", "created_at", "updated_at", "lead_time"}
+"""Columns of which Label Studio's tables have several, whatever was taken out of them since."""
 _BY_MACHINE = {"suspect_score", "clip_label", "suggested_label", "confidence"}
 
 
@@ -92,7 +94,7 @@ def read(file: Path, wanted: Wanted) -> Iterator[Given]:
 
 def _by_label_studio(table: Delimited) -> bool:
     known = {column_key(name) for name in table.header}
-    return "annotation_id" in known or {"id", "annotator"} <= known
+    return "annotation_id" in known or len(known & _OF_ANNOTATIONS) > 1
 
 
 def _answers(table: Delimited, file: Path, wanted: Wanted) -> int | None:
