@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from made_runs import draw_images
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
@@ -42,6 +43,19 @@ def test_a_tutorial_runs_as_it_is_written(page: Path, tmp_path: Path, monkeypatc
             command = [sys.executable, "-m", *shlex.split(line.removeprefix("$ "))]
             done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
             assert done.returncode == 0, f"{line}\n{done.stderr}"
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    draw_images(tmp_path / "images", [f"{i}.png" for i in range(8)])
+    monkeypatch.chdir(tmp_path)
+    found = [text for language, text in blocks(DOCS.parent / "README.md") if language == "python"]
+    assert found
+    for text in found:
+        exec(compile(text, "README.md", "exec"), {})
+    assert "8 images, 8 in the queue" in capsys.readouterr().out
 
 
 def test_there_are_three_tutorials_with_pictures() -> None:

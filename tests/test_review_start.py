@@ -136,6 +136,7 @@ def test_a_folder_is_labelled_from_the_page(browser: Any, scans: Path, tmp_path:
         page.get_by_role("link", name="first").click()
         shown(page, 1, of=8)
     images, out = str(scans / "a"), str(tmp_path / "runs" / "first")
+    assert f"autoannotate review {out}" in (tmp_path / "runs" / "first" / "report.html").read_text()
     again = CliRunner().invoke(app, ["label", images, "--classes", "chest,breast", "--out", out])
     assert again.exit_code == 0, again.output  # the same command lets new images join
 

@@ -144,6 +144,7 @@ def label_folder(
     with reserved(out):
         made = kind(names, fast=fast).label(images, track)
         made.run["command"] = shlex.join(typed + ["--fast"] * fast)
+        made.run["arguments"]["out"] = out.as_posix()
         made.save(out)
     return {"name": out.name, "images": made.record.counts.images, "suspects": made.record.counts.suspects}
 

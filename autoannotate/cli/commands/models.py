@@ -49,8 +49,9 @@ def prompts(
 ) -> None:
     """Show the sentences by which CLIP will know each class."""
     from autoannotate.labelling.zero_shot.prompts import class_prompts
+    from autoannotate.runs.class_names import class_list
 
-    names = [name.strip() for name in classes.split(",") if name.strip()]
+    names = [name.strip() for name in class_list(classes) if name.strip()]
     if not names:
         raise UsageError("Name a class or more, as in: autoannotate prompts chest,breast")
     for number, found in enumerate(class_prompts(names, file=file, modality=modality)):
