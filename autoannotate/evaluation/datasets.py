@@ -36,7 +36,8 @@ class LabelledSet:
 
     refs: N. labels: (N,) int64, indices into class_names. groups: (N,) int64, images of one patient or lesion share a
     number, or None. given: (N,) int64, another reader's labels (the column `given`), or None. notes: what the user should
-    know of how the set was read.
+    know of how the set was read. values: (N, F) 1, 0 or -1 (unknown) where an image can show several findings, whose names are
+    class_names; labels say nothing then.
     """
 
     refs: Sequence[ImageRef]
@@ -46,6 +47,7 @@ class LabelledSet:
     name: str = ""
     given: NDArray[np.int64] | None = None
     notes: tuple[str, ...] = ()
+    values: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.refs)
@@ -58,10 +60,13 @@ class LabelledSet:
             labels=self.labels[rows],
             groups=None if self.groups is None else self.groups[rows],
             given=None if self.given is None else self.given[rows],
+            values=None if self.values is None else self.values[rows],
         )
 
     def counts(self) -> dict[str, int]:
-        """Images of each class."""
+        """Images of each class, or with each finding."""
+        if self.values is not None:
+            return {name: int((self.values[:, f] == 1).sum()) for f, name in enumerate(self.class_names)}
         return {name: int((self.labels == k).sum()) for k, name in enumerate(self.class_names)}
 
     def require(self, least: int, why: str) -> None:
@@ -88,7 +93,7 @@ class LabelledSet:
         """A name for what the set holds: paths, sizes and first 64 KiB of files, labels; changes when any of them does."""
         heads = {file: _head(file) for file in {ref.file for ref in self.refs}}
         lines = [f"{ref.path}\0{heads[ref.file]}" for ref in self.refs]
-        arrays = [self.labels, self.groups, self.given]
+        arrays = [self.labels, self.groups, self.given, *([] if self.values is None else [self.values])]
         text = "\n".join([*self.class_names, *lines, *(str(None if a is None else a.tolist()) for a in arrays)])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 

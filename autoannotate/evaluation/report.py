@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 OURS = "ours"
 NAMES = {
     "auroc": "AUROC",
+    "auroc_of_doubt": "AUROC of doubt",
+    "f1": "F1",
     "macro_f1": "macro F1",
     "ece": "calibration error (ECE)",
     "fixed": "wrong labels fixed",

@@ -33,7 +33,7 @@ from autoannotate._internal.version import __version__
 from autoannotate.errors import AutoannotateError, InputError, UsageError
 from autoannotate.evaluation.datasets import LabelledSet, balanced_sample, squashed
 from autoannotate.evaluation.protocols import EvaluationProtocol, chosen_methods, find_protocol
-from autoannotate.evaluation.study import SAMPLE, Options, Study
+from autoannotate.evaluation.study import SAMPLE, Options, Study, annotator_for
 from autoannotate.models.student_checkpoint import check_student
 
 RECORDS = "runs.jsonl"
@@ -137,14 +137,15 @@ def prepare(
     What could not be read is noted, and replaced where a class has more images. Raises InputError where fewer than `least`
     of a class can be read.
     """
-    from autoannotate.annotator.annotator import Annotator
-
-    annotator = Annotator(data.class_names, model=options.model, student=options.student, device=device, cache=cache)
+    annotator = annotator_for(data, options, device=device, cache=cache)
     readable = np.ones(len(data), dtype=bool)
     squares = out / (f"images-{options.pixels}px-{data.digest()[:8]}" if options.pixels else "")
     while True:
         drawn = {
-            s: balanced_sample(data.labels, options.count, np.random.default_rng([s, SAMPLE]), readable) for s in seeds
+            s: np.flatnonzero(readable)
+            if data.values is not None  # all images: findings have no common balance
+            else balanced_sample(data.labels, options.count, np.random.default_rng([s, SAMPLE]), readable)
+            for s in seeds
         }
         union = np.unique(np.concatenate(list(drawn.values())))
         if options.pixels:
@@ -158,7 +159,8 @@ def prepare(
             break
         bad = {path for path, _ in encoded.unreadable}
         readable &= np.array([ref.path not in bad for ref in data.refs])
-        data.take(np.flatnonzero(readable)).require(least, "of those that can be read, the protocol")
+        if data.values is None:
+            data.take(np.flatnonzero(readable)).require(least, "of those that can be read, the protocol")
     samples = {s: np.searchsorted(union, chosen_rows) for s, chosen_rows in drawn.items()}
     count = int((~readable).sum())
     notes = (

@@ -31,7 +31,8 @@ class Options:
     simulated clinician is wrong. max_error: the error rate that certify promises. simclr_epochs: of the protocol labels, its
     own number where None. foreign, share: of the protocol ood, the classes that are not asked for, and
     their share of all images. embeddings, metadata: of the protocol representations, files NAME=FILE of other models' vectors,
-    and a table of covariates.
+    and a table of covariates. findings, answers, omitted: of the protocol findings, which of them, how many answers each, and
+    the share of those present that is given as absent.
     """
 
     count: int = 300
@@ -49,6 +50,9 @@ class Options:
     share: float = 0.05
     embeddings: tuple[str, ...] = ()
     metadata: str = ""
+    findings: str = ""
+    answers: int = 0
+    omitted: float | None = None
 
     def changed(self) -> set[str]:
         """The names of those that differ from the default."""
@@ -84,16 +88,7 @@ class Study:
     @cached_property
     def annotator(self) -> Annotator:
         """The product itself, for its encoder and its zero-shot stage; its seed is not a run's."""
-        from autoannotate.annotator.annotator import Annotator
-
-        return Annotator(
-            self.data.class_names,
-            model=self.options.model,
-            student=self.options.student,
-            prompts=None if self.options.prompts in ("product", "bare") else self.options.prompts,
-            device=self.device,
-            cache=self.cache,
-        )
+        return annotator_for(self.data, self.options, device=self.device, cache=self.cache)
 
     def rng(self, seed: int, salt: int) -> np.random.Generator:
         """The draw of one thing in one run."""
@@ -118,3 +113,13 @@ class Study:
         if name not in self.kept:
             self.kept[name] = make()
         return self.kept[name]
+
+
+def annotator_for(data: LabelledSet, options: Options, **machinery: Any) -> Annotator:
+    """The product itself, of the classes or findings of a set."""
+    from autoannotate.annotator.annotator import Annotator
+    from autoannotate.annotator.findings_annotator import FindingsAnnotator
+
+    prompts = None if options.prompts in ("product", "bare") else options.prompts
+    make = Annotator if data.values is None else FindingsAnnotator
+    return make(data.class_names, model=options.model, student=options.student, prompts=prompts, **machinery)

@@ -25,7 +25,7 @@ def evaluate(
         typer.Argument(
             metavar="PROTOCOL",
             show_default=False,
-            help="pair, noise, clinician, labels, certify, ood or representations.",
+            help="pair, noise, findings, clinician, labels, certify, ood or representations.",
         ),
     ],
     data: Annotated[
@@ -115,6 +115,23 @@ def evaluate(
             rich_help_panel=SETTINGS,
         ),
     ] = "",
+    findings: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,…", help="Which findings, of a set with several an image; else all.", rich_help_panel=SETTINGS
+        ),
+    ] = "",
+    answers: Annotated[
+        int, typer.Option(min=0, help="Answers a finding that methods learn from.", rich_help_panel=SETTINGS)
+    ] = 0,
+    omitted: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SHARE",
+            help="Instead: of the images with a finding, how many are given as without.",
+            rich_help_panel=SETTINGS,
+        ),
+    ] = None,
     share: Annotated[float, typer.Option(help="Share of such images among all.", rich_help_panel=SETTINGS)] = 0.05,
     model: Model = "embedded",
     student: Student = "embedded",
@@ -149,8 +166,13 @@ def evaluate(
         share=share,
         embeddings=tuple(embeddings or ()),
         metadata=metadata,
+        findings=findings,
+        answers=answers,
+        omitted=omitted,
     )
-    labelled = datasets.read_labelled([*(data or []), *(fetched(name) for name in download or [])])
+    sources = [*(data or []), *(fetched(name) for name in download or [])]
+    read = getattr(module, "read", None)
+    labelled = datasets.read_labelled(sources) if read is None else read(sources, options)
     for note in labelled.notes:
         typer.echo(note, err=True)
 
