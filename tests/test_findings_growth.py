@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from test_findings import draw, run
 
 from autoannotate import Annotations
 from autoannotate.answers.examples import example_findings
+from autoannotate.answers.given_boxes import read_boxes
 from autoannotate.answers.given_findings import read_given_findings
+from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.answers.known_findings import known_findings_of, read_known_findings
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
@@ -148,3 +151,31 @@ def test_the_same_command_lets_images_join_a_run_of_findings(tmp_path: Path, mon
     assert "1 image is new" in run(*asked)
     assert len(table("labels.csv")) == 24
     assert "made with other --examples" in run(*asked[:-4], "--out", "run", exit_code=1)
+
+
+@pytest.mark.parametrize("what", ["labels", "findings", "boxes"])
+def test_a_category_that_coco_does_not_list_is_a_sentence(what: str, tmp_path: Path) -> None:
+    draw(tmp_path / "scans", 2)
+    refs = find_images(tmp_path / "scans")
+    about = {"image_id": 1, "category_id": 9, "bbox": [1, 1, 20, 20]}
+    told = {
+        "images": [{"id": 1, "file_name": "00.png"}, {"id": 2, "file_name": "01.png"}],
+        "categories": [{"id": 1, "name": "cyst"}], "annotations": [about | {"category_id": 1}, about],
+    }  # fmt: skip
+    file = tmp_path / "coco.json"
+    file.write_text(json.dumps(told))
+    read = {"labels": read_given_labels, "findings": read_given_findings, "boxes": read_boxes}[what]
+    with pytest.raises(InputError, match="categories that it does not list"):
+        read(file, refs)
+    if what == "boxes":
+        assert read_boxes(file, refs, skip_problems=True).labels == ["cyst", "unknown category 9"]
+        del told["annotations"][0]["bbox"]
+        file.write_text(json.dumps(told))
+        with pytest.raises(InputError, match="lacks 'bbox'"):
+            read_boxes(file, refs)
+
+
+def test_a_folder_as_labels_says_which_word_is_meant(tmp_path: Path) -> None:
+    draw(tmp_path / "scans" / "cyst", 2)
+    with pytest.raises(InputError, match="as in --labels folders"):
+        read_given_labels(tmp_path / "scans", find_images(tmp_path / "scans"))

@@ -27,6 +27,7 @@ SIZES = (
     ("x_min", "y_min", "width", "height"),
 )  # fmt: skip
 SHOWN = 3
+NO_CATEGORY = "unknown category "  # before the number of a category that a COCO file does not list
 
 Raw = tuple[
     str, str, str, list[float], bool
@@ -73,6 +74,17 @@ def read_boxes(source: Path, refs: Sequence[ImageRef], skip_problems: bool = Fal
         raise InputError(
             f"{source} has boxes of images that are not there: {some}. Mend it, or go on with the rest with --skip-problems."
         )
+    unknown = [
+        f"{places[i]} ({label.removeprefix(NO_CATEGORY)})"
+        for i, label in enumerate(labels)
+        if label.startswith(NO_CATEGORY)
+    ]
+    if unknown and not skip_problems:
+        some = ", ".join(unknown[:SHOWN]) + (f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else "")
+        raise InputError(
+            f"{source} has boxes of categories that it does not list: {some}. Add these categories, or go on with "
+            "--skip-problems: their label is then `unknown category`."
+        )
     if not corners:
         raise InputError(f"{source} holds no box of these images.")
     return GivenBoxes(
@@ -111,9 +123,14 @@ def _coco(file: Path) -> Iterator[Raw]:
             x, y, width, height = map(float, each["bbox"])
             yield (
                 f"annotation {each.get('id', number)}", images.get(each["image_id"], f"image {each['image_id']}"),
-                names.get(each["category_id"], str(each["category_id"])), [x, y, x + width, y + height], False,
+                names.get(each["category_id"], f"{NO_CATEGORY}{each['category_id']}"), [x, y, x + width, y + height], False,
             )  # fmt: skip
-    except (ValueError, KeyError, TypeError) as error:
+    except KeyError as error:
+        raise InputError(
+            f"{file} cannot be read as COCO: something lacks {error.args[0]!r}. It needs images (id, file_name), categories "
+            "(id, name) and annotations (image_id, category_id, bbox)."
+        ) from None
+    except (ValueError, TypeError) as error:
         raise InputError(f"{file} cannot be read as COCO ({type(error).__name__}: {str(error)[:80]}).") from None
 
 

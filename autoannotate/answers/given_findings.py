@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.answers import importers
-from autoannotate.answers.given_labels import LABEL, SHOWN, ImageNames, Problem
+from autoannotate.answers.given_labels import LABEL, SHOWN, ImageNames, Problem, check_categories
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.labelling.zero_shot.vocabulary import key
@@ -271,6 +271,8 @@ def _json(file: Path) -> dict[str, list[str] | None]:
     said: dict[str, list[str] | None] = {}
     if "categories" in told and "images" in told:
         names = {each["id"]: str(each["name"]) for each in told["categories"]}
+        files = {each["id"]: str(each["file_name"]) for each in told["images"]}
+        check_categories(file, told.get("annotations", []), names, files)
         found: dict[object, list[str]] = {each["id"]: [] for each in told["images"]}
         for each in told.get("annotations", []):
             if names.get(each["category_id"]) not in (None, *found.get(each["image_id"], [])):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -168,6 +168,10 @@ def _rows(source: str | Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
             yield "", ref.path, {"": folder}, {}
         return
     file = Path(source)
+    if file.is_dir():
+        raise InputError(
+            f"{file} is a folder: where each folder of the images is a class, write the word, as in --labels {FOLDERS}."
+        )
     if not file.is_file():
         raise InputError(f"There is no file {file}: --labels takes a table of labels, or the word folders.")
     if file.suffix.lower() == ".npz":
@@ -218,8 +222,9 @@ def _json(file: Path) -> Iterator[_Row]:
     if "categories" in told and "images" in told:
         names = {each["id"]: str(each["name"]) for each in told["categories"]}
         files = {each["id"]: str(each["file_name"]) for each in told["images"]}
+        check_categories(file, told.get("annotations", []), names, files)
         for number, each in enumerate(told.get("annotations", [])):
-            yield f"annotation {number}", files.get(each["image_id"], ""), {"": names.get(each["category_id"], "")}, {}
+            yield f"annotation {number}", files.get(each["image_id"], ""), {"": names[each["category_id"]]}, {}
     elif "labels" in told and "classes" in told:
         classes = told["classes"]
         for image, label in told["labels"].items():
@@ -236,6 +241,23 @@ def _json(file: Path) -> Iterator[_Row]:
     else:
         raise InputError(
             f"{file} is no COCO and no FiftyOne file: it needs images and categories, or labels and classes."
+        )
+
+
+def check_categories(
+    file: Path, annotations: Sequence[Mapping[str, Any]], names: Mapping[Any, str], files: Mapping[Any, str]
+) -> None:
+    """Raises `InputError` where COCO annotations name no category that the file has, with the first of them."""
+    odd = [each for each in annotations if each.get("category_id") not in names]
+    if odd:
+        some = ", ".join(
+            f"{files.get(each.get('image_id'), 'an unknown image')} ({each.get('category_id')!r})"
+            for each in odd[:SHOWN]
+        )
+        more = f" and {len(odd) - SHOWN:,} more" if len(odd) > SHOWN else ""
+        raise InputError(
+            f"{file} has annotations of categories that it does not list: {some}{more}. Its categories are "
+            f"{', '.join(f'{name} ({number})' for number, name in names.items())}: add the missing one."
         )
 
 

@@ -103,7 +103,7 @@ def probe(asked: Asked) -> Told:
 
 
 def cleanlab(asked: Asked) -> Told:
-    """cleanlab's multi-label filter and scorer (Thyagarajan et al. 2022, arXiv 2211.13895) on the probe, which answers teach."""
+    """cleanlab's multi-label filter and scorer (Thyagarajan et al. 2022, arXiv 2211.13895) on the probe."""
     from cleanlab.internal.multilabel_scorer import ClassLabelScorer, MultilabelScorer
     from cleanlab.multilabel_classification.filter import find_multilabel_issues_per_class
 
