@@ -104,6 +104,21 @@ def test_a_scanner_that_predicts_a_label_as_well_as_the_images_is_a_shortcut() -
     assert found.images_auroc > 0.95
 
 
+def test_images_that_owe_a_part_to_the_scanner_are_a_partial_shortcut() -> None:
+    rng = np.random.default_rng(3)
+    scanner = rng.integers(0, 2, 600)
+    label = (rng.random(600) < np.where(scanner == 1, 0.7, 0.3)).astype(int)
+    points = rng.normal(size=(600, 10))
+    points[:, 0] += 4 * scanner
+    points[:, 1] += 1.5 * label
+    (found,) = risks.shortcuts(points, label, ["no", "yes"], "scanner", scanner, np.arange(600))
+    assert found.risk == "partial shortcut"
+    assert found.column_auroc < found.within_auroc < found.images_auroc
+    points[:, 0] = 0.0
+    (found,) = risks.shortcuts(points, label, ["no", "yes"], "scanner", rng.permutation(scanner), np.arange(600))
+    assert found.risk == ""
+
+
 def test_a_slice_with_more_doubtful_labels_comes_first() -> None:
     site = RNG.integers(0, 4, 800)
     wrong = RNG.random(800) < np.where(site == 2, 0.3, 0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_runs import draw_images, make_run
+from PIL import Image, ImageOps
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -20,9 +22,9 @@ from typer.testing import CliRunner
 from autoannotate import Annotations
 from autoannotate.annotator.estimator import FeatureClassifier
 from autoannotate.annotator.labeller import Labeller
-from autoannotate.annotator.predict import labeller_of, predict
+from autoannotate.annotator.predict import export_onnx, labeller_of, predict
 from autoannotate.cli.main import app
-from autoannotate.errors import InputError
+from autoannotate.errors import InputError, UsageError
 
 MANY = [f"{'ab'[i % 2]}/{i}.png" for i in range(24)]
 
@@ -83,6 +85,82 @@ def test_a_broken_labeller_is_one_sentence(run: Path, tmp_path: Path) -> None:
         Labeller.load(run / "labeller")
     with pytest.raises(InputError, match="no run"):
         labeller_of(tmp_path / "images")
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two kinds of picture with a student, and its labeller."""
+    folder = tmp_path_factory.mktemp("taught")
+    names = [f"{'ab'[i % 2]}/{i:02d}.png" for i in range(60)]
+    draw_images(folder / "images", names)
+    for name in names[::2]:
+        with Image.open(folder / "images" / name) as picture:
+            ImageOps.invert(picture).save(folder / "images" / name)
+    made = make_run(folder / "images", names, draw=False)
+    made.run["arguments"] = {**made.run.get("arguments", {}), "student": "embedded", "fast": True}
+    made.save(folder / "run")
+    labeller_of(folder / "run")
+    return folder
+
+
+@pytest.mark.slow
+def test_the_student_is_saved_and_labels_new_images(taught: Path, tmp_path: Path) -> None:
+    kept = Labeller.load(taught / "run" / "labeller")
+    assert kept.students is not None
+    assert "students" in (taught / "run" / "labeller" / "CARD.md").read_text()
+    draw_images(tmp_path / "new", ["1.png", "2.png"], side=56)
+    first, again = (
+        predict(kept, tmp_path / "new"),
+        predict(Labeller.load(taught / "run" / "labeller"), tmp_path / "new"),
+    )
+    pd.testing.assert_frame_equal(first.table, again.table)
+    assert set(first.table["source"]) == {"student"}
+    own = predict(kept, taught / "images").table
+    assert set(own["in_training"]) == {1}
+    assert set(own["source"]) == set(Annotations.load(taught / "run").table["source"])
+
+
+@pytest.mark.slow
+def test_a_labeller_is_exported_to_onnx_and_gives_the_same_probabilities(taught: Path, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    kept = Labeller.load(taught / "run" / "labeller")
+    found = predict(kept, taught / "images")
+    assert export_onnx(kept, found, tmp_path / "l.onnx") < 1e-3
+    session = onnxruntime.InferenceSession(tmp_path / "l.onnx")
+    told = session.get_modelmeta().custom_metadata_map
+    assert json.loads(told["classes"]) == sorted(kept.classes)
+    assert {one.name for one in session.get_inputs()} == set(json.loads(told["sizes"])) == {"look", "closer", "student"}
+
+
+def test_a_run_without_a_student_says_so(run: Path, tmp_path: Path) -> None:
+    draw_images(tmp_path / "new", ["1.png"], side=64)
+    found = predict(labeller_of(run), tmp_path / "new")
+    assert set(found.table["source"]) == {"probe"}
+    card = (run / "labeller" / "CARD.md").read_text()
+    assert "No student" in card
+    assert "What gave these labels their value: clip 23, student 1." in card
+
+
+def test_a_run_on_embeddings_of_a_file_labels_new_embeddings(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{i:02d}.png" for i in range(60)]
+    values = rng.normal(size=(60, 8)) + 6 * np.eye(2, 8)[np.arange(60) % 2]
+    np.savez(tmp_path / "e.npz", path=np.array(names), embedding=values)
+    pd.DataFrame({"path": names, "label": ["ab"[i % 2] for i in range(60)]}).to_csv(tmp_path / "l.csv", index=False)
+    command = ["audit", "--embeddings", tmp_path / "e.npz", "--labels", tmp_path / "l.csv", "--out", tmp_path / "run"]
+    done = CliRunner().invoke(app, [str(one) for one in command])
+    assert done.exit_code == 0, done.output
+    labeller = labeller_of(tmp_path / "run")
+    fresh = rng.normal(size=(4, 8)) + 6 * np.eye(2, 8)[np.arange(4) % 2]
+    np.savez(tmp_path / "new.npz", path=np.array(list("wxyz")), embedding=fresh)
+    found = predict(labeller, None, embeddings=tmp_path / "new.npz")
+    assert found.table["label"].tolist() == ["a", "b", "a", "b"]
+    np.savez(tmp_path / "short.npz", path=np.array(["x"]), embedding=fresh[:1, :5])
+    with pytest.raises(InputError, match="of 5 numbers"):
+        predict(labeller, None, embeddings=tmp_path / "short.npz")
+    with pytest.raises(UsageError, match="--embeddings"):
+        predict(labeller, tmp_path)
 
 
 def test_the_command_labels_new_images(run: Path, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
+    from autoannotate.annotator.audit_items import ToAudit
+    from autoannotate.annotator.weak_sources import Source
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
     from autoannotate.labelling.examples import Examples
@@ -85,6 +87,9 @@ class Annotator:
     embeddings : path, optional
         A file of embeddings that another model made, see `autoannotate.models.embeddings_file.read_embeddings`: they are the
         features, in the place of the CLIP model's.
+    probabilities : path, or sequence of paths
+        CSV files with `path` and a column a class: what other models or rules say. They are weighed with zero-shot by how well
+        they agree, see `labelling.label_model`.
     accept_proposals : bool
         Take all proposals of a bolder correction unseen, which otherwise wait for a clinician's answers about a sample of them.
 
@@ -123,6 +128,7 @@ class Annotator:
         accept_proposals: bool = False,
         engine: str = "local",
         store: str | None = None,
+        probabilities: Path | str | Sequence[Path | str] = (),
     ) -> None:
         if isinstance(classes, Mapping):
             if prompts is not None:
@@ -143,9 +149,12 @@ class Annotator:
         self.engine, self.store = engine, store
         self.hash_paths = hash_paths
         self.examples, self.words = _path(examples), words
-        if hash_paths and embeddings:
+        one = isinstance(probabilities, Path | str)
+        self.probabilities = [Path(str(file)) for file in ([probabilities] if one else probabilities)]  # type: ignore[union-attr]
+        if hash_paths and (embeddings or self.probabilities):
             raise UsageError(
-                "A file of embeddings names images as they are, and --hash-paths does not: leave one of them out."
+                "A file of embeddings or probabilities names images as they are, and --hash-paths does not: leave one of them "
+                "out."
             )
         if prior is not None and not isinstance(prior, Mapping):
             raise UsageError(f"The prior is a share for each class by its name, as in {{{self.classes[0]!r}: 0.5, …}}.")
@@ -153,6 +162,7 @@ class Annotator:
         self.prior = None if prior is None else np.array([prior.get(name, 0.0) for name in self.classes])
         self._encoder: Encoder | None = None
         self._shown: tuple[list[ImageRef], Examples] | None = None
+        self._sources: tuple[Source, ...] = ()
 
     @staticmethod
     def _check(names: Sequence[str]) -> list[str]:
@@ -163,7 +173,7 @@ class Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
         asked = ("student", "prompts", "modality", "prior", "device", "cache", "cache_size", "fast", "item", "fit_on",
-                 "embeddings", "hash_paths", "examples", "words", "accept_proposals")  # fmt: skip
+                 "embeddings", "hash_paths", "examples", "words", "accept_proposals", "probabilities")  # fmt: skip
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -244,7 +254,7 @@ class Annotator:
 
     def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
         """The run of a file of embeddings, without pictures."""
-        encoded, clip = self._seen(None, clock, track)
+        encoded, clip = self._seen(None, clock, track, words=not self.probabilities)
         with clock("label"):
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=False)
         return Annotations.of(self._run(None, encoded, clip, labelled, clock))
@@ -255,7 +265,7 @@ class Annotator:
     ) -> Run:  # fmt: skip
         """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
         with clock("zero-shot"):
-            clip = self.zero_shot(encoded.embeddings)
+            clip = self._with_sources(self.zero_shot(encoded.embeddings), encoded.refs)
         with clock("label"):
             task = self.task(encoded, clip)
             task = task if known is None else replace(task, **known.arguments(task.names, self.classes))
@@ -264,7 +274,7 @@ class Annotator:
 
     def audit(
         self,
-        images: str | Path,
+        images: str | Path | None,
         labels: str | Path,
         *,
         groups: str | None = None,
@@ -276,6 +286,7 @@ class Annotator:
 
         Parameters
         ----------
+        images : may be left out with `embeddings`: then no picture is looked at
         labels : a table of labels, or `folders`, see `answers.given_labels.read_given_labels`
         groups : what says which images are of one patient or lesion, see `answers.groups.read_groups`
         trusted : a table of labels that are right: they count as answers, and are not doubted
@@ -295,7 +306,7 @@ class Annotator:
 
         clock = Clock()
         with clock("find images"):
-            there = to_audit(images, labels, self.item, self.hash_paths)
+            there = self._of_file() if images is None else to_audit(images, labels, self.item, self.hash_paths)
             given = read_given_labels(labels, there.named, skip_problems, classes=self.classes)
             known = read_known(
                 there.named,
@@ -307,14 +318,14 @@ class Annotator:
             ).renamed(there.names)
         row_of = {ref.path: i for i, ref in enumerate(there.refs)}
         listed = there.in_order(row for row, label in enumerate(given.labels) if label)
-        encoded, clip = self._seen(listed, clock, track)
+        encoded, clip = self._seen(listed, clock, track, words=images is not None)
         rows = np.array([row_of[ref.path] for ref in encoded.refs])
         task = self.task(encoded, clip)
         task = replace(task, **known.arguments(task.names, self.classes))
         with clock("label"):
-            labelled = self._labelled(task, encoded.refs, track, train=True)
+            labelled = self._labelled(task, encoded.refs, track, train=images is not None)
         with clock("look at the pictures"):
-            look = appearance(encoded.refs, track)
+            look = None if images is None else appearance(encoded.refs, track)
             made = self._run(images, encoded, clip, labelled, clock)
             made = audited_run(made, task, labelled, look, given, rows, self.seed)
         files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
@@ -369,12 +380,14 @@ class Annotator:
         clock = Clock()
         with clock("find images"):
             pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
-            now = reopen(run, images, None if pictures else self._embeddings_of_file().refs)
-        encoded, clip = self._seen(now.found if pictures else None, clock, track)
+            words = pictures or not (run.record.given or self.probabilities)
+            now = reopen(run, images, None if pictures else self._embeddings_of_file(words).refs)
+        encoded, clip = self._seen(now.found if pictures else None, clock, track, words=words)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):
             together = consensus(now.standing, self.classes, dict(zip(names, clip.probabilities, strict=True)))
             answered = about_images(together, names, self.classes)
+            clip = self._with_sources(clip, encoded.refs, answered.answers)
         with clock("label"):
             told = now.known.arguments(names, self.classes, keep=not now.standing)
             asked = (answered.answers >= 0) | answered.excluded
@@ -426,8 +439,20 @@ class Annotator:
 
         return RayEngine(self.store)
 
-    def _embeddings_of_file(self) -> Encoded:
-        """The rows of the file of embeddings, as if encoded here. Raises `InputError` where it is another's."""
+    def _of_file(self) -> ToAudit:
+        """The images that a file of embeddings names, as what is audited."""
+        from autoannotate.annotator.audit_items import ToAudit
+        from autoannotate.images import Found
+        from autoannotate.images.items import Item
+
+        refs = self._embeddings_of_file(words=False).refs
+        return ToAudit(Found(refs), refs, refs, [Item(ref.path, "image", (ref,)) for ref in refs], "image")
+
+    def _embeddings_of_file(self, words: bool = True) -> Encoded:
+        """The rows of the file of embeddings, as if encoded here.
+
+        Raises `InputError` where classes are told by words and the embeddings are not of the model that knows them.
+        """
         from autoannotate.models.embeddings_file import read_embeddings
         from autoannotate.models.encoding import Encoded
 
@@ -435,13 +460,37 @@ class Annotator:
             raise UsageError("Name the images to label, or embeddings that were made of them with --embeddings.")
         given = read_embeddings(self.embeddings)
         made, expected = given.values.shape[1], self.encoder.embed_dim
-        if made != expected:
+        if words and made != expected:
             raise InputError(
                 f"The embeddings in {self.embeddings} have {made:,} numbers each, and the texts of the model {self.model} have "
-                f"{expected:,}: name the CLIP model that made them with --model, or give the folder of the images too."
+                f"{expected:,}: name the CLIP model that made them with --model, or give the folder of the images too, or say "
+                "what another model thinks of them with --probabilities."
             )
         refs = [ImageRef(path, self.embeddings.parent / path) for path in given.names]
         return Encoded(refs, given.values, given.values, [])
+
+    def rows_of_file(self, paths: Sequence[str]) -> list[ImageRef]:
+        """The images of a run without pictures, by name."""
+        where = Path() if self.embeddings is None else self.embeddings.parent
+        return [ImageRef(path, where / path) for path in paths]
+
+    def encoded_rows(self, refs: Sequence[ImageRef]) -> Encoded:
+        """Rows of the file of embeddings, as if encoded here. Raises `InputError` where it lacks some."""
+        from autoannotate.models.embeddings_file import read_embeddings
+        from autoannotate.models.encoding import Encoded
+
+        assert self.embeddings is not None
+        values = read_embeddings(self.embeddings).of([ref.path for ref in refs])
+        return Encoded(list(refs), values, values, [])
+
+    def _with_sources(self, clip: ZeroShot, refs: Sequence[ImageRef], known: np.ndarray | None = None) -> ZeroShot:
+        """Zero-shot, weighed with what the files of probabilities say; known: (N,) answers, -1 elsewhere."""
+        if not self.probabilities:
+            return clip
+        from autoannotate.annotator.weak_sources import weighed
+
+        found, self._sources = weighed(clip, self.probabilities, [ref.path for ref in refs], self.classes, known)
+        return found
 
     def task(self, encoded: Encoded, clip: ZeroShot) -> Task:
         """What the pipeline is given: the images as encoded, and their zero-shot labels."""
@@ -449,7 +498,8 @@ class Annotator:
         from autoannotate.labelling.task import Task
 
         return Task(
-            Features(encoded.features), clip.probabilities, self.classes, trust=clip.reliability.trust,
+            Features(encoded.features), clip.probabilities if clip.combined is None else clip.combined, self.classes,
+            trust=clip.reliability.trust,
             meaningful=clip.reliability.meaningful, prior=self.prior, image_names=[ref.path for ref in encoded.refs],
             image_kinds=clip.image_kinds, accept_proposals=self.accept_proposals, seed=self.seed,
         )  # fmt: skip
@@ -463,14 +513,23 @@ class Annotator:
             track=track,
         )  # fmt: skip
 
-    def _seen(self, found: Sequence[ImageRef] | None, clock: Clock, track: Track) -> tuple[Encoded, ZeroShot]:
-        """Images as encoded, all rows of the file of embeddings where there are none; and what zero-shot says of them."""
+    def _seen(
+        self, found: Sequence[ImageRef] | None, clock: Clock, track: Track, *, words: bool = True
+    ) -> tuple[Encoded, ZeroShot]:
+        """Images as encoded, or rows of the file of embeddings where there are none (`found` is None) or `words` tell nothing
+        of them; and what zero-shot says of them."""
+        from autoannotate.annotator.weak_sources import nothing_to_say
+
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self._embeddings_of_file() if found is None else self.encode(found, track)
+            if found is None:
+                encoded = self._embeddings_of_file(words)
+            else:
+                encoded = self.encode(found, track) if words else self.encoded_rows(found)
         with clock("zero-shot"):
-            return encoded, self.zero_shot(encoded.embeddings)
+            clip = self.zero_shot(encoded.embeddings) if words else nothing_to_say(self.classes, len(encoded.refs))
+            return encoded, self._with_sources(clip, encoded.refs)
 
     def _labelled(
         self, task: Task, refs: Sequence[ImageRef], track: Track, *, train: bool, strategy: str | None = None
@@ -517,12 +576,24 @@ class Annotator:
         clock: Clock,
         readers: Mapping[str, Sequence[str]] | None = None,
     ) -> Run:
+        from autoannotate.annotator.weak_sources import told_of_embeddings
         from autoannotate.runs.build import build_run, heat_maps, with_items
 
+        worth = judged(self._reliability(clip, labelled), labelled)
+        doubt = ""
+        if self.embeddings is not None:
+            doubt = told_of_embeddings(encoded.features, labelled.labels, self.seed).strip()
+            worth = replace(worth, verdict=f"{worth.verdict} {doubt}".strip())
         run = build_run(
-            encoded.refs, encoded.unreadable, self.classes, clip, judged(self._reliability(clip, labelled), labelled), labelled,
+            encoded.refs, encoded.unreadable, self.classes, clip, worth, labelled,
             self._settings(images), clock.seconds, self.student, encoded.notes, readers,
         )  # fmt: skip
+        run.run["doubts"] = doubt or None
+        if self._sources:
+            table = run.table
+            other = (table["source"] == "clip") & (table["label"] != table["clip_label"])
+            run = replace(run, table=table.assign(source=table["source"].mask(other, "sources")))
+            run.run["sources"] = [asdict(one) for one in self._sources]
         by_slice = self._label_by_slice(run, encoded)
         telling = {path: max(said, key=lambda part: said[part]) for path, said in by_slice.items() if said}
         run.run["heat_maps"] = heat_maps(encoded.refs, by_slice)
@@ -536,6 +607,7 @@ class Annotator:
                 "place": remember_place(location(images)) if self.hash_paths and images is not None else None,
                 "hash_paths": self.hash_paths,
                 "embeddings": None if self.embeddings is None else self.embeddings.absolute().as_posix(),
+                "probabilities": [file.absolute().as_posix() for file in self.probabilities] or None,
                 "modality": self.modality,
                 "student": self.student,
                 "prompts": self.prompts.as_posix() if isinstance(self.prompts, Path) else self.prompts,

@@ -13,9 +13,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from autoannotate.labelling.features import principal_axes
+from autoannotate.labelling.features import principal_axes, unit
 
 NEAREST = 5
+LEAST = 0.01  # probability of a class, below which nothing is learned from it
 SAME = 1e-5  # of cosine distance, below which an image is one of the training images
 
 
@@ -54,8 +55,24 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
         self.keep_labels = keep_labels
         self.novel = novel
 
-    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:
-        """Learn from features (N, F) and labels (N,), and weights (N,), where some labels count more."""
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        posterior: ArrayLike | None = None,
+    ) -> Self:
+        """Learn from features and labels.
+
+        Parameters
+        ----------
+        X : array of shape (N, F)
+        y : array of shape (N,)
+        sample_weight : array of shape (N,), optional
+            Where some labels count more.
+        posterior : array of shape (N, K), optional
+            How likely each class is the true one, in the order of the sorted classes of `y`; else the label is.
+        """
         features, labels = validate_data(self, X, y, dtype=np.float64)
         check_classification_targets(labels)
         self.classes_, codes = np.unique(labels, return_inverse=True)
@@ -70,9 +87,14 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
         self.size_ = max(float(np.sqrt(np.mean(points**2))), 1e-12)
         points = points / self.size_
         model = LogisticRegression(C=self.C, max_iter=500)
-        model.fit(points, codes, sample_weight=None if sample_weight is None else np.asarray(sample_weight, np.float64))
+        weights = np.ones(len(points)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+        if posterior is None:
+            model.fit(points, codes, sample_weight=None if sample_weight is None else weights)
+        else:
+            rows, of = np.nonzero(np.asarray(posterior, np.float64) > LEAST)
+            model.fit(points[rows], of, sample_weight=(weights[:, None] * np.asarray(posterior))[rows, of])
         self.coef_, self.intercept_ = model.coef_, model.intercept_
-        self.points_, self.codes_ = _unit(points).astype(np.float32), codes.astype(np.int64)
+        self.points_, self.codes_ = unit(points).astype(np.float32), codes.astype(np.int64)
         distance = self._distances(self.points_, leave_out=True)
         self.threshold_ = float(np.quantile(distance, self.novel)) if len(distance) else 0.0
         return self
@@ -92,7 +114,7 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
 
     def novelty(self, X: ArrayLike) -> NDArray[np.float64]:
         """How far from the training images, (N,): mean cosine distance to the nearest, beside `threshold_`."""
-        return self._distances(_unit(self._project(X)).astype(np.float32))
+        return self._distances(unit(self._project(X)).astype(np.float32))
 
     def known_rows(self, X: ArrayLike) -> NDArray[np.int64]:
         """(N,) which training image each one is; -1 where it is none."""
@@ -113,7 +135,7 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
         return softmax(scores, axis=1)
 
     def _known(self, points: NDArray[np.float64]) -> NDArray[np.int64]:
-        units = _unit(points).astype(np.float32)
+        units = unit(points).astype(np.float32)
         out = np.full(len(units), -1, dtype=np.int64)
         for start in range(0, len(units), 1024):
             cosines = units[start : start + 1024] @ self.points_.T
@@ -133,7 +155,3 @@ class FeatureClassifier(ClassifierMixin, BaseEstimator):
             nearest = -np.partition(-cosines, k - 1, axis=1)[:, :k]
             out[start : start + 1024] = 1.0 - nearest.mean(axis=1)
         return np.maximum(out, 0.0)
-
-
-def _unit(points: NDArray[np.floating]) -> NDArray[np.floating]:
-    return points / np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)

@@ -67,7 +67,7 @@ class FindingsLabeller:
 
         features: (N, F). embeddings: (N, D). scale: the encoder's `logit_scale`. Hard rules hold in both.
         """
-        told = {name: each.predict(features, embeddings, scale) for name, each in self.of_each.items()}
+        told = {name: each.predict(features, embeddings, scale)[0] for name, each in self.of_each.items()}
         names = self.findings
         present = np.stack([(told[name]["label"] == name).to_numpy() for name in names], axis=1)
         sure = np.stack([told[name]["confidence"].to_numpy() for name in names], axis=1)

@@ -51,3 +51,20 @@ HashPaths = Annotated[
         "--hash-paths", help="Keyed hashes in place of the names of files and folders, which may name patients."
     ),
 ]
+Embeddings = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Embeddings of another model (npz with path and embedding, npy, parquet), in the place of the encoder's features; "
+        "IMAGES may then be left out.",
+    ),
+]
+Probabilities = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="CSV",
+        help="What another model, or rules over reports, say: path and a column a class; may be repeated. All are weighed by "
+        "how well they agree.",
+        show_default=False,
+    ),
+]

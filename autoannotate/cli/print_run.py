@@ -40,7 +40,7 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
     console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)
     if found["advice"] and found["advice"] not in found["verdict"]:
         console.print(Text(found["advice"]), soft_wrap=True)
-    for said in (collapsed(annotations), annotations.run.get("note")):
+    for said in (collapsed(annotations), annotations.run.get("doubts"), annotations.run.get("note")):
         if said:
             console.print(Text(str(said), style="yellow"), soft_wrap=True)
 

@@ -160,13 +160,24 @@ class Collection:
         from autoannotate.labelling.zero_shot.classifier import class_embeddings
         from autoannotate.labelling.zero_shot.prompts import modality_prompts
 
+        if not self.speaks:
+            return [[] for _ in self.clusters]
         kinds = modality_prompts(self.annotator.prompts)
         texts = class_embeddings([self.encoder.encode_texts(kind.texts) for kind in kinds])
         centres = np.stack([self.embeddings[cluster.rows].mean(axis=0) for cluster in self.clusters])
         return [[kinds[k].name for k in row] for row in grouping.words_of(centres, self.embeddings, texts, most=2)]
 
+    @property
+    def speaks(self) -> bool:
+        """Whether the embeddings are in the space of the encoder's texts."""
+        return self.embeddings.shape[1] == self.encoder.embed_dim
+
     def search(self, words: str, most: int = 200) -> NDArray[np.int64]:
         """The rows that fit the words best, the best first."""
+        if not self.speaks:
+            raise InputError(
+                "These embeddings are another model's, which knows no words: search by a picture of the map."
+            )
         query = self.encoder.encode_texts([words])[0].astype(np.float32)
         return _best(self.embeddings @ query, most)
 
@@ -176,6 +187,8 @@ class Collection:
 
     def like_picture(self, picture: Any, most: int = 200) -> NDArray[np.int64]:
         """The rows most like a picture (a PIL image) that need not be of the collection."""
+        if self.annotator.embeddings is not None:
+            raise InputError("The map is of another model's embeddings, which are not known of this picture.")
         features = self.encoder.encode_images([picture], closer=True).features
         return _best(self.points @ self.projection.unit(features)[0], most)
 
@@ -217,16 +230,17 @@ def open_collection(
         raise UsageError("--group names a column of --metadata: give that table too, or leave --group out.")
     run = Run.load(source) if (source / "run.json").is_file() else None
     if run is None:
-        refs = find_images(source)
+        refs, pictures = find_images(source), True
         annotator = Annotator(NO_CLASSES, model, device=device, cache=cache, seed=seed)
     else:
         from autoannotate.review.server import pictures_of
 
-        refs = pictures_of(source, images)
         annotator = annotator_of(run, device=device)
+        pictures = annotator.embeddings is None or run.record.arguments.get("images") is not None or images is not None
+        refs = pictures_of(source, images) if pictures else annotator.rows_of_file(run.table["path"])
     if len(refs) < 2:
         raise InputError("A map needs two images or more.")
-    encoded = annotator.encode(refs, track)
+    encoded = annotator.encode(refs, track) if pictures else annotator.encoded_rows(refs)
     known = Metadata.none(len(encoded.refs))
     if metadata is not None:
         known = read_metadata(metadata, [ref.path for ref in encoded.refs], group)

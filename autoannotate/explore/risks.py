@@ -44,9 +44,13 @@ class Shortcut:
         The 95 % interval of column_auroc (bootstrap over groups).
     difference_low, difference_high : float
         The 95 % interval of images_auroc - column_auroc, by the same draws.
+    within_auroc, drop_low, drop_high : float
+        AUROC of the images among pairs of the same level of the column, and the 95 % interval of images_auroc - within_auroc:
+        what the images owe to the column.
     risk : str
         shortcut: the column says how the image was made, and predicts the class as well as the images do. confounder: as
-        well, and it says something else. "" where it does not.
+        well, and it says something else. partial shortcut, partial confounder: it predicts the class, not as well as the
+        images, but they are worse where it cannot help. "" where none of these.
     """
 
     column: str
@@ -57,8 +61,22 @@ class Shortcut:
     images_auroc: float
     difference_low: float
     difference_high: float
+    within_auroc: float
+    drop_low: float
+    drop_high: float
     n: int
     risk: str
+
+
+def in_words(found: Shortcut) -> str:
+    """A sentence."""
+    alone = f"{found.column} alone predicts {found.level} with AUROC {found.column_auroc:.2f}"
+    if found.risk.startswith("partial"):
+        return (
+            f"{found.risk.capitalize()}: {alone}; the images with {found.images_auroc:.2f}, but with {found.within_auroc:.2f} "
+            f"where {found.column} is the same."
+        )
+    return f"{found.risk.capitalize()}: {alone}, the images with {found.images_auroc:.2f}."
 
 
 def shortcuts(
@@ -89,6 +107,8 @@ def shortcuts(
     -----
     The covariate predicts by the share of the class among training images of the same level (numbers in eighths), smoothed
     by Laplace's rule; images by ridge regression. Both in the same kind of group-wise folds (DeGrave, Janizek and Lee 2021).
+    What the images owe to the column is seen within its levels, where it is the same for all (stratified AUROC, as Zech et
+    al. 2018 judged within hospitals).
     """
     acquisition = bool(ACQUISITION.search(column)) if acquisition is None else acquisition
     is_category = np.issubdtype(values.dtype, np.integer)
@@ -118,27 +138,60 @@ def shortcuts(
         by_images = predictability(points[known], positive.astype(np.int64), ids, seed=seed, permutations=0).predicted[
             :, 1
         ]
-        boots = np.array([(auroc(by_column[d], positive[d]), auroc(by_images[d], positive[d])) for d in draws])
+        boots = np.array(
+            [
+                (
+                    auroc(by_column[d], positive[d]),
+                    auroc(by_images[d], positive[d]),
+                    within(by_images[d], positive[d], codes[d]),
+                )
+                for d in draws
+            ]
+        )
         low, high = np.nanpercentile(boots[:, 0], [2.5, 97.5])
         less, more = np.nanpercentile(boots[:, 1] - boots[:, 0], [2.5, 97.5])
+        drops = boots[:, 1] - boots[:, 2]
+        drop = np.nanpercentile(drops, [2.5, 97.5]) if np.isfinite(drops).any() else (float("nan"), float("nan"))
         column_auroc, images_auroc = auroc(by_column, positive), auroc(by_images, positive)
-        as_well = low > WORTH and column_auroc > images_auroc - AS_WELL
-        risk = ("shortcut" if acquisition else "confounder") if as_well else ""
+        risk = ""
+        if low > WORTH:
+            kind = "shortcut" if acquisition else "confounder"
+            as_well = column_auroc > images_auroc - AS_WELL
+            risk = kind if as_well else f"partial {kind}" if drop[0] > 0 else ""
         found.append(
             Shortcut(
-                column,
-                name,
-                column_auroc,
-                float(low),
-                float(high),
-                images_auroc,
-                float(less),
-                float(more),
-                len(known),
-                risk,
+                column=column,
+                level=name,
+                column_auroc=column_auroc,
+                low=float(low),
+                high=float(high),
+                images_auroc=images_auroc,
+                difference_low=float(less),
+                difference_high=float(more),
+                within_auroc=within(by_images, positive, codes),
+                drop_low=float(drop[0]),
+                drop_high=float(drop[1]),
+                n=len(known),
+                risk=risk,
             )
         )
     return found
+
+
+def within(scores: NDArray[np.floating], positive: NDArray[np.bool_], codes: NDArray[np.integer]) -> float:
+    """AUROC among pairs of the same level: the mean of the levels' AUROCs, weighted by their pairs; NaN without a pair.
+
+    >>> within(np.array([0.1, 0.9, 0.8, 0.2]), np.array([False, True, True, False]), np.array([0, 0, 1, 1]))
+    1.0
+    """
+    pairs = total = 0.0
+    for code in np.unique(codes):
+        here = codes == code
+        many = int(positive[here].sum()) * int((~positive[here]).sum())
+        if many:
+            pairs += many
+            total += many * auroc(scores[here], positive[here])
+    return total / pairs if pairs else float("nan")
 
 
 def _shares(codes: NDArray[np.integer], positive: NDArray[np.bool_], fold: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -99,6 +99,8 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
             f"{file} has NaN or infinity in {counted(len(bad), 'embedding')}: {listed(names, 3)}. Compute them again, or leave "
             "out these images and their embeddings."
         )
+    if len(values) > 1 and (values[:CHECKED] == values[0]).all() and (values == values[0]).all():
+        raise InputError(f"All embeddings in {file} are the same: they cannot tell images apart. Compute them again.")
     return EmbeddingsFile(None if paths is None else tuple(paths), values)
 
 

@@ -144,6 +144,26 @@ class Encoder:
                 features.append(_rows(torch.cat(equals, dim=1)))
         return ImageEncodings(np.concatenate(embeddings), np.concatenate(features))
 
+    def looks(self, images: Sequence[Image.Image]) -> list[np.ndarray]:
+        """What the network is shown of images, (N, H, W, 3) bytes: at its own size and, where it `looks_closer`, larger."""
+        geometries = [self._geometry, self._closer] if self.looks_closer else [self._geometry]
+        rgb = [image.convert("RGB") for image in images]
+        return [np.stack([_pixels(image, steps) for image in rgb]) for steps in geometries]
+
+    def freeze(self) -> None:
+        """No parameter asks for a gradient from now on, as exporting wants it."""
+        for part in (self._network, *getattr(self._tower, "args", ())):
+            part.requires_grad_(False)
+
+    def features_of_pixels(self, *looks: Tensor) -> Tensor:
+        """The features, (B, F), of pixels 0 to 255, (B, 3, H, W), as `looks` gives them: those of `encode_images`, closer."""
+        _, blocks, others = self._tower(looks[0] * self._scale + self._shift)
+        for look in looks[1:]:
+            _, more, others = self._tower(look * self._scale + self._shift)
+            blocks = blocks + more
+        equals = [functional.normalize(block.float(), dim=1) for block in blocks + others]
+        return functional.normalize(torch.cat(equals, dim=1), dim=1)
+
     def encode_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Encode M texts with the model's own tokenizer: (M, D) float32, rows of length 1."""
         rows = [np.empty((0, self.embed_dim), np.float32)]
@@ -301,18 +321,20 @@ def _second_order(stage: Tensor) -> Tensor:
     """
     maps = stage.float().flatten(2)
     maps = maps - maps.mean(2, keepdim=True)
-    if maps.shape[1] > CHANNELS:
-        maps = _directions(maps.shape[1], CHANNELS, maps.device).T @ maps
+    channels = int(maps.shape[1])
+    if channels > CHANNELS:
+        maps, channels = _directions(channels, CHANNELS, maps.device).T @ maps, CHANNELS
     covariance = maps @ maps.transpose(1, 2)
     trace = covariance.diagonal(dim1=1, dim2=2).sum(1).clamp_min(1e-12)
-    identity = torch.eye(maps.shape[1], device=maps.device)
+    identity = torch.eye(channels, device=maps.device)
     root, inverse = covariance / trace[:, None, None], identity.expand_as(covariance)
     for _ in range(ITERATIONS):
         step = 0.5 * (3.0 * identity - inverse @ root)
         root, inverse = root @ step, step @ inverse
-    row, column = torch.triu_indices(len(identity), len(identity), device=maps.device)
+    row, column = torch.triu_indices(channels, channels, device=maps.device)
     triangle = root[:, row, column]
-    return triangle if triangle.shape[1] <= SKETCH else triangle @ _directions(triangle.shape[1], SKETCH, maps.device)
+    width = channels * (channels + 1) // 2
+    return triangle if width <= SKETCH else triangle @ _directions(width, SKETCH, maps.device)
 
 
 @cache

@@ -61,8 +61,8 @@ def check_architecture(name: str) -> str:
     return name
 
 
-def architecture_backbone(name: str, seed: int) -> Backbone:
-    """The backbone of a student that is named `timm:…` or `torchvision:…`.
+def architecture_backbone(name: str, seed: int, *, empty: bool = False) -> Backbone:
+    """The backbone of a student that is named `timm:…` or `torchvision:…`; empty: without its weights, which will be loaded.
 
     Batch norm of pretrained networks is folded into the convolutions before it, as in the embedded student.
 
@@ -81,8 +81,8 @@ def architecture_backbone(name: str, seed: int) -> Backbone:
     library, architecture, weights = _parts(name)
     pretrained = weights != SCRATCH
     with fixed_randomness(seed):
-        whole, body, side = _built(library, architecture, published=weights == "")
-    if weights not in ("", SCRATCH):
+        whole, body, side = _built(library, architecture, published=weights == "" and not empty)
+    if weights not in ("", SCRATCH) and not empty:
         load_checkpoint(whole, Path(weights), f"{library}:{architecture}")
     example = torch.zeros(1, 3, side, side)
     whole.eval()

@@ -40,6 +40,7 @@ class StudentTrainer:
     passes : the budget, see `train_student`.
     rounds : how often it is trained at most, each time on better labels.
     rows : (M,) which of the images the pipeline sees; all if None.
+    keep : whether the result holds the trained networks.
     """
 
     images: Callable[[int], Image.Image] | Sequence[Image.Image]
@@ -50,6 +51,7 @@ class StudentTrainer:
     device: str = "auto"
     track: Track = silent
     rows: np.ndarray | None = None
+    keep: bool = False
 
     @classmethod
     def of(
@@ -88,7 +90,7 @@ class StudentTrainer:
         return train_student(
             read if rows is None else (lambda i: read(int(rows[i]))), features, labels, weights, baseline=baseline,
             kind=self.kind, encoder=self.encoder, groups=groups, passes=self.passes, seed=seed, device=self.device,
-            track=self.track,
+            track=self.track, keep=self.keep,
         )  # fmt: skip
 
 
@@ -107,6 +109,7 @@ def train_student(
     seed: int = 0,
     device: str = "auto",
     track: Track = silent,
+    keep: bool = False,
 ) -> StudentResult:
     """Train the student on the cleaned set and let it judge every image.
 
@@ -122,6 +125,7 @@ def train_student(
         takes about 10 ms a pass on two cores.
     max_training_images : the cleaned set is sampled down to this many, or to what `passes` allows, balanced over classes;
         memory stays at 50 kB for each of them, since all other images are read, judged and let go.
+    keep : whether the result's `networks` hold the students, to judge other images.
     """
     baseline = np.asarray(baseline, dtype=np.float64)
     if kind == "none":
@@ -201,7 +205,13 @@ def train_student(
         logits[chunk] = student_network.predict(together, pictures[np.array(chunk)], where, mirrorings)
         pictures.drop(chunk)
     counted = _stand_in(np.concatenate(stopped_by), weights > 0, labels)
-    return judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)
+    result = judge(logits, did_not_see, labels, counted, baseline, image_passes=passed)
+    if not keep:
+        return result
+    from autoannotate.models.saved_students import Students
+
+    made = Students(kind, tuple(model.cpu() for model in students), backbone.size, tuple(mirrorings), result.sharpness)
+    return replace(result, networks=made)
 
 
 def two_halves(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -98,11 +98,12 @@ def measure(name: str, data: Path, work: Path) -> None:
             f"| {row.column} | {row.statistic} | {row.effect:.2f} | {row.low:.2f} to {row.high:.2f} | {row.q:.3f} | {row.n} |"
         )
     risks = pd.read_csv(run / "explore/shortcuts.csv")
-    print("\n| class | column | column's AUROC | 95% | images' AUROC | risk |\n|---|---|---:|---:|---:|---|")
+    print("\n| class | column | by the column | 95% | by the images | where the column is the same | risk |")
+    print("|---|---|---:|---:|---:|---:|---|")
     for row in risks.sort_values("column_auroc", ascending=False).head(14).itertuples():
         print(
             f"| {row.level} | {row.column} | {row.column_auroc:.2f} | {row.low:.2f} to {row.high:.2f} "
-            f"| {row.images_auroc:.2f} | {row.risk if isinstance(row.risk, str) else ''} |"
+            f"| {row.images_auroc:.2f} | {row.within_auroc:.2f} | {row.risk if isinstance(row.risk, str) else ''} |"
         )
 
 

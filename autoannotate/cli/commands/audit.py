@@ -12,7 +12,7 @@ from autoannotate._internal.wording import counted
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
-from autoannotate.cli.options import Device, Fast, HashPaths, Model, Rules, Student
+from autoannotate.cli.options import Device, Embeddings, Fast, HashPaths, Model, Probabilities, Rules, Student
 from autoannotate.errors import UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_list
@@ -25,8 +25,13 @@ from autoannotate.runs.save import ensure_writable
 def audit(
     context: typer.Context,
     images: Annotated[
-        str, typer.Argument(metavar="IMAGES", help="A folder, or whatever `label` takes.", show_default=False)
-    ],
+        str | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="A folder, or whatever `label` takes; may be left out with --embeddings.",
+            show_default=False,
+        ),
+    ] = None,
     labels: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +97,8 @@ def audit(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in DIR.")] = False,
     fast: Fast = False,
     model: Model = "embedded",
+    embeddings: Embeddings = None,
+    probabilities: Probabilities = None,
     student: Student = "embedded",
     seed: Annotated[int, typer.Option(min=0, help="The same seed finds the same.", rich_help_panel=MACHINERY)] = 0,
     device: Device = "auto",
@@ -99,11 +106,26 @@ def audit(
     """Find what is wrong with labels that exist: wrong ones, contradictions, copies, leaks, bad pictures."""
     if (labels is None) == (boxes is None):
         raise UsageError("Say what is audited: --labels FILE, or --boxes FILE.")
+    if images is None and (embeddings is None or boxes is not None):
+        raise UsageError("Name the IMAGES that are audited, or embeddings of them with --embeddings.")
     if boxes is not None:
         if given := _given(
-            context, ("groups", "trusted", "findings", "blank", "uncertain", "rules", "item", "hash_paths")
+            context,
+            (
+                "groups",
+                "trusted",
+                "findings",
+                "blank",
+                "uncertain",
+                "rules",
+                "item",
+                "hash_paths",
+                "embeddings",
+                "probabilities",
+            ),
         ):
             raise UsageError(f"{given} is of labels: an audit of boxes does not use it. Leave it out.")
+        assert images is not None
         _audit_boxes(images, boxes, out, repair, skip_problems, overwrite)
         return
     if repair:
@@ -117,8 +139,13 @@ def audit(
     from autoannotate.answers.given_findings import holds_findings
     from autoannotate.answers.given_labels import read_given_labels
     from autoannotate.cli.print_run import print_summary
+    from autoannotate.images import ImageRef
+    from autoannotate.models.embeddings_file import read_embeddings
 
     if findings is not None or holds_findings(labels):
+        if given := _given(context, ("embeddings", "probabilities")):
+            raise UsageError(f"{given} is of one label an image: an audit of findings does not use it. Leave it out.")
+        assert images is not None
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
             {"model": model, "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths},
@@ -128,11 +155,15 @@ def audit(
         raise UsageError(
             f"{given} is of findings, and {labels} has one label an image. Leave it out, or name --findings."
         )
-    named = to_audit(images, labels, item, hash_paths=False).named
+    if images is None:
+        assert embeddings is not None
+        named = [ImageRef(name, embeddings.parent / name) for name in read_embeddings(embeddings).names]
+    else:
+        named = to_audit(images, labels, item, hash_paths=False).named
     classes = check_classes(read_given_labels(labels, named, skip_problems).classes)
     annotator = Annotator(
         classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast, item=item,
-        hash_paths=hash_paths,
+        hash_paths=hash_paths, embeddings=embeddings, probabilities=probabilities or (),
     )  # fmt: skip
     annotations = annotator.audit(
         images, labels, groups=groups, trusted=trusted, skip_problems=skip_problems, track=on_stderr

@@ -72,6 +72,7 @@ def explore(
     from autoannotate.explore import server
     from autoannotate.explore.dicom_tags import chosen_tags
     from autoannotate.explore.maps import extra
+    from autoannotate.explore.risks import in_words
 
     tags = [] if dicom_tags is None else chosen_tags(dicom_tags)
     for module in ("openTSNE", "sknetwork"):
@@ -83,11 +84,8 @@ def explore(
     for note in findings.notes:
         typer.echo(note, err=True)
     for risk in findings.shortcuts:
-        if risk.risk == "shortcut":
-            typer.echo(
-                f"Shortcut: {risk.column} alone predicts {risk.level} with AUROC {risk.column_auroc:.2f}, the images with "
-                f"{risk.images_auroc:.2f}.", err=no_page is False,
-            )  # fmt: skip
+        if risk.risk.endswith("shortcut"):
+            typer.echo(in_words(risk), err=no_page is False)
     for file in files:
         typer.echo(str(file), err=not no_page)
     if not no_page:

@@ -12,7 +12,7 @@ import typer
 from autoannotate._internal.wording import listed
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
-from autoannotate.cli.options import AcceptProposals, Device, Fast, HashPaths, Model, Rules, Student
+from autoannotate.cli.options import AcceptProposals, Device, Fast, HashPaths, Model, Probabilities, Rules, Student
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import as_typed, class_names
@@ -115,10 +115,11 @@ def label(
         typer.Option(
             metavar="FILE",
             help="Embeddings that another model made (npz or parquet with path and embedding, npy in path order): the "
-            "features. Without IMAGES they must be of --model's own space.",
+            "features. Without IMAGES they must be of --model's own space, or come with --probabilities.",
             rich_help_panel=MACHINERY,
         ),
     ] = None,
+    probabilities: Probabilities = None,
     fit_on: Annotated[
         int,
         typer.Option(
@@ -177,6 +178,10 @@ def label(
         names = check_classes(list(dict.fromkeys(name for _, name in example_classes(examples))))
     else:
         names = check_classes(class_names(classes, classes_file))
+    if probabilities and findings is not None:
+        raise UsageError(
+            "--probabilities are of one label an image: --findings do not use them. Leave one of them out."
+        )
     priors = parse_prior(prior, names, several=findings is not None)
     if cache and no_cache:
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
@@ -237,6 +242,7 @@ def label(
         examples=examples,
         words=words,
         accept_proposals=accept_proposals,
+        **({} if not probabilities else {"probabilities": probabilities}),
         **({} if rules is None else {"rules": rules}),
         engine=engine,
         store=store,

@@ -18,9 +18,22 @@ def predict(
         Path, typer.Argument(metavar="DIR", help="The folder of a run, or of a labeller.", show_default=False)
     ],
     images: Annotated[
-        str, typer.Argument(metavar="IMAGES", help="New images: whatever `label` takes.", show_default=False)
-    ],
+        str | None,
+        typer.Argument(
+            metavar="IMAGES",
+            help="New images: whatever `label` takes; may be left out with --embeddings.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Where the labels go.")] = Path("autoannotate-predicted"),
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Of the new images, where the run learned from another model's embeddings."),
+    ] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the labeller as ONNX too, checked against PyTorch on the new images."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace labels that are there.")] = False,
     item: Annotated[
         str | None,
@@ -38,10 +51,11 @@ def predict(
 ) -> None:
     """Label new images in one pass, by what a run has learned.
 
-    The first call makes a labeller of the run's labels and keeps it in DIR/labeller (safetensors, JSON and a card that says
-    what it learned from and how good it is); copy that folder to take it along. New images are never learned from. Each row of
-    labels.csv says whether the image is unlike those that the labeller learned from. Of a run with several findings an image
-    there is a findings.csv too, and its rules hold.
+    The first call makes a labeller of the run's labels, which takes minutes where the run had a student, and keeps it in
+    DIR/labeller (safetensors, JSON and a card that says what it learned from, how good it is and what it has never seen); copy
+    that folder to take it along. New images are never learned from. Each row of labels.csv says whether the image is unlike
+    those that the labeller learned from. Of a run with several findings an image there is a findings.csv too, and its rules
+    hold.
     """
     from autoannotate._internal.progress import on_stderr
     from autoannotate._internal.wording import counted
@@ -52,7 +66,9 @@ def predict(
     if item is not None:
         check_kind(item)
     labeller = labeller_of(run, device=device, images=run_images, track=on_stderr)
-    found = label_new(labeller, images, device=device, item=item, hash_paths=hash_paths, track=on_stderr)
+    found = label_new(
+        labeller, images, embeddings=embeddings, device=device, item=item, hash_paths=hash_paths, track=on_stderr
+    )
     save(found, out, overwrite)
     if found.findings is None:
         counts = found.table["label"].value_counts().items()
@@ -68,5 +84,10 @@ def predict(
     )
     if passed := [f"{group.kind} ({group.count:,})" for group in found.passed_over if not group.expected]:
         typer.echo(f"Passed over: {', '.join(passed)}", err=True)
+    if onnx is not None:
+        from autoannotate.annotator.predict import export_onnx
+
+        difference = export_onnx(labeller, found, onnx)
+        typer.echo(f"{onnx}: probabilities as PyTorch's within {difference:.1g}.")
     if len(found.unreadable):
         typer.echo(f"{counted(len(found.unreadable), 'file')} could not be read: {out / 'unreadable.csv'}", err=True)

@@ -235,8 +235,8 @@ function goes() {
   }
   if (shortcuts.length) {
     const risky = shortcuts.filter((one) => one.risk);
-    parts1.push(make("h2", {}, "Shortcut risk"), make("p", { className: risky.length ? "risk" : "quiet" }, risky.length ? "These columns predict a label as well as the images do: a model may learn them instead." : "No column predicts a label as well as the images do."),
-      table(["label", "column", "column", "images", ""], shortcuts.map((one) => row(one.level, one.column, fixed(one.column_auroc), fixed(one.images_auroc), one.risk ? make("span", { className: "risk" }, one.risk) : ""))));
+    parts1.push(make("h2", {}, "Shortcut risk"), make("p", { className: risky.length ? "risk" : "quiet" }, risky.length ? "A model may learn the columns in red instead of the finding: they predict it as well as the images do, or (partial) the images are worse where they are the same." : "No column predicts a label as well as the images do, nor do the images owe one anything."),
+      table(["label", "column", "by the column", "by the images", "same column", ""], shortcuts.map((one) => row(one.level, one.column, fixed(one.column_auroc), fixed(one.images_auroc), fixed(one.within_auroc), one.risk ? make("span", { className: "risk" }, one.risk) : ""))));
   }
   if (slices.length) {
     parts1.push(make("h2", {}, "Where labels are most doubtful"), table(["slice", "images", "doubtful", "elsewhere", "q"], slices.slice(0, 20).map((one) => row(`${one.column}: ${one.level}`, String(one.n), percent(one.wrong), percent(one.wrong_elsewhere), q(one.q)))));

@@ -148,19 +148,39 @@ def _in_order_seen(groups: NDArray[np.integer]) -> NDArray[np.int64]:
 def calibrated(
     view: NDArray[np.floating], labels: NDArray[np.integer], seen: NDArray[np.bool_] | None = None
 ) -> NDArray[np.float64]:
-    """Probabilities (N, K) after temperature scaling (Guo et al. 2017, arXiv 1706.04599, eq. 9) on the given labels, (N,),
-    within the classes seen, (N, K) bool, by default all."""
+    """Probabilities (N, K) after temperature scaling on the given labels, (N,), within the classes seen, (N, K) bool, by
+    default all."""
+    return sharpened(view, inverse_temperature(view, labels, seen), seen)
+
+
+def inverse_temperature(
+    view: NDArray[np.floating], labels: NDArray[np.integer], seen: NDArray[np.bool_] | None = None
+) -> float:
+    """By which log-probabilities are multiplied so that the labels, (N,), are likeliest (Guo et al. 2017, arXiv 1706.04599,
+    eq. 9); 1 where nothing can be told."""
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
-    seen = np.ones(view.shape, dtype=bool) if seen is None else seen
-    logs = np.where(seen, np.log(np.clip(view, 1e-4, None)), -np.inf)
+    logs, seen = _logs(view, seen)
     rows = np.flatnonzero(seen[np.arange(len(labels)), labels] & (seen.sum(axis=1) > 1))
     if len(rows) == 0:
-        return np.exp(log_softmax(logs, axis=1))
+        return 1.0
 
     def loss(sharpness: float) -> float:
         return -float(log_softmax(sharpness * logs[rows], axis=1)[np.arange(len(rows)), labels[rows]].mean())
 
-    sharpness = minimize_scalar(loss, bounds=(0.05, 20.0), method="bounded").x
-    return np.exp(log_softmax(sharpness * logs, axis=1))
+    return float(minimize_scalar(loss, bounds=(0.05, 20.0), method="bounded").x)
+
+
+def sharpened(
+    view: NDArray[np.floating], sharpness: float, seen: NDArray[np.bool_] | None = None
+) -> NDArray[np.float64]:
+    """Probabilities (N, K) to the power `sharpness`, rows summing to one, within the classes seen."""
+    from scipy.special import log_softmax
+
+    return np.exp(log_softmax(sharpness * _logs(view, seen)[0], axis=1))
+
+
+def _logs(view: NDArray[np.floating], seen: NDArray[np.bool_] | None) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    seen = np.ones(view.shape, dtype=bool) if seen is None else seen
+    return np.where(seen, np.log(np.clip(view, 1e-4, None)), -np.inf), seen

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 from scipy.special import softmax
 
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.out_of_sample import calibrated
+from autoannotate.labelling.label_errors.out_of_sample import inverse_temperature, sharpened
 
 NOT_WORSE = 0.01  # a student is used where it agrees with the labels at most this much less often than the probe
 
@@ -26,6 +26,8 @@ class StudentResult:
         training nor for early stopping, averaged over images; None when no student was trained.
     note : one plain sentence for the summary.
     image_passes : images trained on, times epochs.
+    sharpness : by which log-probabilities were multiplied to calibrate them.
+    networks : what predicts for other images, where it was asked for.
     """
 
     probabilities: np.ndarray
@@ -34,6 +36,8 @@ class StudentResult:
     baseline_accuracy: float | None
     note: str
     image_passes: int = 0
+    sharpness: float = 1.0
+    networks: Any = None
 
 
 class Trainer(Protocol):
@@ -76,7 +80,9 @@ def judge(
     """
     predicted = softmax(logits.astype(np.float64), axis=-1)
     share = did_not_see / did_not_see.sum(axis=1, keepdims=True)
-    probabilities = calibrated(np.einsum("nm,nmk->nk", share, predicted), labels)
+    mean_of_students = np.einsum("nm,nmk->nk", share, predicted)
+    sharpness = inverse_temperature(mean_of_students, labels)
+    probabilities = sharpened(mean_of_students, sharpness)
     student_right = probabilities.argmax(axis=1) == labels
     baseline_right = baseline.argmax(axis=1) == labels
     difference = student_right.astype(np.float64) - baseline_right
@@ -88,7 +94,7 @@ def judge(
     note = (
         f"On images it had not seen the student agrees with {held_out:.1%} of the labels, the probe with {before:.1%}."
     )
-    return StudentResult(probabilities, reliable, held_out, before, note, image_passes)
+    return StudentResult(probabilities, reliable, held_out, before, note, image_passes, sharpness)
 
 
 def untrained(baseline: np.ndarray, note: str) -> StudentResult:

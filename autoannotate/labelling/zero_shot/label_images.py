@@ -45,6 +45,8 @@ class ZeroShot:
         How much the probabilities are worth.
     image_kinds : ImageKinds, optional
         What kind of image each looks like, and which of these the classes are of.
+    combined : (N, K) array, optional
+        What zero-shot and other sources say together.
     """
 
     kinds: str | list[str]
@@ -52,6 +54,7 @@ class ZeroShot:
     probabilities: NDArray[np.float64]
     reliability: Reliability
     image_kinds: ImageKinds | None = None
+    combined: NDArray[np.float64] | None = None
 
 
 def zero_shot(

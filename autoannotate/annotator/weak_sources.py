@@ -1,0 +1,106 @@
+"""Weak sources of labels beside zero-shot: other models' probabilities, or rules over reports, weighed by a label model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoannotate._internal.wording import counted
+from autoannotate.labelling.label_model import dawid_skene
+from autoannotate.models.embeddings_file import read_probabilities
+
+if TYPE_CHECKING:
+    from autoannotate.labelling.zero_shot.label_images import ZeroShot
+
+SURE = 0.98  # trust at most: sources that copy each other look better than they are
+
+
+@dataclass(frozen=True)
+class Source:
+    """One source: how often it is right by the label model, over the images that it says something of."""
+
+    name: str
+    accuracy: float
+    images: int
+
+
+def weighed(
+    clip: ZeroShot,
+    files: Sequence[Path],
+    paths: Sequence[str],
+    classes: Sequence[str],
+    known: NDArray[np.integer] | None = None,
+) -> tuple[ZeroShot, tuple[Source, ...]]:
+    """Zero-shot with `combined`: what it and the files say together, each weighed by how well it agrees with the others.
+
+    Parameters
+    ----------
+    files : CSV files with `path` and a column a class
+    paths : N images, in order
+    known : (N,) class numbers by answers, -1 elsewhere: they teach which source to believe
+
+    Raises
+    ------
+    InputError
+        See `read_probabilities`.
+    """
+    names = [file.name for file in files]
+    given = [read_probabilities(file, paths, classes) for file in files]
+    if np.ptp(clip.probabilities, axis=1).max(initial=0.0) > 0:  # without words zero-shot says nothing
+        names, given = ["zero-shot", *names], [clip.probabilities, *given]
+    stack = np.stack(given)
+    says = ~np.isnan(stack).any(axis=2)
+    found = dawid_skene(stack, known)
+    sources = tuple(
+        Source(name, round(float(found.accuracy[s]), 4), int(says[s].sum())) for s, name in enumerate(names)
+    )
+    each = ", ".join(f"{one.name} {one.accuracy:.0%} of {counted(one.images, 'image')}" for one in sources)
+    silent = int((~says.any(axis=0)).sum())
+    verdict = (
+        f"{counted(len(sources), 'source')} of labels, weighed by how well they agree with each other and with answers; by "
+        f"this they are right on: {each}."
+    )
+    if silent:
+        verdict += f" No source says anything of {counted(silent, 'image')}."
+    trust = float(np.clip(found.posterior.max(axis=1).mean(), 0.0, SURE))
+    worth = replace(clip.reliability, trust=round(trust, 4), meaningful=True, verdict=verdict, advice="")
+    return replace(clip, combined=found.posterior, reliability=worth), sources
+
+
+def nothing_to_say(classes: Sequence[str], images: int) -> ZeroShot:
+    """Zero-shot of embeddings that are not in the space of any texts: all classes alike."""
+    from autoannotate.labelling.zero_shot.label_images import by_example
+
+    return by_example(classes, np.full((images, len(classes)), 1.0 / len(classes)))
+
+
+def told_of_embeddings(features: NDArray[np.floating], labels: NDArray[np.integer], seed: int = 0) -> str:
+    """A sentence where another model's embeddings look useless (rows of zeros; neighbours that agree by chance alone), or "".
+
+    Of at most 2,000 images: the share of each one's five nearest with the same label, against the labels in random order.
+    """
+    from autoannotate.labelling.features import compact
+    from autoannotate.labelling.neighbours import nearest
+
+    said = ""
+    if zero := int((~features.any(axis=1)).sum()):
+        said = f" {counted(zero, 'embedding')} hold nothing but zeros."
+    rng = np.random.default_rng([seed, 83])
+    rows = np.sort(rng.permutation(len(labels))[:2000])
+    labels = labels[rows]
+    if len(rows) < 20 or len(np.unique(labels)) < 2:
+        return said
+    near = nearest(compact(features[rows]), 5).index
+    agree = float((labels[near] == labels[:, None]).mean())
+    chance = [float((mixed[near] == mixed[:, None]).mean()) for mixed in (rng.permutation(labels) for _ in range(99))]
+    if agree > np.quantile(chance, 0.99):
+        return said
+    return (
+        f"{said} The embeddings look useless for these classes: nearest images have the same label in {agree:.0%}, and "
+        f"{np.mean(chance):.0%} would by chance. Are they of these images, in this order, and of a model of such images?"
+    )
