@@ -107,4 +107,18 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
         done = called(*command, "--out", tmp_path / "run")
         assert done.exit_code in (1, 2)
         assert expected in " ".join(done.output.split())
-    assert not (tmp_path / "run").exists()
+    pd.DataFrame({"path": NAMES, "a": 0.9, "b": 0.3}).to_csv(tmp_path / "bad.csv", index=False)
+    done = called(
+        "label",
+        "--classes",
+        "a,b",
+        "--embeddings",
+        file,
+        "--probabilities",
+        tmp_path / "bad.csv",
+        "--out",
+        tmp_path / "run",
+    )
+    assert done.exit_code == 1
+    assert "120 rows of bad.csv do not sum to one: 000.png (1.2)" in " ".join(done.output.split())
+    assert not (tmp_path / "run" / "run.json").exists()

@@ -210,11 +210,9 @@ def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track
     InputError
         Where fewer than two classes have labels.
     """
-    if annotator.embeddings is None:
-        encoded = annotator.encode(refs, track)
-    else:
-        encoded = annotator.encoded_rows(refs)
-    trainer = None if annotator.embeddings else annotator.trainer
+    by_file = annotator.embeddings is not None
+    encoded = annotator.encoded_rows(refs) if by_file else annotator.encode(refs, track)
+    trainer = None if by_file else annotator.trainer
     return learn_from(run, encoded, annotator, trainer=trainer, track=track)
 
 

@@ -14,7 +14,15 @@ from rich.text import Text
 from autoannotate._internal.wording import counted, percent
 from autoannotate.cli.console import make_console
 from autoannotate.runs.proposals import applied_unseen, decided_in_words, waiting, waiting_in_words
-from autoannotate.runs.report import class_counts, collapsed, mostly_passed_over, noted, passed_over, trust
+from autoannotate.runs.report import (
+    class_counts,
+    collapsed,
+    mostly_passed_over,
+    noted,
+    passed_over,
+    sources_in_words,
+    trust,
+)
 from autoannotate.runs.run import FINDINGS_FILE
 
 if TYPE_CHECKING:
@@ -92,6 +100,8 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
         rows.append(("CLIP and the student disagree", f"{counted(disagreed, 'image')} ({share})"))
     if note := record.student.note:
         rows.append(("the student", note))
+    if sources := annotations.run.get("sources"):
+        rows.append(("sources of labels, and how often right", sources_in_words(sources)))
     rate, guesses = record.estimated_error_rate, trust(record)["level"] == "poor"
     if guesses:
         rows.append(("labels estimated wrong", "unknown: they are close to guesses"))

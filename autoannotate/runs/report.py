@@ -10,7 +10,7 @@ import base64
 import io
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -474,10 +474,20 @@ def facts(annotations: Run) -> list[tuple[str, str]]:
         ("student", student.kind),
         ("student on held-out images", _held_out(student)),
         ("about the student", student.note),
+        ("sources of labels, and how often right", sources_in_words(annotations.run.get("sources") or ())),
         ("seed", record.seed),
         ("versions", ", ".join(f"{name} {version}" for name, version in record.versions.items())),
     ]
     return [(name, str(value)) for name, value in rows if value not in (None, "")]
+
+
+def sources_in_words(sources: Sequence[Mapping[str, Any]]) -> str:
+    """What a run with several sources of labels says of each, by its label model.
+
+    >>> sources_in_words([{"name": "zero-shot", "accuracy": 0.8, "images": 20}])
+    'zero-shot 80% of 20'
+    """
+    return ", ".join(f"{one['name']} {one['accuracy']:.0%} of {one['images']:,}" for one in sources)
 
 
 def _words(value: Any) -> str | None:
