@@ -54,7 +54,7 @@ def weighed(
     if np.ptp(clip.probabilities, axis=1).max(initial=0.0) > 0:  # without words zero-shot says nothing
         names, given = ["zero-shot", *names], [clip.probabilities, *given]
     stack = np.stack(given)
-    says = ~np.isnan(stack).any(axis=2)
+    says: NDArray[np.bool_] = np.asarray(~np.isnan(stack).any(axis=2))
     found = dawid_skene(stack, known)
     sources = tuple(
         Source(name, round(float(found.accuracy[s]), 4), int(says[s].sum())) for s, name in enumerate(names)
