@@ -10,6 +10,7 @@ from made_labels import thrown
 
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.student import StudentResult
+from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.labelling.pipeline import Labelled, label
 from autoannotate.labelling.task import Task
 
@@ -118,7 +119,59 @@ def test_guesses_are_left_as_they_are() -> None:
     found = label(task)
     assert np.array_equal(found.labels, labels)
     assert found.corrected.student.note == "No student was asked for."
-    assert "close to guesses" in label(task, trainer=NeverCalled()).corrected.student.note
+    assert label(task, trainer=NeverCalled()).corrected.student.decision == Decision.GUESSES
+
+
+@pytest.mark.parametrize(
+    ("distance", "share", "decision"),
+    [
+        (6.0, 0.0, Decision.NOTHING_LEFT),  # no noise
+        (6.0, 0.4, Decision.NOTHING_LEFT),  # noise that the features settle
+        (1.0, 0.0, Decision.OVERLAP),
+        (1.0, 0.2, Decision.OVERLAP),
+    ],
+)
+def test_no_student_is_trained_where_it_could_change_no_label(distance: float, share: float, decision: str) -> None:
+    features, truth = images(600, distance)
+    labels = thrown(truth, share, 3)
+    task = Task(Features(features), np.full((600, 3), 1 / 3), NAMES, given=labels)
+    alone, asked = label(task), label(task, trainer=NeverCalled())
+    assert np.array_equal(asked.labels, alone.labels)
+    assert asked.corrected.student.decision == decision
+    assert asked.corrected.student.note.startswith("No student was trained")
+
+
+def test_an_audit_of_overlapping_classes_trains_one_all_the_same_for_its_ranking() -> None:
+    features, truth = images(600, 1.0)
+    trainer = Knowing(truth)
+    task = Task(Features(features), np.full((600, 3), 1 / 3), NAMES, given=thrown(truth, 0.2, 3), keep=True)
+    assert label(task, trainer=trainer).corrected.student.decision == Decision.TRAINED
+    assert trainer.asked
+
+
+class Knowing(NeverCalled):
+    """A trainer of students that know more than the other images do, and say how they were asked."""
+
+    def __init__(self, truth: np.ndarray) -> None:
+        self.truth = truth
+        self.asked: list[np.ndarray] = []
+
+    def __call__(self, features: Features, labels: np.ndarray, weights: np.ndarray, **options: object) -> StudentResult:
+        self.asked.append(np.asarray(options["given"]))
+        said = 0.02 + 0.94 * np.eye(3)[self.truth]
+        return StudentResult(said, True, 0.9, 0.8, "It was trained.")
+
+
+def test_a_student_is_trained_where_labels_may_change_and_others_are_contradicted() -> None:
+    features, truth = images(600, 2.5)
+    labels = thrown(truth, 0.3, 3)
+    task = Task(Features(features), np.full((600, 3), 1 / 3), NAMES, given=labels)
+    trainer = Knowing(truth)
+    alone, taught = label(task), label(task, trainer=trainer)
+    assert 0 < len(trainer.asked) <= trainer.rounds
+    assert all(np.array_equal(given, labels) for given in trainer.asked)
+    assert taught.corrected.student.decision == Decision.TRAINED
+    assert (taught.labels == truth).mean() > (alone.labels == truth).mean()
 
 
 @settings(max_examples=15, deadline=None)

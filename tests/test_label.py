@@ -23,6 +23,7 @@ from pydicom.data import get_testdata_file
 from autoannotate import Annotations, Annotator
 from autoannotate.errors import InputError
 from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.models import embedding_cache as encodings
 from autoannotate.models import encoding
 from autoannotate.models.encoder import Encoder
@@ -80,6 +81,9 @@ def test_one_command_writes_all_that_was_promised(run: Any, scans: Path) -> None
     assert suspects["rank"].tolist() == list(range(1, len(suspects) + 1))
     assert set(suspects["path"]) == set(labels.loc[labels["suspect"] == 1, "path"])
     assert suspects["reason"].str.len().gt(0).all()
+    student = json.loads((out / "run.json").read_text())["student"]
+    assert student["decision"] in set(Decision)
+    assert student["note"] in process.stdout
 
 
 def test_results_go_to_stdout_and_progress_to_stderr(run: Any) -> None:
@@ -235,4 +239,4 @@ def test_classes_that_look_the_same_are_called_out_and_left_as_they_were(data_di
     assert (annotations.table["label"] == annotations.table["clip_label"]).all()
     annotations.save(tmp_path / "run")
     assert "look the same to this encoder" in (tmp_path / "run" / "report.html").read_text()
-    assert Annotations.load(tmp_path / "run").run["student"]["kind"] == "none"
+    assert Annotations.load(tmp_path / "run").record.student.decision == Decision.GUESSES

@@ -21,7 +21,7 @@ from rich.console import Console
 from autoannotate import Annotations
 from autoannotate._internal.wording import percent
 from autoannotate.cli.print_run import print_summary
-from autoannotate.runs.report import agreement, collapsed, render_report
+from autoannotate.runs.report import agreement, collapsed, render_report, story
 
 
 class Page(HTMLParser):
@@ -273,3 +273,15 @@ def test_annotations_print_as_a_short_table(tmp_path: Path) -> None:
     assert len(text) < 400
     assert "chest" in text
     assert "4 images" in text
+
+
+def test_why_no_student_was_trained_is_told_in_the_summary_and_in_the_story(tmp_path: Path) -> None:
+    note = "No student was trained: the labels are close to guesses, which it would learn."
+    kept = {"kind": "none", "decision": "labels are guesses", "note": note}
+    made = make_run(tmp_path / "images", student=kept)
+    assert note in story(made)
+    assert note in summary(made, 200)
+    unasked = make_run(
+        tmp_path / "other", student=kept | {"decision": "not asked for", "note": "No student was asked for."}
+    )
+    assert "student" not in story(unasked)

@@ -14,6 +14,7 @@ from torch import nn
 
 from autoannotate.errors import UsageError
 from autoannotate.labelling.label_errors.student import StudentResult, judge
+from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.models import student_network
 from autoannotate.models.batch_norm import fold_batch_norm
 from autoannotate.models.student_training import train_student
@@ -93,6 +94,19 @@ def test_a_student_that_learnt_nothing_is_not_believed() -> None:
     )
     assert not result.reliable
     assert result.held_out_accuracy < 0.6  # it never judges an image whose label it was taught
+
+
+def test_training_ends_half_way_where_the_first_network_is_surely_worse_than_the_probe() -> None:
+    pictures, _ = shapes(120)
+    labels = np.random.default_rng(7).permutation(np.arange(120) % 3)  # nothing to do with the pictures
+    probe, clean = weak_probe(labels, 0.9), np.ones(120, bool)
+    arguments: Any = (pictures, features_of(120), labels, clean)
+    options: Any = {"kind": "small", "passes": 480, "device": "cpu", "baseline": probe}
+    whole, half = train_student(*arguments, **options), train_student(*arguments, **options, given=labels)
+    assert half.decision == Decision.STOPPED
+    assert half.image_passes < whole.image_passes
+    assert "given up half-way" in half.note
+    np.testing.assert_array_equal(half.probabilities, probe)
 
 
 def test_twins_of_taught_images_are_not_held_out() -> None:

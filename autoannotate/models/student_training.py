@@ -7,6 +7,7 @@ none is memory.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -17,7 +18,15 @@ import numpy as np
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import UsageError
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.student import StudentResult, judge, mean_over_classes, untrained
+from autoannotate.labelling.label_errors.student import (
+    StudentResult,
+    judge,
+    mean_over_classes,
+    stopped,
+    surely_worse,
+    untrained,
+)
+from autoannotate.labelling.label_errors.student_decision import Decision
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -26,6 +35,7 @@ FOLDS = 2
 MIN_IMAGES = 40
 MIN_CLEAN_PER_CLASS = 5
 PASSES, FAST_PASSES = 20000, 6000  # images that a student trains on in all; about 10 ms each on two cores
+HALF_WAY = 400  # images, at most, by which the first network is compared
 FORWARD = 3  # images judged in the time of one training pass
 
 
@@ -82,6 +92,7 @@ class StudentTrainer:
         *,
         baseline: np.ndarray,
         groups: np.ndarray,
+        given: np.ndarray,
         seed: int,
     ) -> StudentResult:
         """Train on N labels, and judge the N images: see `train_student`."""
@@ -90,7 +101,7 @@ class StudentTrainer:
         return train_student(
             read if rows is None else (lambda i: read(int(rows[i]))), features, labels, weights, baseline=baseline,
             kind=self.kind, encoder=self.encoder, groups=groups, passes=self.passes, seed=seed, device=self.device,
-            track=self.track, keep=self.keep,
+            given=given, track=self.track, keep=self.keep,
         )  # fmt: skip
 
 
@@ -108,6 +119,7 @@ def train_student(
     max_training_images: int = 2000,
     seed: int = 0,
     device: str = "auto",
+    given: np.ndarray | None = None,
     track: Track = silent,
     keep: bool = False,
 ) -> StudentResult:
@@ -123,13 +135,15 @@ def train_student(
         student never judges an image whose near duplicate it was trained on.
     passes : the budget, in image passes of training over both students; sets the number of epochs (1 to 12), and
         takes about 10 ms a pass on two cores.
+    given : (N,) the labels before they were cleaned, by which the first of the two networks is compared with the baseline:
+        where it is surely worse, the second is not trained. Of cleaned labels the baseline knows more than it should.
     max_training_images : the cleaned set is sampled down to this many, or to what `passes` allows, balanced over classes;
         memory stays at 50 kB for each of them, since all other images are read, judged and let go.
     keep : whether the result's `networks` hold the students, to judge other images.
     """
     baseline = np.asarray(baseline, dtype=np.float64)
     if kind == "none":
-        return untrained(baseline, "No student was asked for.")
+        return untrained(baseline, Decision.NOT_ASKED, "No student was asked for.")
     labels = np.asarray(labels, dtype=np.int64)
     weights = np.asarray(clean, dtype=np.float64)
     count, classes = baseline.shape
@@ -138,10 +152,11 @@ def train_student(
     per_class = np.bincount(labels[weights > 0], minlength=classes)
     present = np.unique(labels)
     if len(present) < 2:
-        return untrained(baseline, "No student was trained: all images have the same label.")
+        return untrained(baseline, Decision.TOO_FEW, "No student was trained: all images have the same label.")
     if count < MIN_IMAGES or per_class[present].min() < MIN_CLEAN_PER_CLASS:
         return untrained(
             baseline,
+            Decision.TOO_FEW,
             f"No student was trained: it needs {MIN_IMAGES} images and {MIN_CLEAN_PER_CLASS} labels of each class "
             f"that are not in doubt (here {count} images, at the least {per_class[present].min()} labels of a class).",
         )
@@ -161,7 +176,9 @@ def train_student(
     samples = [_balanced_sample(np.flatnonzero((weights > 0) & (fold == k)), labels, most, rng) for k in range(FOLDS)]
     if any(len(np.unique(labels[sample])) < len(present) for sample in samples):
         return untrained(
-            baseline, "No student was trained: the images of some class are all near duplicates of each other."
+            baseline,
+            Decision.TOO_FEW,
+            "No student was trained: the images of some class are all near duplicates of each other.",
         )
     pictures = _Pictures(images, backbone.size)
     training = np.concatenate(samples)
@@ -192,6 +209,15 @@ def train_student(
         passed += (epochs - sum(1 for _ in walk)) * len(mine)
         students.append(student)
         stopped_by.append(held_out)
+        if k == 0 and given is not None:
+            unseen = np.setdiff1d(np.flatnonzero(~np.isin(groups, groups[mine])), held_out)
+            unseen = unseen if len(unseen) <= HALF_WAY else np.sort(rng.permutation(unseen)[:HALF_WAY])
+            counted = _stand_in(held_out, weights > 0, labels)[unseen]
+            predicted = student_network.predict(student, pictures[unseen], where).argmax(axis=1)
+            right, before = (each == given[unseen] for each in (predicted, baseline[unseen].argmax(axis=1)))
+            if surely_worse(right, before, counted):
+                deque(steps, maxlen=0)  # lets the bar close
+                return stopped(baseline, right, before, counted, passed)
     next(steps, None)  # lets the bar close
 
     mirrorings = symmetries.mirrorings

@@ -104,6 +104,7 @@ def build_run(
         "reliability": asdict(reliability),
         "student": {
             "kind": student if trained else "none",
+            "decision": str(of.decision),
             "reliable": of.reliable,
             "held_out_accuracy": of.held_out_accuracy,
             "baseline_accuracy": of.baseline_accuracy,

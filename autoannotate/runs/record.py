@@ -34,10 +34,12 @@ class ModelRecord:
 
 @dataclass(frozen=True)
 class StudentRecord:
-    """The student of a run. kind: none where none was trained. accuracies: agreement with the given labels on images not seen.
-    said: the digest of student.npz."""
+    """The student of a run. kind: none where none was trained. decision: whether one was, or why not, see
+    `labelling.label_errors.student_decision.Decision`; note: the same in words. accuracies: agreement with the labels on images
+    not seen. said: the digest of student.npz."""
 
     kind: str = "none"
+    decision: str = ""
     reliable: bool = False
     held_out_accuracy: float | None = None
     baseline_accuracy: float | None = None

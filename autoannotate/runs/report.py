@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.errors import UnreadableImageError
+from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.runs.proposals import decided, decided_in_words, waiting, waiting_in_words
 from autoannotate.runs.report_audit import audit
 from autoannotate.runs.report_slides import slides
@@ -411,6 +412,8 @@ def story(annotations: Run) -> str:
             "A small network, the student, learnt from the labels that held up and decided "
             + (f"{counted(decided, 'label')} anew." if decided else "no label anew, because it was not surely better.")
         )
+    elif record.student.decision not in ("", Decision.NOT_ASKED) and not record.update:
+        parts.append(record.student.note)
     changed = int((table["label"] != table["clip_label"]).sum())
     ended = f"{counted(changed, 'image')} ended" if changed else "no image ended"
     if annotations.findings is None and not record.given and (not poor or by.get("clinician", 0)):

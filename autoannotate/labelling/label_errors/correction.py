@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.from_answers import FEWEST, Generalised, Settings, basis, generalise
 from autoannotate.labelling.label_errors.noise_estimate import SETTINGS, NoiseEstimate, bayes
-from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained
+from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained, useless
+from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.labelling.label_errors.suspects import (
     PredictedProbabilities,
     Suspects,
@@ -27,9 +28,6 @@ from autoannotate.labelling.task import Task
 
 ANSWER_WEIGHT = 3.0  # a clinician's answer counts for this many labels when the student learns
 MOVED = 0.01  # a student that moved at least this share of the labels learns once more, from the better ones
-# a student is trained where the other images contradict at least this share of the labels as they are by then: elsewhere
-# it could change next to nothing, and it is nine tenths of the time (eval/speed)
-OPEN = 0.01
 DISPUTED = 10  # answers to images whose label is not what the others predict, below which they decide nothing
 
 
@@ -98,7 +96,7 @@ def correct(
     labels = given.argmax(axis=1)
     if count < 2:
         queue = find_suspects(task.features, labels, task.zero_shot, task.class_names, image_names=task.names)
-        none = untrained(given, "No student was trained: there is one image.")
+        none = untrained(given, Decision.TOO_FEW, "No student was trained: there is one image.")
         return Corrected(labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score)
 
     if evidence is None:
@@ -135,20 +133,12 @@ def correct(
 
     before = () if task.student is None else (task.student,)
     noise, learned = estimate(*before)
-    judged: StudentResult | None = None
-    for number in range(trainer.rounds if trainer is not None and meaningful else 0):
+    judged = _without_training(task, trainer, noise, better(noise, learned), meaningful)
+    for number in range(trainer.rounds if trainer is not None and judged is None else 0):
         assert trainer is not None
         cleaned = better(noise, learned)
-        open_ = float((noise.predicted.argmax(axis=1) != cleaned).mean())
-        if number == 0 and open_ < OPEN:
-            judged = untrained(
-                noise.predicted,
-                "No student was trained: the other images predict all but "
-                f"{open_:.1%} of the labels, so it could correct next to nothing.",
-            )
-            break
         trained = trainer(
-            task.features, cleaned, _weights(noise, cleaned, task), baseline=noise.predicted,
+            task.features, cleaned, _weights(noise, cleaned, task), baseline=noise.predicted, given=came,
             groups=task.features.duplicate_groups if task.groups is None else task.groups, seed=task.seed + 1000 * number,
         )  # fmt: skip
         if trained.held_out_accuracy is None:
@@ -158,21 +148,26 @@ def correct(
         noise, learned = estimate(*before, judged.probabilities)
         if (better(noise, learned) != cleaned).mean() < MOVED:
             break
-    if trainer is None:
-        judged = untrained(noise.predicted, "No student was asked for.")
-    elif not meaningful:
-        judged = untrained(
-            noise.predicted, "No student was trained: the labels are close to guesses, which it would learn."
-        )
-    elif judged is None:
-        judged = untrained(noise.predicted, "No student was asked for.")
-    elif judged.held_out_accuracy is not None:
+    assert judged is not None  # a trainer has at least one round
+    if judged.held_out_accuracy is not None:
         judged = replace(judged, note=f"{judged.note} {_verdict(noise)}", reliable=judged.reliable or noise.may_change)
 
     concluded = conclude(
         task, probabilities, noise, judged, meaningful=meaningful, from_answers=learned is not None, track=track
     )
     return replace(concluded, evidence=evidence, settings=None if learned is None else learned.settings)
+
+
+def _without_training(
+    task: Task, trainer: Trainer | None, noise: NoiseEstimate, labels: NDArray[np.int64], meaningful: bool
+) -> StudentResult | None:
+    """Why no student is trained on labels, (N,), as they are by now; None where one is."""
+    if trainer is None:
+        return untrained(noise.predicted, Decision.NOT_ASKED, "No student was asked for.")
+    if not meaningful:
+        why = "No student was trained: the labels are close to guesses, which it would learn."
+        return untrained(noise.predicted, Decision.GUESSES, why)
+    return useless(noise, labels, task.keep)
 
 
 def conclude(
