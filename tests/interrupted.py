@@ -1,4 +1,4 @@
-"""Runs of `autoannotate label` that are killed again and again, and end with the labels of a run that never was.
+"""Runs of `autoannotate label`, or of `audit` with --labels, that are killed again and again, and end with the labels of a run that never was.
 
 python tests/interrupted.py IMAGES WORK KILLS SEED [OPTION …]
 
@@ -46,11 +46,39 @@ def started(images: Path, out: Path, cache: Path, options: list[str], killed_at_
         files.Path.replace = replace  # type: ignore[method-assign]
     status = 1
     try:
-        app(["label", str(images), "--classes", CLASSES, "--out", str(out), "--cache", str(cache), *options])
+        if "--labels" in options:
+            os.environ["AUTOANNOTATE_CACHE"] = str(cache)
+            app(["audit", str(images), "--out", str(out), *options])
+        else:
+            app(["label", str(images), "--classes", CLASSES, "--out", str(out), "--cache", str(cache), *options])
     except SystemExit as end:
         status = int(end.code or 0)
     finally:
         os._exit(status)
+
+
+def killed_while_training(images: Path, work: Path, options: list[str], expected: list[bytes], kills: int) -> None:
+    """A run that is killed once a checkpoint of the student is there, again and again, goes on from it to the same labels."""
+    out, cache = work / "training", work / "cache-training"
+    done: set[str] = set()
+    for _ in range(kills):
+        process, written = started(images, out, cache, options), 0
+        before = {file: file.stat().st_mtime_ns for file in cache.glob("students/*.pt")}
+        while written < 1 and os.waitpid(process, os.WNOHANG)[0] == 0:
+            now = {file: file.stat().st_mtime_ns for file in cache.glob("students/*.pt")}
+            written = sum(before.get(file) != changed for file, changed in now.items())
+            time.sleep(0.02)
+        assert written, f"no student was trained: {out.with_suffix('.log').read_text()}"
+        os.kill(process, signal.SIGKILL)
+        ended(process)
+        done |= {str(torch.load(file, weights_only=True)["done"]) + file.name for file in cache.glob("students/*.pt")}
+    assert len(done) >= kills, (
+        f"after {kills} kills there are these epochs: {sorted(done)}"
+    )  # each went on from the last
+    assert ended(started(images, out, cache, options)) == 0, out.with_suffix(".log").read_text()
+    assert labels(out) == expected, "a run that was killed while its student trained has other labels"
+    assert not list(cache.glob("students/*.pt"))
+    print(f"{kills} kills while the student trained, each later than the one before: the same labels", flush=True)
 
 
 def ended(process: int) -> int:
@@ -82,6 +110,9 @@ def main(images: Path, work: Path, kills: int, seed: int, options: list[str]) ->
     assert ended(started(images, whole, work / "cache-whole", options)) == 0, whole.with_suffix(".log").read_text()
     seconds = time.monotonic() - start
     expected = labels(whole)
+    if "--labels" in options:
+        killed_while_training(images, work, options, expected, kills)
+        return
     two_at_once(images, work, options, expected)
     done = at_save = early = runs = 0
     while done < kills:

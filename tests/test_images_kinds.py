@@ -18,7 +18,7 @@ from pydicom.uid import UID, JPEGExtended12Bit, JPEGLSLossless
 from test_images import RAMP, dicom, grey, pixels, reason
 
 from autoannotate.errors import InputError, UnreadableImageError
-from autoannotate.images import ImageRef, find, read_grey, read_picture
+from autoannotate.images import ImageRef, find, read_grey, read_image, read_picture
 from autoannotate.images.find import remember_export
 
 GRADIENT = np.linspace(0, 1, 64 * 48).reshape(48, 64)
@@ -373,3 +373,30 @@ def test_the_files_that_showed_it(data_dir: Path, case: str, images: int, unread
         except UnreadableImageError:
             lost += 1
     assert (len(found), lost) == (images, unreadable)
+
+
+def test_segmentations_and_doses_are_pictures_where_asked_for(tmp_path: Path) -> None:
+    import shutil
+
+    from pydicom.data import get_testdata_file
+
+    for name in ("liver_1frame.dcm", "rtdose.dcm", "rtdose_1frame.dcm", "CT_small.dcm"):
+        shutil.copyfile(str(get_testdata_file(name)), tmp_path / name)
+    usual = find(tmp_path)
+    assert [ref.path for ref in usual.refs] == ["CT_small.dcm"]
+    assert {group.kind: group.count for group in usual.passed_over} == {
+        "DICOM radiotherapy doses": 2, "DICOM segmentations": 1,
+    }  # fmt: skip
+    doses = find(tmp_path, ["doses"])
+    assert [ref.path for ref in doses.refs] == [
+        "CT_small.dcm",
+        *(f"rtdose.dcm#{i}" for i in range(15)),
+        "rtdose_1frame.dcm",
+    ]
+    everything = find(tmp_path, ["segmentations", "doses"])
+    (mask,) = (ref for ref in everything.refs if "liver" in ref.path)
+    assert set(np.unique(np.asarray(read_image(mask)))) == {0, 255}
+    assert np.asarray(read_image(doses.refs[5])).std() > 5
+    assert find(tmp_path / "liver_1frame.dcm", ["segmentations"]).refs
+    with pytest.raises(InputError, match="DICOM segmentations"):
+        find(tmp_path / "liver_1frame.dcm")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from autoannotate.images import find_images, read_image
@@ -21,16 +22,26 @@ DEMO = Path(__file__).parents[1] / "autoannotate" / "images" / "demo_data"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes to kill are forks")
-def test_a_run_that_is_killed_goes_on_to_the_same_labels(tmp_path: Path) -> None:
-    images = tmp_path / "images"
+@pytest.mark.parametrize("student", ["none", "embedded"])
+def test_a_run_that_is_killed_goes_on_to_the_same_labels(tmp_path: Path, student: str) -> None:
+    images, labels = tmp_path / "images", tmp_path / "labels.csv"
     images.mkdir()
+    normal_or_not = np.load(DEMO / "pneumoniamnist.npz")["test_labels"].ravel()
+    rows = ["path,label"]
     for kind in ("pneumoniamnist", "breastmnist"):
-        for number, ref in enumerate(find_images(DEMO / f"{kind}.npz")[:24]):
+        for number, ref in enumerate(find_images(DEMO / f"{kind}.npz")[: 24 if student == "none" else 60]):
             read_image(ref).save(images / f"{kind}-{number}.png")
+            rows.append(f"{kind}-{number}.png,{('normal', 'pneumonia')[normal_or_not[number]]}")
+    options = ["--student", "none"]
+    if student != "none":  # what trains one: labels that are not all predicted by the other images
+        for file in images.glob("breast*"):
+            file.unlink()
+        labels.write_text("\n".join(row for row in rows if not row.startswith("breast")) + "\n")
+        options = ["--labels", str(labels), "--fast"]
     script, kills = Path(__file__).with_name("interrupted.py"), os.environ.get("AUTOANNOTATE_KILLS", "6")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(DEMO.parents[2]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        [sys.executable, str(script), str(images), str(tmp_path), kills, "0", "--student", "none"],
+        [sys.executable, str(script), str(images), str(tmp_path), kills, "0", *options],
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     print(done.stdout)

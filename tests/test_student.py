@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -271,3 +273,60 @@ def test_resnet18_from_scratch_learns_too() -> None:
     )  # fmt: skip
     assert result.probabilities.shape == (60, 3)
     assert result.image_passes == 180
+
+
+def test_training_that_was_stopped_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+    from autoannotate.models.training_checkpoints import Checkpoints
+
+    pictures, labels = shapes(60)
+    pixels = np.stack([student_network.to_pixels(picture, 32) for picture in pictures])
+    trained: list[int] = []
+
+    def score(model: student_network.Classifier) -> float:
+        trained.append(1)
+        return float(model.head.weight.detach()[0, :4].sum() > 0)  # of the weights alone
+
+    def fit(stop_after: int | None = None, kept: Checkpoints | None = None) -> tuple[dict[str, torch.Tensor], int]:
+        def walk() -> Iterator[int]:
+            for epoch in range(7):
+                if epoch == stop_after:
+                    raise KeyboardInterrupt
+                yield epoch
+
+        trained.clear()
+        model = student_network.fit(
+            small_backbone(None, 0), pixels, labels, np.ones(60), 3, student_network.Recipe(epochs=7),
+            student_network.Symmetries(True, True), score=score, walk=walk(), seed=3, device=torch.device("cpu"),
+            checkpoint=None if kept is None else kept.of(pixels, labels, 3),
+        )  # fmt: skip
+        return model.state_dict(), len(trained)
+
+    whole, epochs = fit()
+    kept = Checkpoints(tmp_path / "students")
+    for stop_after in (2, 5):
+        with pytest.raises(KeyboardInterrupt):
+            fit(stop_after, kept)
+    (file,) = (tmp_path / "students").iterdir()
+    assert torch.load(file, weights_only=True)["done"] == 5
+    resumed, left = fit(None, kept)
+    assert left == epochs - 5
+    again, none_left = fit(None, Checkpoints(tmp_path / "students"))
+    assert none_left == 0
+    for name, tensor in whole.items():
+        if "head" in name or "body" in name:
+            assert torch.equal(whole[name], resumed[name]), name
+            assert torch.equal(whole[name], again[name]), name
+    file.write_bytes(b"damaged")
+    assert fit(None, kept)[1] == epochs
+    kept.clear()
+    assert not list((tmp_path / "students").iterdir())
+
+
+def test_another_training_never_takes_a_checkpoint_up(tmp_path: Path) -> None:
+    from autoannotate.models.training_checkpoints import Checkpoints
+
+    kept, net = Checkpoints(tmp_path), nn.Linear(3, 3)
+    first = kept.of(net, np.arange(4), "a", 1).file
+    assert kept.of(net, np.arange(4), "a", 1).file == first
+    others = [kept.of(nn.Linear(3, 3), np.arange(4), "a", 1), kept.of(net, np.arange(5), "a", 1), kept.of(net, 1)]
+    assert first not in {other.file for other in others}

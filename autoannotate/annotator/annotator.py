@@ -18,6 +18,7 @@ from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_some, location, read_image
 from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed
 from autoannotate.images.items import check_kind, items_of
+from autoannotate.images.ref import INCLUDED
 from autoannotate.models.cache_size import SIZE
 from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
     from autoannotate.labelling.examples import Examples
-    from autoannotate.labelling.label_errors.student import Trainer
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.proposals import Proposals
     from autoannotate.labelling.task import Task
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.reliability import Reliability
     from autoannotate.models.encoder import Encoder
     from autoannotate.models.encoding import Encoded, Engine
+    from autoannotate.models.student_training import StudentTrainer
 
 STUDENT_SIDE = 256  # pixels of the shorter side that are read for a student, twice what any sees
 ENGINES = ("local", "ray")
@@ -70,6 +71,8 @@ class Annotator:
         What gets one label: image, file, series, study, patient, or auto, see `autoannotate.images.items.items_of`.
     hash_paths : bool
         Keyed hashes in place of the names of files and folders, see `autoannotate.images.hashed_paths`.
+    include : sequence of str
+        Kinds of files that are passed over elsewhere and are pictures here: segmentations, doses (of DICOM).
     engine : str
         Who encodes: local, or ray, see `autoannotate.engines.ray`.
     store : str, optional
@@ -122,6 +125,7 @@ class Annotator:
         fit_on: int = FIT_ON,
         embeddings: Path | str | None = None,
         hash_paths: bool = False,
+        include: Sequence[str] = (),
         cache_size: int = SIZE,
         examples: Path | str | None = None,
         words: bool = True,
@@ -148,6 +152,9 @@ class Annotator:
             raise UsageError(f"There is no engine {engine!r}: choose one of {', '.join(ENGINES)}.")
         self.engine, self.store = engine, store
         self.hash_paths = hash_paths
+        self.include = list(include)
+        if odd := [name for name in self.include if name not in INCLUDED]:
+            raise UsageError(f"{odd[0]!r} cannot be included: choose from {', '.join(INCLUDED)}.")
         self.examples, self.words = _path(examples), words
         one = isinstance(probabilities, Path | str)
         self.probabilities = [Path(str(file)) for file in ([probabilities] if one else probabilities)]  # type: ignore[union-attr]
@@ -173,7 +180,7 @@ class Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
         record = run.record
         asked = ("student", "prompts", "modality", "prior", "device", "cache", "cache_size", "fast", "item", "fit_on",
-                 "embeddings", "hash_paths", "examples", "words", "accept_proposals", "probabilities")  # fmt: skip
+                 "embeddings", "hash_paths", "include", "examples", "words", "accept_proposals", "probabilities")  # fmt: skip
         known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
         if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
             known["cache"] = True  # the folder that the run used is not there, or not ours
@@ -228,7 +235,10 @@ class Annotator:
             return self._label_embeddings(clock, track)
         with clock("find images"):
             some = not isinstance(images, str | Path)
-            place, found = find_some(images) if not isinstance(images, str | Path) else (images, find(images))
+            if isinstance(images, str | Path):
+                place, found = images, find(images, self.include)
+            else:
+                place, found = find_some(images, self.include)
             named = items_of(found.refs, self.item)
             tables = [item.middle for item in named]
             known = self._read_known(tables, groups=groups, trusted=trusted, skip_problems=skip_problems)
@@ -504,13 +514,14 @@ class Annotator:
             image_kinds=clip.image_kinds, accept_proposals=self.accept_proposals, seed=self.seed,
         )  # fmt: skip
 
-    def trainer(self, refs: Sequence[ImageRef], track: Track = silent) -> Trainer | None:
+    def trainer(self, refs: Sequence[ImageRef], track: Track = silent) -> StudentTrainer | None:
         """What trains the student on these images; None where none was asked for."""
+        from autoannotate.models.embedding_cache import cache_folder
         from autoannotate.models.student_training import StudentTrainer
 
         return StudentTrainer.of(
             lambda i: read_image(refs[i], STUDENT_SIDE), self.student, self.encoder, fast=self.fast, device=self.device,
-            track=track,
+            track=track, checkpoints=None if self.cache is False else cache_folder(self.cache) / "students",
         )  # fmt: skip
 
     def _seen(
@@ -538,7 +549,10 @@ class Annotator:
 
         if self.examples is None:
             trainer = self.trainer(refs, track) if train else None
-            return label(task, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
+            labelled = label(task, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
+            if trainer is not None:
+                trainer.done()
+            return labelled
         from autoannotate.labelling.examples import joined, prototype_probabilities, without_examples
 
         shown, examples = self._examples_of_folder(track)
@@ -551,6 +565,8 @@ class Annotator:
         trainer = self.trainer([*refs, *shown], track) if train else None
         both = joined(task, examples, of_examples, said.image_kinds)
         found = label(both, trainer=trainer, strategy=strategy, fit_on=self.fit_on, track=track)
+        if trainer is not None:
+            trainer.done()
         return without_examples(found, len(task))
 
     def _examples_of_folder(self, track: Track) -> tuple[list[ImageRef], Examples]:
@@ -606,6 +622,7 @@ class Annotator:
                 "images": None if images is None else HIDDEN if self.hash_paths else location(images),
                 "place": remember_place(location(images)) if self.hash_paths and images is not None else None,
                 "hash_paths": self.hash_paths,
+                "include": self.include,
                 "embeddings": None if self.embeddings is None else self.embeddings.absolute().as_posix(),
                 "probabilities": [file.absolute().as_posix() for file in self.probabilities] or None,
                 "modality": self.modality,

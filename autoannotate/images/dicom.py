@@ -55,14 +55,15 @@ def _is_encrypted(head: bytes) -> bool:
 
 def _frames(file: Path) -> int | None:
     header, _ = _header(file, up_to=_NUMBER_OF_FRAMES)
-    passed_over(header)
     frames = header.get("NumberOfFrames")
     try:
         frames = int(frames or 1)
     except (TypeError, ValueError):
-        return None
+        frames = 1
     # a frame takes a bit at least: a larger number is a mistake, which reading will meet
-    return frames if 1 < frames <= 8 * file.stat().st_size else None
+    frames = frames if 1 < frames <= 8 * file.stat().st_size else None
+    passed_over(header, frames)
+    return frames
 
 
 def _read(file: Path, frame: int | None) -> Picture:
@@ -110,8 +111,8 @@ def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[st
     groups = {tag.group for tag in tuple(header.keys())}
     if not _recognises(head) and not {0x0008, 0x0028} & groups:
         raise UnreadableImageError(_NOT_DICOM)
-    passed_over(header)
     if pixels is None:
+        passed_over(header, None)
         raise UnreadableImageError(no_picture(header))
     _check_size(header)
     values = frame_values(file, header, frame or 0, pixels, notes)

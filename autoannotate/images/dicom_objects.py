@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from autoannotate.images.ref import PassOver
+from autoannotate.images.ref import INCLUDED, PassOver
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -54,11 +54,15 @@ _WITHOUT_PICTURE = {
 }
 
 
-def passed_over(header: Dataset) -> None:
-    """Raise `PassOver` for objects with pixels that are no pictures, and for those that only tell of other files."""
+def passed_over(header: Dataset, frames: int | None) -> None:
+    """Raise `PassOver` for objects with pixels that are no pictures, and for those that only tell of other files.
+
+    frames: how many the header says.
+    """
     found = _by_class(_PASSED_OVER, header)
     if found is not None:
-        raise PassOver(*found)
+        can_be_shown = found[0] in INCLUDED.values()
+        raise PassOver(*found, frames=(frames or 1) if can_be_shown else None)
 
 
 def no_picture(header: Dataset) -> str:

@@ -8,7 +8,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from autoannotate._internal.files import write_files
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.images import isolation
 from autoannotate.images.kinds import is_hidden, kind_of
-from autoannotate.images.ref import Found, ImageRef, PassedOver, PassOver
+from autoannotate.images.ref import INCLUDED, Found, ImageRef, PassedOver, PassOver
 from autoannotate.images.registry import formats_read, head_of, reader_of
 
 EXPORTED = "exported-folders.json"  # in a run's folder: the folders that its exports made, from there
@@ -30,7 +30,7 @@ _OWN_FILES = frozenset(
 _OWN_FOLDERS = frozenset({"exports", "rounds", "certification"})
 
 
-def find(source: Path | str) -> Found:
+def find(source: Path | str, include: Collection[str] = ()) -> Found:
     """All images of a folder and of the folders in it, in natural path order (`a2` before `a10`), and what was passed over.
 
     What a file is, its first bytes say, and its ending only where they are no format's. The headers of formats that can
@@ -41,6 +41,8 @@ def find(source: Path | str) -> Found:
     ----------
     source : path
         A folder, or one file.
+    include : collection of str
+        Kinds of files that are passed over elsewhere and are taken here, by their names in `ref.INCLUDED`.
 
     Raises
     ------
@@ -55,7 +57,7 @@ def find(source: Path | str) -> Found:
         if not source.is_dir() and not source.is_file():
             raise InputError(f"There is no file or folder {source}. Check the path.")
         for path, file, known in _files(source, exported) if source.is_dir() else [(source.name, source, None)]:
-            looked = known or look(path, file)
+            looked = known or look(path, file, include)
             if isinstance(looked, PassedOver):
                 passed[looked] += 1
             else:
@@ -92,8 +94,8 @@ def _nothing(source: Path, found: Found) -> str:
     return f"{what}{there} These formats are read: {formats_read()}."
 
 
-def look(path: str, file: Path) -> list[ImageRef] | PassedOver:
-    """The images in a file, or what it is instead."""
+def look(path: str, file: Path, include: Collection[str] = ()) -> list[ImageRef] | PassedOver:
+    """The images in a file, or what it is instead. include: as for `find`."""
     if file.name.lower() == "dicomdir":
         return kind_of(file, b"")
     head = head_of(file)
@@ -104,7 +106,9 @@ def look(path: str, file: Path) -> list[ImageRef] | PassedOver:
     try:
         frames = isolation.frames(file) if reader.frames and head else None
     except PassOver as over:
-        return PassedOver(over.kind, over.reason, 1)
+        if over.frames is None or over.kind not in {INCLUDED[name] for name in include}:
+            return PassedOver(over.kind, over.reason, 1)
+        frames = over.frames if over.frames > 1 else None
     except UnreadableImageError:
         frames = None  # reading it will say so again
     if frames is None:

@@ -162,7 +162,7 @@ def _ask(what: str, file: Path, frame: int | None = None, side: int | None = Non
     if "error" in answer:
         raise UnreadableImageError(answer["error"])
     if "kind" in answer:
-        raise PassOver(answer["kind"], answer["reason"])
+        raise PassOver(answer["kind"], answer["reason"], answer["frames"])
     return answer, data
 
 

@@ -237,13 +237,18 @@ class Reader:
 
 
 class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)
-    """A file that is no picture, to be counted with others of its kind. See `PassedOver`."""
+    """A file that is no picture, to be counted with others of its kind. See `PassedOver`.
 
-    def __init__(self, kind: str, reason: str) -> None:
+    frames: how many pictures it would be, of a file that can be shown where that is asked for (`INCLUDED`); None of others.
+    """
+
+    def __init__(self, kind: str, reason: str, frames: int | None = None) -> None:
         super().__init__(f"{kind}: {reason}")
-        self.kind, self.reason = kind, reason
+        self.kind, self.reason, self.frames = kind, reason, frames
 
 
+INCLUDED = {"segmentations": "DICOM segmentations", "doses": "DICOM radiotherapy doses"}
+"""Kinds of files that are passed over, unless asked for by this name: they hold something that can be shown."""
 HEAD_BYTES = 352  # a NIfTI header with its magic word, the longest that is asked for
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow refuses, too: 179 million pixels
 TOO_LARGE = f"The image has over {MAX_PIXELS // 10**6} million pixels: make it smaller, or cut it into tiles."

@@ -87,6 +87,6 @@ def _answer(what: str, file: Path, frame: int | None, side: int | None) -> tuple
         }
         return about, values.tobytes()
     except PassOver as over:
-        return {"kind": over.kind, "reason": over.reason}, b""
+        return {"kind": over.kind, "reason": over.reason, "frames": over.frames}, b""
     except UnreadableImageError as error:
         return {"error": str(error)}, b""

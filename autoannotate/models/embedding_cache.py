@@ -43,6 +43,11 @@ def default_folder() -> Path:
     return Path(os.environ.get("AUTOANNOTATE_CACHE") or user_cache_path("autoannotate"))
 
 
+def cache_folder(cache: Path | str | bool) -> Path:
+    """The folder that an annotator's `cache` names: itself, or the default one for True."""
+    return default_folder() if isinstance(cache, bool) else Path(cache)
+
+
 class EncodingCache:
     """Embeddings (D,) and features (F,) of images by key.
 

@@ -23,6 +23,8 @@ from autoannotate.models.batch_norm import fold_batch_norm
 if TYPE_CHECKING:
     from PIL import Image
 
+    from autoannotate.models.training_checkpoints import Checkpoint
+
 PREDICT_BATCH = 32
 FROZEN_BLOCKS = 2
 PERFECT = 0.999
@@ -275,6 +277,7 @@ def fit(
     walk: Iterable[int],
     seed: int,
     device: torch.device,
+    checkpoint: Checkpoint | None = None,
 ) -> Classifier:
     """Train a classifier on uint8 images (N, S, S, 3) and labels (N,), and return it as it was after its best epoch.
 
@@ -282,19 +285,34 @@ def fit(
     distorted less), AdamW, cosine decay after a short warm-up. `score` is asked after every epoch, higher is better;
     training stops at a perfect score twice running or after `PATIENCE` worse than the best. `weights` (N,) are
     the images' weights in the loss; `walk` yields once an epoch, at most `recipe.epochs`
-    times, so that it may show progress.
+    times, so that it may show progress. `checkpoint` is written after every epoch; where one is there, training goes on
+    after it.
     """
     with fixed_randomness(seed):
         model = Classifier(backbone, classes).to(device)
         target = torch.from_numpy(labels.astype(np.int64)).to(device)
         weight = torch.from_numpy((weights / weights.mean()).astype(np.float32)).to(device)
-        if backbone.pretrained:
+        before = checkpoint.load() if checkpoint is not None else None
+        if backbone.pretrained and before is None:
             fit_head(
                 model, torch.from_numpy(predict(model.features, pixels, device)).to(device), target, weight, recipe
             )
         steps, schedule = optimiser(backbone, model, recipe, recipe.epochs * math.ceil(len(pixels) / recipe.batch_size))
-        best, best_state, stale, perfect = -math.inf, None, 0, 0
-        for _ in walk:
+        best, best_state, stale, perfect, done = -math.inf, None, 0, 0, 0
+        if before is not None:
+            model.body.load_state_dict(before["body"])
+            model.head.load_state_dict(before["head"])
+            steps.load_state_dict(before["optimiser"])
+            schedule.load_state_dict(before["schedule"])
+            best, best_state, stale, perfect, done = (
+                before[name] for name in ("best", "best_state", "stale", "perfect", "done")
+            )
+            _set_randomness(before["randomness"], device)
+        for epoch, _ in enumerate(walk, start=1):
+            if epoch <= done:
+                if epoch == done and (perfect >= 2 or stale >= PATIENCE):
+                    break
+                continue
             model.train(model.live_norm)
             model.stem.eval()
             order = torch.randperm(len(pixels)).numpy()
@@ -318,12 +336,31 @@ def fit(
                     now,
                     copy.deepcopy({"body": model.body.state_dict(), "head": model.head.state_dict()}),
                 )
+            if checkpoint is not None:
+                checkpoint.save(
+                    {
+                        "body": model.body.state_dict(), "head": model.head.state_dict(), "optimiser": steps.state_dict(),
+                        "schedule": schedule.state_dict(), "best": best, "best_state": best_state, "stale": stale,
+                        "perfect": perfect, "done": epoch, "randomness": _randomness(device),
+                    }
+                )  # fmt: skip
             if perfect >= 2 or stale >= PATIENCE:
                 break
         if best_state is not None:
             model.body.load_state_dict(best_state["body"])
             model.head.load_state_dict(best_state["head"])
     return model.eval()
+
+
+def _randomness(device: torch.device) -> list[Tensor]:
+    """The state of the generators that training draws from."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_randomness(states: Sequence[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
 
 
 def optimiser(

@@ -29,7 +29,11 @@ from autoannotate.labelling.label_errors.student import (
 from autoannotate.labelling.label_errors.student_decision import Decision
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
+
+    from autoannotate.models.training_checkpoints import Checkpoints
 
 FOLDS = 2
 MIN_IMAGES = 40
@@ -51,6 +55,7 @@ class StudentTrainer:
     rounds : how often it is trained at most, each time on better labels.
     rows : (M,) which of the images the pipeline sees; all if None.
     keep : whether the result holds the trained networks.
+    checkpoints : where training goes on after it was killed; None begins anew.
     """
 
     images: Callable[[int], Image.Image] | Sequence[Image.Image]
@@ -62,6 +67,7 @@ class StudentTrainer:
     track: Track = silent
     rows: np.ndarray | None = None
     keep: bool = False
+    checkpoints: Checkpoints | None = None
 
     @classmethod
     def of(
@@ -73,16 +79,30 @@ class StudentTrainer:
         fast: bool = False,
         device: str = "auto",
         track: Track = silent,
+        checkpoints: Path | None = None,
     ) -> StudentTrainer | None:
-        """The trainer with the usual budget, or a short one where time goes before quality; None for the kind `none`."""
+        """The trainer with the usual budget, or a short one where time goes before quality; None for the kind `none`.
+
+        checkpoints : the folder where they are kept
+        """
         if kind == "none":
             return None
+        from autoannotate.models.training_checkpoints import Checkpoints
+
         budget = FAST_PASSES if fast else PASSES
-        return cls(images, kind, encoder, passes=budget, rounds=1 if fast else 2, device=device, track=track)
+        kept = None if checkpoints is None else Checkpoints(checkpoints)
+        return cls(
+            images, kind, encoder, passes=budget, rounds=1 if fast else 2, device=device, track=track, checkpoints=kept
+        )
 
     def take(self, rows: np.ndarray) -> StudentTrainer:
         """The trainer for some of the images."""
         return replace(self, rows=rows if self.rows is None else self.rows[rows])
+
+    def done(self) -> None:
+        """Forget the checkpoints: what was trained for is there."""
+        if self.checkpoints is not None:
+            self.checkpoints.clear()
 
     def __call__(
         self,
@@ -101,7 +121,7 @@ class StudentTrainer:
         return train_student(
             read if rows is None else (lambda i: read(int(rows[i]))), features, labels, weights, baseline=baseline,
             kind=self.kind, encoder=self.encoder, groups=groups, passes=self.passes, seed=seed, device=self.device,
-            given=given, track=self.track, keep=self.keep,
+            given=given, track=self.track, keep=self.keep, checkpoints=self.checkpoints,
         )  # fmt: skip
 
 
@@ -122,6 +142,7 @@ def train_student(
     given: np.ndarray | None = None,
     track: Track = silent,
     keep: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> StudentResult:
     """Train the student on the cleaned set and let it judge every image.
 
@@ -140,6 +161,7 @@ def train_student(
     max_training_images : the cleaned set is sampled down to this many, or to what `passes` allows, balanced over classes;
         memory stays at 50 kB for each of them, since all other images are read, judged and let go.
     keep : whether the result's `networks` hold the students, to judge other images.
+    checkpoints : written after every epoch, and gone on from, see `models.training_checkpoints`.
     """
     baseline = np.asarray(baseline, dtype=np.float64)
     if kind == "none":
@@ -192,19 +214,31 @@ def train_student(
     students, stopped_by, passed = [], [], 0
     for k, (mine, others) in enumerate(zip(samples, samples[::-1], strict=True)):
         held_out = _balanced_sample(others, labels, min(150, len(others) // 3), rng)
-        walk = islice(steps, epochs)
+        walk, recipe = islice(steps, epochs), student_network.Recipe(epochs=epochs)
+        learned = pictures[mine], labels[mine], weights[mine] * per_class[labels[mine]] ** -0.5
+        asked_at_the_end = pictures[held_out], labels[held_out]
         student = student_network.fit(
             backbone,
-            pictures[mine],
-            labels[mine],
-            weights[mine] * per_class[labels[mine]] ** -0.5,
+            *learned,
             classes,
-            student_network.Recipe(epochs=epochs),
+            recipe,
             symmetries,
-            score=_agreement(pictures[held_out], labels[held_out]),
+            score=_agreement(*asked_at_the_end),
             walk=walk,
             seed=seed + k,
             device=where,
+            checkpoint=checkpoints
+            and checkpoints.of(
+                backbone.stem,
+                backbone.body,
+                *learned,
+                *asked_at_the_end,
+                classes,
+                recipe,
+                symmetries,
+                seed + k,
+                where.type,
+            ),
         )
         passed += (epochs - sum(1 for _ in walk)) * len(mine)
         students.append(student)

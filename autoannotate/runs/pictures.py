@@ -79,7 +79,7 @@ def all_pictures(
     place, known = place_of(record, moved, folder), set(paths)
     kind = str(record.arguments.get("item") or "image")  # runs before items had images
     try:
-        refs = find_images(place)
+        refs = find_images(place, record.arguments.get("include") or ())
         refs = hashed(refs) if record.arguments.get("hash_paths") else refs
         found = [item.middle for item in items_of(refs, kind)]
     except InputError as error:

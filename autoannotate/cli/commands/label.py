@@ -76,6 +76,14 @@ def label(
         ),
     ] = "auto",
     hash_paths: HashPaths = False,
+    include: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="DICOM files that are else passed over, as pictures: segmentations, doses.",
+            show_default=False,
+        ),
+    ] = "",
     groups: Annotated[
         str | None,
         typer.Option(
@@ -187,10 +195,14 @@ def label(
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
     if prompts and not prompts.is_file():
         raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
+    from autoannotate.images.ref import INCLUDED
     from autoannotate.images.sources import account, source_of
     from autoannotate.models.cache_size import parse_size
 
     size = parse_size(cache_size)
+    included = [name.strip() for name in include.split(",") if name.strip()]
+    if odd := [name for name in included if name not in INCLUDED]:
+        raise UsageError(f"--include takes {' and '.join(INCLUDED)}; {odd[0]!r} is none of them.")
     if images is None and embeddings is None:
         raise UsageError(
             "Name the IMAGES to label: a folder, as in `autoannotate label scans/ --classes chest,breast`."
@@ -205,7 +217,9 @@ def label(
             "--store is where a Ray cluster writes: it goes with --engine ray. Leave it out, or name that engine."
         )
     again = (
-        None if overwrite else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors})
+        None
+        if overwrite
+        else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors, "include": included})
     )
     if again is None:
         ensure_writable(out, overwrite)
@@ -238,6 +252,7 @@ def label(
         fit_on=fit_on,
         embeddings=embeddings,
         hash_paths=hash_paths,
+        include=included,
         cache_size=size,
         examples=examples,
         words=words,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -65,7 +65,7 @@ def source_of(text: str) -> Source | None:
     return found
 
 
-def find(source: Path | str) -> Found:
+def find(source: Path | str, include: Collection[str] = ()) -> Found:
     """All images of a folder, a file or any other source, in natural path order (`a2` before `a10`), and what else is there.
 
     Parameters
@@ -73,6 +73,8 @@ def find(source: Path | str) -> Found:
     source : str or Path
         A folder, searched to the bottom, a file, or what one of `sources()` recognises: an archive, a list of paths, a
         pattern, a URL.
+    include : collection of str
+        Kinds of files that are passed over elsewhere and are taken here, by their names in `ref.INCLUDED`.
 
     Raises
     ------
@@ -81,11 +83,11 @@ def find(source: Path | str) -> Found:
     """
     kind = source_of(str(source))
     if kind is None:
-        return find_files(source)
+        return find_files(source, include)
     refs: list[ImageRef] = []
     passed: Counter[PassedOver] = Counter()
     for entry in _each_once(kind.entries(str(source))):
-        looked = _look(entry)
+        looked = _look(entry, include)
         if isinstance(looked, PassedOver):
             passed[looked] += 1
         else:
@@ -93,12 +95,12 @@ def find(source: Path | str) -> Found:
     return all_found(source, refs, passed)
 
 
-def find_images(source: Path | str) -> list[ImageRef]:
+def find_images(source: Path | str, include: Collection[str] = ()) -> list[ImageRef]:
     """The images of `find`, without the count of other files. Raises `InputError` as it does."""
-    return find(source).refs
+    return find(source, include).refs
 
 
-def find_some(files: Iterable[Path | str]) -> tuple[Path, Found]:
+def find_some(files: Iterable[Path | str], include: Collection[str] = ()) -> tuple[Path, Found]:
     """The images in some files, as those of a folder: the deepest one that holds them all, from which their paths count.
 
     Raises
@@ -120,7 +122,7 @@ def find_some(files: Iterable[Path | str]) -> tuple[Path, Found]:
     refs: list[ImageRef] = []
     passed: Counter[PassedOver] = Counter()
     for file in dict.fromkeys(file.absolute() for file in given):
-        looked = look(file.relative_to(root).as_posix(), file)
+        looked = look(file.relative_to(root).as_posix(), file, include)
         if isinstance(looked, PassedOver):
             passed[looked] += 1
         else:
@@ -151,12 +153,12 @@ def _each_once(entries: Iterable[Entry | PassedOver]) -> Iterator[Entry | Passed
         yield entry if count == 1 else replace(entry, path=f"{entry.path} ({count})")
 
 
-def _look(entry: Entry | PassedOver) -> list[ImageRef] | PassedOver:
+def _look(entry: Entry | PassedOver, include: Collection[str]) -> list[ImageRef] | PassedOver:
     """The images in an entry, or what it is instead."""
     if isinstance(entry, PassedOver):
         return entry
     if isinstance(entry.file, Path):
-        return look(entry.path, entry.file) if entry.file.exists() else [ImageRef(entry.path, entry.file)]
+        return look(entry.path, entry.file, include) if entry.file.exists() else [ImageRef(entry.path, entry.file)]
     content, named = entry.file, Path(entry.path)
     if entry.frames != NOT_COUNTED:
         frames = [None] if entry.frames is None else range(entry.frames)
@@ -169,7 +171,7 @@ def _look(entry: Entry | PassedOver) -> list[ImageRef] | PassedOver:
         if reader.frames is None:
             return [ImageRef(entry.path, named, None, content)]
         with content.as_file() as file:
-            looked = look(entry.path, file)
+            looked = look(entry.path, file, include)
         return (
             looked if isinstance(looked, PassedOver) else [replace(ref, file=named, content=content) for ref in looked]
         )

@@ -196,7 +196,7 @@ def _entry(server: Server, instance: dict[str, Any]) -> Entry | PassedOver:
     uids = tuple(str(_value(instance, tag)) for tag in ("0020000D", "0020000E", "00080018"))
     header = Dataset.from_json({tag: instance[tag] for tag in ("00080016", "00080060") if tag in instance})
     try:
-        passed_over(header)
+        passed_over(header, None)
     except PassOver as over:
         return PassedOver(over.kind, over.reason, 1)
     if _value(instance, "00280010") is None:
