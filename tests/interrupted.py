@@ -1,4 +1,4 @@
-"""Runs of `autoannotate label`, or of `audit` with --labels, that are killed again and again, and end with the labels of a run that never was.
+"""Runs of `label` (of `audit` with --labels) that are killed again and again, and end as a run that never was.
 
 python tests/interrupted.py IMAGES WORK KILLS SEED [OPTION …]
 

@@ -254,6 +254,7 @@ def learn_from(
             groups=groups,
             seed=annotator.seed,
         )
+        training.done()
         said = result.note
         if result.reliable and result.networks is not None:
             students, outside = result.networks, (outside + result.probabilities) / 2
