@@ -155,7 +155,7 @@ def stopped(
         f"The student was given up half-way: it predicted {held_out:.1%} of the labels that it had not seen, the probe "
         f"{before:.1%}."
     )
-    return StudentResult(baseline.copy(), False, None, None, note, image_passes, Decision.STOPPED)
+    return StudentResult(baseline.copy(), False, None, None, note, image_passes, decision=Decision.STOPPED)
 
 
 def mean_over_classes(values: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> float:
