@@ -71,6 +71,7 @@ def find(collection: Collection, track: Track = silent) -> Findings:
                 collection.components, collection.labels, collection.classes, column.name, column.values, groups,
                 seed=collection.seed,
             )  # fmt: skip
+    shortcuts.sort(key=lambda one: (not one.risk, one.risk.startswith("partial"), -one.column_auroc))
     return Findings(pd.concat(tables, ignore_index=True), tuple(shortcuts), tuple(_slices(collection)), tuple(notes))
 
 

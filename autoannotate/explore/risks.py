@@ -130,10 +130,12 @@ def shortcuts(
         np.concatenate([rows_of[g] for g in rng.integers(0, len(rows_of), len(rows_of))]) for _ in range(BOOTSTRAPS)
     ]
     found = []
+    counts = np.bincount(labels[known], minlength=len(classes))
+    of_two = 0 if counts[0] < counts[-1] / 2 else 1  # of two classes one says it all: the finding is the rare one
     for k, name in enumerate(classes):
         positive = labels[known] == k
-        if min(positive.sum(), (~positive).sum()) < FEWEST or (len(classes) == 2 and k == 0):
-            continue  # of two classes the second says it all
+        if min(positive.sum(), (~positive).sum()) < FEWEST or (len(classes) == 2 and k != of_two):
+            continue
         by_column = _shares(codes, positive, fold)
         by_images = predictability(points[known], positive.astype(np.int64), ids, seed=seed, permutations=0).predicted[
             :, 1
