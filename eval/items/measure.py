@@ -1,11 +1,13 @@
 """Accuracy per item beside per slice, and what pooling costs: zero-shot on volumes whose content is known.
 
 python eval/items/measure.py DATA/more/volumes
+python eval/items/measure.py DATA/more/dicom_series
 python eval/items/measure.py organmnist3d.npz
 """
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from pathlib import Path
@@ -21,6 +23,8 @@ from autoannotate.images.items import items_of
 from autoannotate.images.scaling import stretch, with_square_pixels
 
 CLASSES = ("brain MRI", "heart MRI", "CT scan")
+MODALITIES = ("CT scan", "MRI", "PET scan")
+OF_MODALITY = {"CT": "CT scan", "MR": "MRI", "PT": "PET scan"}
 OF_PART = {
     "brain": "brain MRI",
     "hippocampus": "brain MRI",
@@ -36,6 +40,11 @@ def read(place: Path) -> tuple[list[ImageRef], list[str], np.ndarray]:
         found = read_labelled([str(place)])
         return list(found.refs), list(found.class_names), np.asarray(found.labels)
     table = pd.read_csv(place / "labels.csv")
+    if "instance" in table:  # slices of DICOM series
+        modality = dict(zip(table["path"], table["modality"].map(OF_MODALITY), strict=True))
+        items = items_of(find_images(place))
+        right = np.array([MODALITIES.index(modality[item.refs[0].path]) for item in items])
+        return [item.middle for item in items], list(MODALITIES), right
     truth = dict(zip(table["path"].str.removeprefix("images/"), table["body_part"].map(OF_PART), strict=True))
     items = [item for item in items_of(find_images(place / "images")) if isinstance(truth.get(item.path), str)]
     right = np.array([CLASSES.index(truth[item.path]) for item in items])
@@ -51,7 +60,10 @@ def main(place: Path) -> None:
     assert slices is not None
     assert len(encoded.refs) == len(refs)
     counts = [len(ref.slices) for ref in refs]
-    print(f"{len(refs)} items, {sum(counts)} slices looked at, {time.monotonic() - start:.0f} s")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(
+        f"{len(refs)} items, {sum(counts)} slices looked at, {time.monotonic() - start:.0f} s, at most {memory:.1f} GiB"
+    )
     row = {ref.path: i for i, ref in enumerate(slices.refs)}
     of = [np.array([row[part.path] for part in ref.slices]) for ref in refs]
     each = annotator.zero_shot(slices.embeddings).probabilities
