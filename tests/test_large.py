@@ -117,6 +117,17 @@ def test_a_sample_holds_every_class_and_whole_groups(
     assert len(alone) >= min(n, int(share * n)) * 0.9
 
 
+def test_a_sample_holds_no_more_wrong_labels_than_the_whole() -> None:
+    for seed in range(5):  # wrong labels are the rare ones of each cluster
+        rng = np.random.default_rng(seed)
+        truth = rng.integers(0, 2, 1500)
+        points = rng.normal(size=(2, 16))[truth] + rng.normal(size=(1500, 16))
+        wrong = rng.random(1500) < 0.2
+        rows = stratified_sample(points, np.where(wrong, 1 - truth, truth), 500, seed=seed)
+        assert 490 <= len(rows) <= 560
+        assert wrong[rows].mean() == pytest.approx(wrong.mean(), abs=0.03)
+
+
 def test_the_index_finds_the_neighbours_that_a_search_of_all_finds() -> None:
     pytest.importorskip("faiss", reason="the extra `large` is not installed")
     rng = np.random.default_rng(0)

@@ -7,7 +7,9 @@ from numpy.typing import NDArray
 
 CLUSTERS = 40  # of the images, made without labels
 FITTED = 20_000  # images that the clusters are made of
-LEAST = 10  # images of each stratum that are taken, or all that it has, so that a rare kind of image is not missed
+LEAST = (
+    10  # images of each cluster and of each class that are taken, or all that it has, so that a rare kind is not missed
+)
 
 
 def stratified_sample(
@@ -21,6 +23,9 @@ def stratified_sample(
 ) -> NDArray[np.int64]:
     """Draw about `size` of N images, from each stratum (a cluster's images of one class) its share (Cochran 1977, ch. 5).
 
+    No stratum is given more than its share: those of few images are often wrong labels, and a sample with too many of them
+    would tell of more noise than there is (eval/speed). Only whole clusters and whole classes are topped up.
+
     Parameters
     ----------
     points : (N, d) array
@@ -28,7 +33,7 @@ def stratified_sample(
     labels : (N,) int array
         Class numbers.
     size : int
-        At most N. Groups are taken whole, and rare strata with more than their share, so a few more may come.
+        At most N. Groups are taken whole, and rare clusters and classes with more than their share, so a few more may come.
     groups : (N,) int array, optional
         Images of one group (a patient, say) are all taken or none; a group counts for the stratum of its first image.
     always : (N,) bool array, optional
@@ -41,7 +46,8 @@ def stratified_sample(
     """
     n = len(labels)
     rng = np.random.default_rng([seed, 41])
-    stratum = np.unique(_clusters(points, rng, seed) * (int(labels.max()) + 1) + labels, return_inverse=True)[1]
+    cluster = _clusters(points, rng, seed)
+    stratum = np.unique(cluster * (int(labels.max()) + 1) + labels, return_inverse=True)[1]
     ids = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
     first = np.unique(ids, return_index=True)[1]
     members = np.bincount(ids)
@@ -49,12 +55,21 @@ def stratified_sample(
     if always is not None:
         taken[ids[always]] = True
     shuffled = rng.permutation(len(first))
-    of_group = stratum[first]
-    for s, count in enumerate(np.bincount(stratum)):
-        share = max(size * count / n, min(LEAST, count))
-        here = shuffled[of_group[shuffled] == s]
-        here = here[np.argsort(~taken[here], kind="stable")]
-        taken[here[np.cumsum(members[here]) - members[here] < round(share)]] = True
+
+    def take(of_group: NDArray[np.integer], least: NDArray[np.integer]) -> None:
+        """So many images of each kind at least, those that are taken already among them."""
+        kinds = of_group[shuffled]
+        order = shuffled[np.lexsort((~taken[shuffled], kinds))]
+        bounds = np.searchsorted(of_group[order], np.arange(len(least) + 1))
+        for kind, many in enumerate(least):
+            here = order[bounds[kind] : bounds[kind + 1]]
+            taken[here[np.cumsum(members[here]) - members[here] < many]] = True
+
+    # shares rounded one after the other, so that what one stratum loses by rounding the next one gets
+    until = np.floor(rng.random() + size / n * np.append(0, np.cumsum(np.bincount(stratum))))
+    take(stratum[first], np.diff(until).astype(np.int64))
+    for kind in (cluster, np.asarray(labels)):
+        take(kind[first], np.minimum(np.bincount(kind), LEAST))
     return np.flatnonzero(taken[ids])
 
 
