@@ -283,6 +283,12 @@ def test_the_picture_has_most_of_a_phone_and_of_a_tablet(browser: Any, tmp_path:
                 box = page.locator("#viewer").bounding_box()
                 assert box["height"] > 0.5 * height
                 assert box["width"] == width
+                out_of_reach = page.evaluate(
+                    "[...document.querySelectorAll('.tools button, #accept, #classes button, .others button')]"
+                    ".filter(e => e.checkVisibility()).map(e => [e.textContent, e.getBoundingClientRect()])"
+                    ".filter(([, r]) => r.left < 0 || r.right > innerWidth || r.bottom > innerHeight).map(([text]) => text)"
+                )
+                assert out_of_reach == []
                 page.wait_for_selector("#nearThumbs img >> nth=3")
                 assert page.evaluate(
                     "[...document.querySelectorAll('#nearThumbs')].every(e => e.scrollWidth <= e.clientWidth + 1)"

@@ -68,8 +68,9 @@ def test_slices_by_wheel_keys_slider_and_play(page: Any, run: Path) -> None:
         playwright.expect(at).to_have_text("8 of 12")
         eventually(lambda: brightness(page) > middle)
         page.locator("#viewer").hover()
-        page.mouse.wheel(0, -120)
-        playwright.expect(at).to_have_text("5 of 12")
+        for wanted in ("7 of 12", "6 of 12"):  # a notch is a slice
+            page.mouse.wheel(0, -120)
+            playwright.expect(at).to_have_text(wanted)
         eventually(lambda: brightness(page) < middle)
         page.locator("#telling").click()
         playwright.expect(at).to_have_text("10 of 12")

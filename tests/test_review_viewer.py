@@ -78,6 +78,12 @@ def test_presets_slices_and_scale_of_a_ct(browser: Any, tmp_path: Path) -> None:
         assert page.locator("#window").inner_text().split() == ["W", "2,000", "L", "500"], (
             "the window stays from slice to slice"
         )
+        for size in ((1024, 768), (900, 600), (1280, 800)):
+            page.set_viewport_size({"width": size[0], "height": size[1]})
+            edge = "document.querySelector('.stage').getBoundingClientRect().right"
+            assert page.evaluate(
+                f"[...document.querySelectorAll('.tools button')].every(e => e.getBoundingClientRect().right <= {edge})"
+            ), "Skip is in sight"
         width = page.locator("#scale").bounding_box()["width"]
         page.keyboard.press("+")
         page.keyboard.press("+")

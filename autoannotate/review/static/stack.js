@@ -5,7 +5,7 @@ import { bytes } from "./api.js";
 import { values } from "./pictures.js";
 import * as viewer from "./viewer.js";
 
-const KEPT = 96, AHEAD = 3, A_SECOND = 10, A_NOTCH = 40;  // pictures; pictures a second; pixels of the wheel a slice
+const KEPT = 96, AHEAD = 3, A_SECOND = 10, A_NOTCH = 100;  // pictures; pictures a second; pixels of the wheel a slice
 const now = { shown: null, count: 0, at: 0, turned: 0, timer: null, loaded: new Map() };
 
 export function show(shown) {
