@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from test_images import RAMP, dicom, grey
 
-from autoannotate.errors import InputError
-from autoannotate.images import find, fingerprint, read_image
+from autoannotate.errors import InputError, UnreadableImageError
+from autoannotate.images import find, find_images, fingerprint, read_image
 from autoannotate.models.encoding import Encoded
 
 
@@ -49,3 +49,10 @@ def test_what_is_lost_meanwhile_is_left_out_with_its_reason(tmp_path: Path) -> N
         (tmp_path / name).unlink()
     with pytest.raises(InputError, match=r"No image can be read any more.*a\.png: The file is not there"):
         left.survived(read_all)
+
+
+def test_a_link_to_itself_is_said_to_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "self.png").symlink_to("self.png")
+    (ref,) = find_images(tmp_path)
+    with pytest.raises(UnreadableImageError, match="link to nothing"):
+        read_image(ref)

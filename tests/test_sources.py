@@ -226,3 +226,21 @@ def test_fetched_files_are_private_and_go_when_the_process_ends(tmp_path: Path) 
     environment = os.environ | {"TMPDIR": str(tmp_path / "tmp"), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     subprocess.run([sys.executable, "-c", code, tmp_path / "a.zip"], check=True, env=environment)
     assert not list((tmp_path / "tmp").glob("autoannotate-fetched-*"))
+
+
+def test_hidden_files_are_counted_wherever_they_are(tmp_path: Path) -> None:
+    import io
+
+    from autoannotate.images import find
+
+    out = io.BytesIO()
+    Image.new("L", (30, 30), 100).save(out, "PNG")
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
+        for name in ("a.png", "__MACOSX/._a.png", ".DS_Store"):
+            archive.writestr(name, out.getvalue())
+    (tmp_path / "b.png").write_bytes(out.getvalue())
+    (tmp_path / ".b.png").write_bytes(out.getvalue())
+    for source, images, hidden in ((tmp_path / "scans.zip", 1, 2), (f"{tmp_path}/*.zip", 1, 2), (tmp_path, 1, 1)):
+        found = find(source)
+        assert len(found.refs) == images
+        assert {group.kind: group.count for group in found.passed_over}["hidden and system files"] == hidden

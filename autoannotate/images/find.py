@@ -15,12 +15,11 @@ from pathlib import Path
 from autoannotate._internal.files import write_files
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.images import isolation
-from autoannotate.images.kinds import is_hidden, kind_of
+from autoannotate.images.kinds import HIDDEN, is_hidden, kind_of
 from autoannotate.images.ref import INCLUDED, Found, ImageRef, PassedOver, PassOver
 from autoannotate.images.registry import formats_read, head_of, reader_of
 
 EXPORTED = "exported-folders.json"  # in a run's folder: the folders that its exports made, from there
-_HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
 _DEVICE = PassedOver("pipes and devices", "reading them could wait for ever", 1, expected=True)
 _OWN = PassedOver("files of runs and exports", "autoannotate wrote them", 1, expected=True)
 _OWN_FILES = frozenset(
@@ -143,11 +142,11 @@ def _files(folder: Path, exported: set[Path]) -> Iterator[tuple[str, Path, Passe
             exported |= {(within / place).resolve() for place in _exported(within)}
             inherited = _OWN if directory != root else inherited
         for name in folders:
-            below = _HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FOLDERS else inherited
+            below = HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FOLDERS else inherited
             if below is not None:
                 known[os.path.join(directory, name)] = below  # noqa: PTH118
         for name in files:
-            group = inherited or (_HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FILES else None)
+            group = inherited or (HIDDEN if is_hidden(name) else _OWN if own and name in _OWN_FILES else None)
             if group is None and not _is_file(os.path.join(directory, name)):  # noqa: PTH118
                 group = _DEVICE
             yield (relative / name).as_posix(), within / name, group

@@ -58,6 +58,12 @@ def frames(file: Path) -> int | None:
     return answer["frames"]
 
 
+def slices(file: Path) -> int | None:
+    """How many frames of the file are slices of one volume, see `Reader.slices`. Raises `UnreadableImageError`."""
+    answer, _ = _ask("slices", file)
+    return answer["slices"]
+
+
 def places(file: Path) -> list[Box]:
     """Where the tiles of a slide lie, see `Reader.places`. Raises `UnreadableImageError`."""
     answer, _ = _ask("places", file)

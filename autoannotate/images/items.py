@@ -149,9 +149,9 @@ def _slices(ref: ImageRef, reader: Reader | None) -> int | None:
     if reader is None or reader.slices is None or ref.frame is None:
         return None
     try:
-        with quiet(), ref.as_file() as file:
-            return reader.slices(file)
-    except Exception:
+        with ref.as_file() as file:
+            return isolation.slices(file)
+    except UnreadableImageError:
         return None
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from autoannotate.images.ref import PassedOver
 
+HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r", "ehthumbs.db"})
 _MAGIC = (
     (0, b"%PDF", "PDF documents", "pictures are not taken out of documents"),

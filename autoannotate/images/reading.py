@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
@@ -97,6 +98,11 @@ def frames_here(file: Path) -> int | None:
         return None
 
 
+def slices_here(file: Path) -> int | None:
+    """How many frames of the file are slices of one volume, in this process; None where all belong together."""
+    return _plainly(file, lambda reader: reader.slices(file) if reader.slices else None)
+
+
 def places_here(file: Path) -> list[Box]:
     """Where the tiles of a slide lie, in this process; none of a file that is no slide."""
     return _plainly(file, lambda reader: reader.places(file) if reader.places else [])
@@ -122,9 +128,16 @@ def _plainly(file: Path, read: Callable[[Reader], T]) -> T:
     except MemoryError:
         raise UnreadableImageError("The image needs more memory than there is.") from None
     except OSError as error:
-        raise UnreadableImageError(_DAMAGED if error.errno is None else _NO_ANSWER) from None
+        raise UnreadableImageError(_why(error)) from None
     except Exception:
         raise UnreadableImageError(_DAMAGED) from None
+
+
+def _why(error: OSError) -> str:
+    """What is wrong where the system, or a library, says so."""
+    if error.errno == errno.ELOOP:  # a link that leads to itself
+        return _GONE
+    return _DAMAGED if error.errno is None else _NO_ANSWER
 
 
 def fingerprint(ref: ImageRef) -> str:

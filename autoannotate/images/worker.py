@@ -61,6 +61,8 @@ def _answer(what: str, file: Path, frame: int | None, side: int | None) -> tuple
     try:
         if what == "frames":
             return {"frames": reading.frames_here(file)}, b""
+        if what == "slices":
+            return {"slices": reading.slices_here(file)}, b""
         if what == "places":
             return {"places": reading.places_here(file)}, b""
         if what == "picture":

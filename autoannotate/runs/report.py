@@ -148,6 +148,7 @@ def view(annotations: Run) -> dict[str, Any]:
         "overruled": len(overruled),
         "worst": worst,
         "slides": slides(annotations),
+        "heat_maps": record.heat_maps,
         "suspects": len(suspects),
         "samples": [sample(of_class(annotations, name), name, pictures, reasons, len(shown)) for name in shown],
         "unreadable": annotations.unreadable.head(MOST_UNREADABLE).to_dict(orient="records"),

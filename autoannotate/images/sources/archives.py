@@ -10,13 +10,16 @@ import tarfile
 import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images.content import MOST_BYTES_A_FILE, Content
+from autoannotate.images.kinds import HIDDEN, is_hidden
+from autoannotate.images.ref import PassedOver
 from autoannotate.images.sources.source import Entry, Source
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -39,7 +42,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(SUFFIXES)
 
 
-def entries(text: str) -> Iterator[Entry]:
+def entries(text: str) -> Iterator[Entry | PassedOver]:
     """The members of an archive of this machine. Raises `InputError`."""
     file = Path(text).absolute()
     try:
@@ -52,7 +55,7 @@ def entries(text: str) -> Iterator[Entry]:
     return members(text, version, found.st_size, lambda: file.open("rb"))
 
 
-def members(name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]) -> Iterator[Entry]:
+def members(name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]) -> Iterator[Entry | PassedOver]:
     """The members of an archive wherever it is.
 
     Parameters
@@ -82,7 +85,15 @@ def members(name: str, version: str, size: int, open_archive: Callable[[], Binar
         raise InputError(f"The archive {name} cannot be read ({error.strerror or 'it is damaged'}).") from None
 
 
-def _zip_members(name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]) -> Iterator[Entry]:
+def below(prefix: str, entries: Iterable[Entry | PassedOver]) -> Iterator[Entry | PassedOver]:
+    """The entries of an archive under its own name, where several files are given."""
+    for entry in entries:
+        yield entry if isinstance(entry, PassedOver) else replace(entry, path=f"{prefix}{entry.path}")
+
+
+def _zip_members(
+    name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]
+) -> Iterator[Entry | PassedOver]:
     archive = _opened(version, open_archive)
     infos = [info for info in archive.infolist() if not info.is_dir()]
     if len(infos) > MOST_MEMBERS:
@@ -94,7 +105,8 @@ def _zip_members(name: str, version: str, size: int, open_archive: Callable[[], 
         raise _bomb(name)
     for info in infos:
         path = info.filename
-        if not _is_wanted(path):
+        if _is_hidden(path):
+            yield HIDDEN
             continue
 
         def open_member(info: zipfile.ZipInfo = info) -> BinaryIO:
@@ -114,14 +126,19 @@ def _opened(version: str, open_archive: Callable[[], BinaryIO]) -> zipfile.ZipFi
     return zipfile.ZipFile(open_archive())
 
 
-def _tar_members(name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]) -> Iterator[Entry]:
+def _tar_members(
+    name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]
+) -> Iterator[Entry | PassedOver]:
     stream = _Shared(_uncompressed(name, version, size, open_archive))
     with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:
         for count, member in enumerate(archive):
             if count > MOST_MEMBERS:
                 raise _bomb(name)
             archive.members = []  # type: ignore[attr-defined]  # else each one stays in memory
-            if not _is_wanted(member.name) or member.isdir():
+            if member.isdir():
+                continue
+            if _is_hidden(member.name):
+                yield HIDDEN
                 continue
 
             def open_member(member: tarfile.TarInfo = member) -> BinaryIO:
@@ -212,9 +229,9 @@ def _check_name(path: str) -> None:
         raise UnreadableImageError("Its name points outside the archive, as no honest one does.")
 
 
-def _is_wanted(path: str) -> bool:
-    """Whether it is no hidden file, as those that macOS adds."""
-    return not any((part.startswith(".") and part not in (".", "..")) or part == "__MACOSX" for part in path.split("/"))
+def _is_hidden(path: str) -> bool:
+    """Whether it is a hidden file, as those that macOS adds."""
+    return any(is_hidden(part) and part not in (".", "..") for part in path.split("/"))
 
 
 def _tidy(path: str) -> str:

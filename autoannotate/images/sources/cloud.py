@@ -15,6 +15,8 @@ from typing import Any, BinaryIO, cast
 
 from autoannotate.errors import InputError
 from autoannotate.images.content import Content
+from autoannotate.images.kinds import HIDDEN, is_hidden
+from autoannotate.images.ref import PassedOver
 from autoannotate.images.sources import archives
 from autoannotate.images.sources.source import Entry, Source
 
@@ -30,7 +32,7 @@ _NEEDS = {
 }
 
 
-def entries(text: str) -> Iterator[Entry]:
+def entries(text: str) -> Iterator[Entry | PassedOver]:
     """The files below a URL, or the one file (or archive) that it names. Raises `InputError`."""
     system, place = _filesystem(text)
     try:
@@ -42,7 +44,8 @@ def entries(text: str) -> Iterator[Entry]:
     root = place.rstrip("/") if len(found) > 1 or place.rstrip("/") not in found else ""
     for name, info in sorted(found.items()):
         path = name.removeprefix(root).lstrip("/") if root and name.startswith(root) else PurePosixPath(name).name
-        if any(part.startswith(".") for part in path.split("/")):
+        if any(is_hidden(part) for part in path.split("/")):
+            yield HIDDEN
             continue
         version = _version(text, name, info)
 
@@ -52,7 +55,7 @@ def entries(text: str) -> Iterator[Entry]:
         if archives.is_archive(path):
             within = archives.members(path, version, int(info.get("size") or 0), open_file)
             whole = len(found) == 1  # the archive itself was asked for
-            yield from (Entry(one.path if whole else f"{path}/{one.path}", one.file) for one in within)
+            yield from archives.below("" if whole else f"{path}/", within)
         else:
             yield Entry(path, Content(version, open_file, PurePosixPath(path).suffix.lower()[:12]))
 

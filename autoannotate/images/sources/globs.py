@@ -7,25 +7,29 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from autoannotate.errors import InputError
+from autoannotate.images.kinds import HIDDEN, is_hidden
+from autoannotate.images.ref import PassedOver
 from autoannotate.images.sources import archives
 from autoannotate.images.sources.source import Entry, Source
 
 
-def entries(text: str) -> Iterator[Entry]:
+def entries(text: str) -> Iterator[Entry | PassedOver]:
     """The files that match, `**` for folders of any depth, in the order of their names; archives among them are opened.
 
     Raises `InputError` where none matches.
     """
     root = _root(text)
     files = sorted(Path(match) for match in glob.iglob(text, recursive=True))  # noqa: PTH207 (pathlib knows no absolute ones)
-    files = [file for file in files if file.is_file() and not file.name.startswith(".")]
+    files = [file for file in files if file.is_file()]
     if not files:
         raise InputError(f"No file matches {text}: write ** for folders of any depth, as in 'scans/**/*.png'.")
     for file in files:
         path = file.relative_to(root).as_posix()
+        if is_hidden(file.name):
+            yield HIDDEN
+            continue
         if archives.is_archive(file.name):
-            for entry in archives.entries(str(file)):
-                yield Entry(f"{path}/{entry.path}", entry.file)
+            yield from archives.below(f"{path}/", archives.entries(str(file)))
         else:
             yield Entry(path, file)
 
