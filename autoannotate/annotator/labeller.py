@@ -252,6 +252,7 @@ def learn_from(
             posterior.max(axis=1) * weights,
             baseline=outside,
             groups=groups,
+            given=codes,
             seed=annotator.seed,
         )
         training.done()
