@@ -25,7 +25,12 @@ _MAGIC = (
     (0, b"\0\0\x01\xba", "videos", "videos are not read: save their frames as images"),
     (8, b"AVI ", "videos", "videos are not read: save their frames as images"),
     (8, b"WAVE", "sound files", "they hold no pictures"),
-    (0, b"\x89HDF", "HDF5 files", "arrays in HDF5 are not read: save them as .npz or as images"),
+    (
+        0,
+        b"\x89HDF",
+        "HDF5 files",
+        "a reader for them can be added (docs: read a format of your own), or save them as .npz or as images",
+    ),
     (0, b"\x93NUMPY", "NumPy arrays (.npy)", "only .npz files as MedMNIST makes them are read"),
     (0, b"8BPS", "Photoshop files", "they are not read: save them as PNG or TIFF"),
     (0, b"%!PS", "PostScript files", "they are drawings, no pictures"),
