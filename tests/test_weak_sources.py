@@ -70,6 +70,7 @@ def test_labels_come_from_sources_weighed_by_their_agreement(tmp_path: Path) -> 
     assert called("update", out).exit_code == 0
 
 
+@pytest.mark.slow
 def test_what_was_learned_of_embeddings_is_explored_without_pictures(tmp_path: Path) -> None:
     pytest.importorskip("openTSNE")
     pytest.importorskip("sknetwork")
