@@ -201,3 +201,21 @@ def test_the_page_says_at_once_that_findings_break_a_rule(run: Path, browser: An
         assert said(run) == {}
         page.keyboard.press("3")
         page.wait_for_selector("#broken[hidden]", state="attached")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=5, max_size=5))
+def test_no_image_is_further_from_a_truth_that_keeps_the_rules(values: list[float]) -> None:
+    rules = Rules.read(WRITTEN, NAMES)
+    before = np.array([values])
+    after = rules.project(before)[0]
+    for truth in possible(NAMES, rules):
+        assert ((after - truth) ** 2).sum() <= ((before - truth) ** 2).sum() + 1e-6
+
+
+def test_a_ranking_can_fall_though_every_image_is_nearer_to_its_truth() -> None:
+    rules = Rules.read(["a excludes b"], ["a", "b"])
+    before = np.array([[0.6, 0.8], [0.55, 0.1]])  # a is there in the first, and not in the second
+    after = rules.project(before)[0]
+    assert before[0, 0] > before[1, 0]
+    assert after[0, 0] < after[1, 0]

@@ -198,7 +198,8 @@ def _table(file: Path, table: Delimited) -> Iterator[_Row]:
         raise InputError(f"{file} lacks the column path: a table of labels has the columns path and label.")
     if label is None and not by_annotator:
         raise InputError(
-            f"{file} lacks the column label: it has {', '.join(table.header)}; rename the one that holds the labels."
+            f"{file} lacks the column label: it has {', '.join(table.header)}; rename the one that holds the labels, or name "
+            "the columns that hold findings with --findings."
         )
     for number, row in table.rows:
         cells = [fused(cell.strip()) for cell in [*row, *[""] * (len(table.header) - len(row))]]
