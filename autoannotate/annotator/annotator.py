@@ -253,6 +253,7 @@ class Annotator:
         files = file_arguments(names_only=self.hash_paths, groups=groups, trusted=trusted)
         run.run["arguments"] |= files | {"part": some}
         run.run.update(about_files(found, items))
+        run.run["skipped"] = [] if self.hash_paths else list(known.skipped)  # they name files
         run.run["note"] = look_grouped([ref.path for ref in refs]) if groups is None else None
         return Annotations.of(known.kept_in(run))
 
@@ -341,6 +342,7 @@ class Annotator:
         files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
         made.run["arguments"] |= files | {"item": there.kind}
         made.run.update(about_files(there.found, there.items))
+        made.run["skipped"] = [] if self.hash_paths else list(known.skipped)
         made.run["note"] = look_grouped(task.names) if groups is None else None
         made.run["timings"] = dict(clock.seconds)
         source = files["labels"] if self.hash_paths else labels

@@ -148,13 +148,13 @@ def audited_findings_run(
     settled = {tasks[0].names[i] for i in np.flatnonzero(np.all([task.answered for task in tasks], axis=0)).tolist()}
     if before is not None:
         table, audit = _together(table, audit, before, look is not None, settled, made)
-    now = made.record.estimated_error_rate
+    now, rates = made.record.estimated_error_rate, audit["error_rates"]["all"]
     record = {
         **made.run,
         "given": True,
         "audit": audit,
         "findings": about,
-        "estimated_error_rate": audit["error_rates"]["all"][0] if tasks[0].keep else now,
+        "estimated_error_rate": (rates and rates[0]) if tasks[0].keep else now,
         "reliability": overall(about, given=True),
     }
     return replace(made, run=record, issues=_worst_first(table))

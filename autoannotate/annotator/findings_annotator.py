@@ -185,6 +185,7 @@ class FindingsAnnotator(Annotator):
         from autoannotate.annotator.audited import appearance, audited_findings_run, cells_of, with_problems
         from autoannotate.answers.given_findings import read_given_findings
         from autoannotate.answers.groups import look_grouped
+        from autoannotate.answers.known import skipped_rows
         from autoannotate.runs.build import about_files
 
         clock = Clock()
@@ -212,7 +213,10 @@ class FindingsAnnotator(Annotator):
         made.run["note"] = look_grouped(paths) if groups is None else None
         made.run["timings"] = dict(clock.seconds)
         names, source = there.names, files["labels"] if self.hash_paths else labels
-        problems = {names[each.path]: each.problem for each in given.problems if each.path in names}
+        rows = skipped_rows(labels, [each for each in given.problems if names.get(each.path, "") in paths])
+        made.run["skipped"] = [] if self.hash_paths else [*known.skipped, *rows]
+        out = {names[each.path]: each.problem for each in given.problems if each.path in names}
+        problems = {path: why for path, why in out.items() if path not in paths}
         return Annotations.of(with_problems(made, problems, source))
 
     def _seen_findings(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoannotate.answers.given_labels import GivenLabels, read_given_labels
+from autoannotate.answers.given_labels import GivenLabels, Problem, read_given_labels
 from autoannotate.answers.groups import read_groups
 from autoannotate.errors import AutoannotateError
 from autoannotate.runs import history
@@ -31,13 +31,15 @@ class Known:
     """What is known, by path.
 
     given: labels that exist, of every image of an audit; None where there were none. groups: numbers, images of one patient or
-    lesion share one. trusted: labels that are right. without: why an image cannot take part, where it cannot.
+    lesion share one. trusted: labels that are right. without: why an image cannot take part, where it cannot. skipped: rows of
+    trusted labels that do not fit, as sentences.
     """
 
     given: Mapping[str, str] | None = None
     groups: Mapping[str, int] | None = None
     trusted: Mapping[str, str] = field(default_factory=dict)
     without: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
     def arguments(self, paths: Sequence[str], classes: Sequence[str], keep: bool = True) -> dict[str, Any]:
         """As arguments of `labelling.task.Task`. keep: given labels are never changed."""
@@ -58,6 +60,7 @@ class Known:
             None if self.groups is None else {paths[path]: number for path, number in self.groups.items()},
             {paths[path]: label for path, label in self.trusted.items()},
             {paths[path]: why for path, why in self.without.items() if path in paths},
+            self.skipped,
         )
 
     def kept_in(self, run: Run) -> Run:
@@ -107,6 +110,19 @@ def read_known(
         None if ids is None else dict(zip(paths, ids.tolist(), strict=True)),
         {} if gold is None else {path: label for path, label in zip(paths, gold.labels, strict=True) if label},
         {} if given is None else {each.path: each.problem for each in given.problems},
+        () if gold is None else skipped_rows(trusted, gold.problems),
+    )
+
+
+def skipped_rows(source: str | Path | None, problems: Sequence[Problem]) -> tuple[str, ...]:
+    """The rows of a table that do not fit, a sentence each.
+
+    >>> from autoannotate.answers.given_labels import Problem
+    >>> skipped_rows("gold.csv", [Problem("row 3", "a.png", "no such image")])
+    ('gold.csv, row 3: a.png: no such image',)
+    """
+    return tuple(
+        f"{', '.join(filter(None, (str(source), each.where)))}: {each.path}: {each.problem}" for each in problems
     )
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoannotate.answers.given_findings import GivenFindings, read_given_findings
 from autoannotate.answers.given_labels import GivenLabels
 from autoannotate.answers.groups import read_groups
-from autoannotate.answers.known import GROUP, groups_joined
+from autoannotate.answers.known import GROUP, groups_joined, skipped_rows
 from autoannotate.errors import AutoannotateError
 from autoannotate.runs import history
 
@@ -36,13 +36,15 @@ class KnownFindings:
     """What is known, by path.
 
     given: values that exist, of every image of an audit; None where there were none. groups: numbers, images of one patient or
-    lesion share one. trusted: values that are right. without: why an image cannot take part, where it cannot.
+    lesion share one. trusted: values that are right. without: why an image cannot take part, where it cannot. skipped: rows of
+    trusted values that do not fit, as sentences.
     """
 
     given: Mapping[str, Values] | None = None
     groups: Mapping[str, int] | None = None
     trusted: Mapping[str, Values] = field(default_factory=dict)
     without: Mapping[str, str] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
 
     def arguments(self, paths: Sequence[str], findings: Sequence[str], keep: bool = True) -> dict[str, Any]:
         """As arguments of `FindingsAnnotator.tasks`. keep: given values are never changed."""
@@ -62,6 +64,7 @@ class KnownFindings:
             None if self.groups is None else {paths[path]: number for path, number in self.groups.items()},
             {paths[path]: each for path, each in self.trusted.items()},
             {paths[path]: why for path, why in self.without.items() if path in paths},
+            self.skipped,
         )
 
     def kept_in(self, run: Run) -> Run:
@@ -109,6 +112,7 @@ def read_known_findings(
         None if ids is None else dict(zip(paths, ids.tolist(), strict=True)),
         {} if gold is None else _told(_by_path(paths, gold.values)),
         {} if given is None else {each.path: each.problem for each in given.problems},
+        () if gold is None else skipped_rows(trusted, gold.problems),
     )
 
 

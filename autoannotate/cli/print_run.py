@@ -48,6 +48,8 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
     console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)
     if found["advice"] and found["advice"] not in found["verdict"]:
         console.print(Text(found["advice"]), soft_wrap=True)
+    for skipped in annotations.run.get("skipped") or []:
+        console.print(Text(f"Left out: {skipped}", style="yellow"), soft_wrap=True)
     for said in (collapsed(annotations), annotations.run.get("doubts"), annotations.run.get("note")):
         if said:
             console.print(Text(str(said), style="yellow"), soft_wrap=True)

@@ -57,11 +57,18 @@ def findings_audit(
     rows.sort(key=lambda row: (-row[0], row[1], row[4]))
     table = pd.DataFrame(rows, columns=["score", "path", "label", "suggested_label", "issue", "detail"])
     table.insert(0, "rank", np.arange(1, len(table) + 1))
-    rates, wrong = {}, []
-    for f, name in enumerate(labelled.names):
-        wrong.append(_wrong(tasks[f], labelled.of_each[f]))
-        rates[name] = [round(value, 4) for value in error_rate(wrong[-1], seed)]
-    rates = {"all": [round(value, 4) for value in error_rate(np.concatenate(wrong), seed)], **rates}
+    rates: dict[str, list[float] | None] = {"all": None}  # unknown where no finding can be told
+    wrong = {
+        name: _wrong(task, part)
+        for name, task, part, about in zip(
+            labelled.names, tasks, labelled.of_each, told_apart(tasks, labelled).values(), strict=True
+        )
+        if about["meaningful"]
+    }
+    for name, of_values in wrong.items():
+        rates[name] = [round(value, 4) for value in error_rate(of_values, seed)]
+    if wrong:
+        rates["all"] = [round(value, 4) for value in error_rate(np.concatenate(list(wrong.values())), seed)]
     told = {"issues": dict(Counter(table["issue"])), "error_rates": rates, "annotators": {}}
     return table[list(ISSUES)], told
 

@@ -216,11 +216,12 @@ def _interval(
     rng: np.random.Generator,
 ) -> tuple[float, float]:
     """The 95% interval of the mean over findings by a bootstrap over patients (Field and Welsh 2007, the cluster bootstrap)."""
-    count, drawn = int(groups.max()) + 1, []
+    count = int(groups.max()) + 1
+    drawn: list[float] = []
     for _ in range(DRAWS):
         weight = np.bincount(rng.integers(0, count, count), minlength=count)
         values = [measure(f, np.repeat(rows, weight[groups[rows]])) for f, rows in columns]
-        drawn.append(np.nanmean(values) if not np.isnan(values).all() else np.nan)
+        drawn.append(float(np.nanmean(values)) if not np.isnan(values).all() else float("nan"))
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return float(low), float(high)
 
