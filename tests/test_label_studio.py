@@ -164,3 +164,30 @@ def test_pictures_as_files_are_served(server: Server, run: Annotations) -> None:
     for task, path in zip(server.tasks(project), PATHS, strict=True):
         assert task["data"]["path"] == path
         assert server.call("GET", task["data"]["image"]) == run.image(path).file.read_bytes()
+
+
+def test_an_item_of_slices_is_one_task_whose_answer_comes_back(server: Server, tmp_path: Path) -> None:
+    import nibabel
+    import numpy as np
+
+    (tmp_path / "in").mkdir()
+    for name in ("brain", "knee"):
+        values = np.random.default_rng(0).integers(0, 255, (24, 24, 6), dtype=np.int16)
+        nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 4, 1])), tmp_path / "in" / f"{name}.nii.gz")
+    run = make_run(tmp_path / "in", ("brain.nii.gz", "knee.nii.gz"), draw=False)
+    run.run["arguments"] = {"images": str(tmp_path / "in"), "item": "auto"}
+    run.save(tmp_path / "run")
+    run = Annotations.load(tmp_path / "run")
+    run.export("label-studio", tmp_path / "tasks.json", what="all")
+    project = server.project(tmp_path / "tasks.json")
+    tasks = server.tasks(project)
+    assert [(task["data"]["path"], len(task["data"]["images"])) for task in tasks] == [
+        ("brain.nii.gz", 6), ("knee.nii.gz", 6),
+    ]  # fmt: skip
+    server.post(f"/api/tasks/{tasks[0]['id']}/annotations/", result=choice("breast"))
+    for kind in ("JSON", "JSON_MIN", "CSV"):
+        answers = tmp_path / f"{kind}.export"
+        answers.write_bytes(server.call("GET", f"/api/projects/{project}/export?exportType={kind}"))
+        applied = apply(run, answers, reader="Ana")
+        assert applied.annotations.table["label"].tolist() == ["breast", "breast"]
+        assert applied.annotations.table["source"].tolist() == ["clinician", "clip"]

@@ -99,14 +99,18 @@ def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str,
 def stacks(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], list[Picture]]]:
     """Each record of the order with the slices of its item that were looked at, in order, or with its only picture.
 
-    A slice that cannot be read is left out, and an item of which none can is lost; see `pictures`.
+    Of a whole-slide image that is its overview, not its tiles. A slice that cannot be read is left out, and an item of which none can is lost; see `pictures`.
     """
-    yield from _each(order, formats, lambda ref: ref.slices)
+    yield from _each(order, formats, _stack)
 
 
 def has_stacks(order: Order) -> bool:
     """Whether an item of the run has several slices or frames."""
-    return any(len(ref.slices) > 1 for ref in order.annotations.refs.values())
+    return any(len(_stack(ref)) > 1 for ref in order.annotations.refs.values())
+
+
+def _stack(ref: ImageRef) -> Sequence[ImageRef]:
+    return (ref,) if ref.item is not None and ref.item.places else ref.slices
 
 
 def _each(
