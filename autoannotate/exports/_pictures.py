@@ -99,7 +99,8 @@ def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str,
 def stacks(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], list[Picture]]]:
     """Each record of the order with the slices of its item that were looked at, in order, or with its only picture.
 
-    Of a whole-slide image that is its overview, not its tiles. A slice that cannot be read is left out, and an item of which none can is lost; see `pictures`.
+    Of a whole-slide image that is its overview, not its tiles. A slice that cannot be read is left out, and an item of which
+    none can is lost; see `pictures`.
     """
     yield from _each(order, formats, _stack)
 
