@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,6 +39,7 @@ def test_where_nothing_can_be_told_it_says_so() -> None:
     features, truth = rng.normal(size=(150, 24)), rng.integers(3, size=150)
     found = few_shot.learn(features, np.full((150, 3), 1 / 3), some(truth, 15))
     assert not found.told
+    assert found.kappa is not None
     assert found.kappa < 0.4
 
 
@@ -68,9 +70,18 @@ def test_good_zero_shot_is_kept() -> None:
 
 
 def test_a_class_without_answers_is_not_learned() -> None:
-    assert not few_shot.enough(np.array([0, 0, 0, 1, 1, -1]), 2)
-    assert few_shot.enough(np.array([0, 0, 0, 1, 1, 1]), 2)
+    assert not few_shot.enough(np.array([0, 0, 0, -1, -1, -1]), 2)
+    assert few_shot.enough(np.array([0, 0, 0, 1, -1, -1]), 2)
     assert not few_shot.enough(np.full(5, -1), 2)
+
+
+@pytest.mark.parametrize("each", [1, 2])
+def test_one_answer_a_class_is_learned_from_and_promises_nothing(each: int) -> None:
+    features, truth = blobs(noise=0.5)
+    found = few_shot.learn(features, np.full((120, 4), 0.25), some(truth, each))
+    assert (found.probabilities.argmax(axis=1) == truth).mean() > 0.85
+    assert found.kappa is None
+    assert not found.told
 
 
 def test_the_same_seed_learns_the_same() -> None:
@@ -104,5 +115,7 @@ def test_another_picture_of_a_patient_proves_nothing() -> None:
     answers = np.where(patients < 40, rng.integers(2, size=60)[patients], -1)  # which class a patient has is thrown
     alone = few_shot.learn(features, np.full((240, 2), 0.5), answers)
     grouped = few_shot.learn(features, np.full((240, 2), 0.5), answers, groups=patients)
+    assert grouped.kappa is not None
+    assert alone.kappa is not None
     assert grouped.kappa < alone.kappa
     assert not grouped.told

@@ -4,6 +4,9 @@ Twenty answers a class say more about fine classes than any sentence. Three clas
 (discriminant analysis, a logistic probe, label propagation) and zero-shot are pooled, each for what it proved to be worth
 on answers that it had not seen (stacking, Wolpert 1992), which makes the pool as sure as it is right. How often it was right
 about these answers says less: they are to images that were asked because they are typical, or because they are hard.
+
+With fewer than `JUDGED` answers of some class none can be held out: then the pool keeps equal weights, without discriminant
+analysis, which has no spread to go by, and it is not said that the labels mean something.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ from autoannotate.labelling.calibration import sharpness
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.neighbours import propagate
 
-FEWEST = 3  # answers of a class, below which nothing is learned of it
+FEWEST = 1  # answers of a class, below which nothing is learned of it
+JUDGED = 3  # answers of a class, below which no answer can be held out to judge what the others teach
 FOLDS = 5
 FIRM = 0.5  # how firmly the pool holds on to equal weights
 TOLD = 0.4  # labels are no longer guesses when agreement beyond chance is surely above this (moderate, Landis and Koch 1977)
@@ -31,14 +35,15 @@ class FewShot:
     ----------
     probabilities : (N, K) array
         Rows sum to one.
-    kappa : float
-        The agreement beyond chance with a clinician that they let expect of the images that nobody answered.
+    kappa : float or None
+        The agreement beyond chance with a clinician that they let expect of the images that nobody answered; None where no
+        answer could be held out.
     told : bool
         With 95 % confidence kappa is above `TOLD`: the classes can be told by now, and the labels mean something.
     """
 
     probabilities: NDArray[np.float64]
-    kappa: float
+    kappa: float | None
     told: bool
 
 
@@ -85,6 +90,7 @@ def learn(
     features = Features.of(features)
     points, graph = features.standardised, features.graph
     k = zero_shot.shape[1]
+    judged = bool(np.bincount(answers[answered], minlength=k).min() >= JUDGED)
 
     def predictions(known: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
         """(V, A, K) log probabilities of the images asked about, from the labels of those known."""
@@ -92,10 +98,8 @@ def learn(
         from sklearn.linear_model import LogisticRegression
 
         views: list[NDArray[np.floating]] = []
-        for model in (
-            LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5),
-            LogisticRegression(C=0.1, max_iter=300),
-        ):
+        analysis = [LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.5)] if judged else []
+        for model in (*analysis, LogisticRegression(C=0.1, max_iter=300)):
             view = np.zeros((len(asked), k))
             view[:, np.unique(answers[known])] = model.fit(points[known], answers[known]).predict_proba(points[asked])
             views.append(view)
@@ -104,6 +108,9 @@ def learn(
         views += [propagate(graph, seeds)[asked], zero_shot[asked]]
         return np.log(np.clip(np.stack(views), 1e-4, 1.0))
 
+    if not judged:
+        pooled = predictions(answered, np.arange(len(points))).mean(axis=0)
+        return FewShot(softmax(pooled, axis=1), None, False)
     rng = np.random.default_rng([seed, 21])
     shuffled = rng.permutation(answered)
     dealt = shuffled[np.argsort(answers[shuffled], kind="stable")]
