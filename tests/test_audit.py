@@ -228,6 +228,41 @@ def test_an_audit_says_it_all_in_its_report_and_goes_on_like_any_run(
 
 
 @pytest.mark.slow
+def test_examples_from_elsewhere_are_learned_from_and_are_no_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every CT is filed as MRI and the other way round, so that the labels agree with each other; examples know better."""
+    monkeypatch.chdir(tmp_path)
+    Path("scans").mkdir()
+    write_scans(Path("scans"))
+    for name in CLASSES:
+        Path("examples", name).mkdir(parents=True)
+        for number, file in enumerate(sorted(Path("scans", name).glob("*.png"))[:24]):
+            if number % 2:
+                file.rename(Path("examples", name, file.name))
+        for file in sorted(Path("scans", name).glob("*.png"))[12:]:
+            file.unlink()
+    paths = [file.relative_to("scans").as_posix() for file in sorted(Path("scans").rglob("*.png"))]
+    other = {"CT": "MRI", "MRI": "CT"}
+    rows = [f"{path},{other.get(path.partition('/')[0], path.partition('/')[0])}" for path in paths]
+    write(Path("labels.csv"), ["path,label", *rows])
+    asked = ["audit", "scans", "--labels", "labels.csv", "--student", "none"]
+    found = {}
+    for out, more in (("plain", []), ("shown", ["--examples", "examples"])):
+        done = CliRunner().invoke(app, [*asked, "--out", out, *more])
+        assert done.exit_code == 0, done.output
+        table = pd.read_csv(f"{out}/labels.csv")
+        assert sorted(table["path"]) == sorted(paths)
+        swapped = table["path"].str.match("CT/|MRI/")
+        found[out] = (table["suspect_score"][swapped].mean(), table["suspect_score"][~swapped].mean())
+    assert found["shown"][0] > found["plain"][0]
+    assert found["shown"][0] > found["shown"][1]
+    assert CliRunner().invoke(app, ["update", "shown"]).exit_code == 0
+    done = CliRunner().invoke(app, [*asked, "--out", "b", "--examples", "nowhere"])
+    assert (done.exit_code, "There is no folder nowhere" in done.stderr) == (2, True)
+
+
+@pytest.mark.slow
 def test_the_commands_of_the_page_about_audits_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = Path(__file__).parents[1] / "docs" / "how-to" / "audit.md"
     monkeypatch.chdir(tmp_path)

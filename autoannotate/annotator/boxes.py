@@ -20,9 +20,10 @@ from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
 from autoannotate._internal.wording import counted
 from autoannotate.answers.given_boxes import read_boxes
-from autoannotate.errors import OutputError, UnreadableImageError
+from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.images import ImageRef, find_images, read_image
 from autoannotate.images.sources import location
+from autoannotate.labelling.label_errors.box_detections import Detections, detection_faults, one_each, together
 from autoannotate.labelling.label_errors.box_faults import Boxes, Fault, find_faults, overlap
 from autoannotate.labelling.label_errors.box_repairs import Repair, sure_repairs
 from autoannotate.runs.box_repairs import (
@@ -65,13 +66,22 @@ class BoxAudit:
 
 
 def audit_boxes(
-    images: str | Path, source: Path, *, repair: bool = False, skip_problems: bool = False, track: Track = silent
+    images: str | Path,
+    source: Path,
+    *,
+    repair: bool = False,
+    detector: bool = False,
+    seed: int = 0,
+    skip_problems: bool = False,
+    track: Track = silent,
 ) -> BoxAudit:
-    """Find what is wrong with the boxes of a file, see `boxes.read.read_boxes`, without a detector.
+    """Find what is wrong with the boxes of a file, see `answers.given_boxes.read_boxes`.
 
     Parameters
     ----------
-    repair : also say what the boxes should rather be where that is sure; nothing else is changed
+    repair : also propose what the boxes should rather be; the file itself is never changed
+    detector : also train detectors on the boxes, which judge the pictures that they did not see, see `models.box_detector`
+    seed : of the detectors
     """
     refs = find_images(images)
     given = read_boxes(source, refs, skip_problems)
@@ -98,13 +108,24 @@ def audit_boxes(
     labels = np.array([number[given.labels[i]] for i in kept], dtype=np.int64)
     boxes = Boxes(corners[kept], labels, given.images[kept], sizes, spread[kept], names)
     faults = find_faults(boxes)
+    sure = sure_repairs(boxes, faults) if repair else []
+    if detector:
+        more, repairs = detection_faults(boxes, _detected(refs, boxes, seed, track))
+        faults, sure = together(faults, more), one_each(sure, repairs) if repair else []
     where = [given.where[i] for i in kept]
     paths = [refs[row].path for row in boxes.pictures]
     table = pd.DataFrame({"path": paths, **dict(zip(CORNERS, boxes.corners.T, strict=True))})
     table["label"] = [names[k] for k in labels]
-    proposals = _proposals(sure_repairs(boxes, faults), boxes, [ref.path for ref in refs]) if repair else None
+    proposals = _proposals(sure, boxes, [ref.path for ref in refs]) if repair else None
     page = _page(faults, table, refs, boxes, source)
-    return BoxAudit(_issues(faults, table, where), table, proposals, unreadable, page, location(images))
+    return BoxAudit(
+        _issues(faults, table, where, names, [ref.path for ref in refs]),
+        table,
+        proposals,
+        unreadable,
+        page,
+        location(images),
+    )
 
 
 def save(audit: BoxAudit, folder: Path, overwrite: bool = False) -> None:
@@ -152,14 +173,47 @@ def _spread(grey: np.ndarray, box: np.ndarray) -> float:
     return float(inside.std()) if inside.size > 1 else float("nan")
 
 
-def _issues(faults: Sequence[Fault], table: pd.DataFrame, where: Sequence[str]) -> pd.DataFrame:
-    rows = table.iloc[[each.box for each in faults]].reset_index(drop=True)
-    found = rows.assign(
-        rank=np.arange(1, len(faults) + 1), suggested_label="", score=[each.score for each in faults],
-        issue=[each.kind for each in faults], detail=[each.detail for each in faults],
-        where=[where[each.box] for each in faults],
+def _detected(refs: Sequence[ImageRef], boxes: Boxes, seed: int, track: Track) -> list[Detections]:
+    """What a detector that was trained on other pictures finds in each that has boxes; nothing in the others."""
+    from autoannotate.models.box_detector import detect_out_of_fold
+
+    rows, place = np.unique(boxes.pictures, return_inverse=True)
+    usable = ~boxes.degenerate & (boxes.outside < 1.0)
+    if len(rows) < 2:
+        raise InputError(
+            "A detector is judged by pictures that it did not see: it needs boxes in two pictures or more."
+        )
+    found = detect_out_of_fold(
+        lambda i: read_image(refs[rows[i]]), boxes.corners[usable], boxes.labels[usable], place[usable], boxes.sizes[rows],
+        len(boxes.class_names), seed=seed, track=track,
     )  # fmt: skip
-    return found[list(ISSUES)]
+    made = [Detections(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0))] * len(refs)
+    for row, each in zip(rows.tolist(), found, strict=True):
+        made[row] = each
+    return made
+
+
+def _issues(
+    faults: Sequence[Fault], table: pd.DataFrame, where: Sequence[str], names: Sequence[str], paths: Sequence[str]
+) -> pd.DataFrame:
+    rows = []
+    for rank, each in enumerate(faults, start=1):
+        if each.box is None:
+            assert each.picture is not None
+            assert each.corners is not None
+            about = {"path": paths[each.picture], "label": "", **dict(zip(CORNERS, each.corners.tolist(), strict=True))}
+        else:
+            about = table.iloc[each.box].to_dict()
+        suggested = "" if each.suggested is None else names[each.suggested]
+        told = {
+            "rank": rank,
+            "suggested_label": suggested,
+            "score": each.score,
+            "issue": each.kind,
+            "detail": each.detail,
+        }
+        rows.append({**about, **told, "where": "" if each.box is None else where[each.box]})
+    return pd.DataFrame(rows, columns=list(ISSUES))
 
 
 def _proposals(repairs: Sequence[Repair], boxes: Boxes, paths: Sequence[str]) -> pd.DataFrame:
@@ -186,14 +240,18 @@ def _page(faults: Sequence[Fault], table: pd.DataFrame, refs: Sequence[ImageRef]
     counts = Counter(each.kind for each in faults)
     cards = []
     for each in faults[:SHOWN]:
-        row = table.iloc[each.box]
-        mine = np.flatnonzero(boxes.pictures == boxes.pictures[each.box])
-        drawn = _drawn(read_image(refs[boxes.pictures[each.box]]), boxes.corners, mine.tolist(), each.box)
-        words = f"{each.kind}, {row['label']}: {each.detail}"
+        picture = each.picture if each.box is None else int(boxes.pictures[each.box])
+        assert picture is not None
+        named = "" if each.suggested is None else boxes.class_names[each.suggested]
+        label = named if each.box is None else str(table["label"].iloc[each.box])
+        worst = each.corners if each.box is None else boxes.corners[each.box]
+        mine = [i for i in np.flatnonzero(boxes.pictures == picture).tolist() if i != each.box]
+        drawn = _drawn(read_image(refs[picture]), [*boxes.corners[mine], worst])
+        words = f"{each.kind}, {label}: {each.detail}"
         cards.append(
             f'<figure><img src="{drawn}" alt="{html.escape(words)}"><figcaption><b>{html.escape(each.kind)}</b> '
-            f"{html.escape(str(row['label']))} ({each.score:.2f})<br>{html.escape(each.detail)}<br>"
-            f"<code>{html.escape(str(row['path']))}</code></figcaption></figure>"
+            f"{html.escape(label)} ({each.score:.2f})<br>{html.escape(each.detail)}<br>"
+            f"<code>{html.escape(refs[picture].path)}</code></figcaption></figure>"
         )
     kinds = "".join(f"<li>{html.escape(kind)}: {count:,}</li>" for kind, count in counts.most_common())
     style = (
@@ -210,21 +268,23 @@ def _page(faults: Sequence[Fault], table: pd.DataFrame, refs: Sequence[ImageRef]
     )
 
 
-def _drawn(picture: Image.Image, corners: np.ndarray, mine: Sequence[int], worst: int) -> str:
+def _drawn(picture: Image.Image, corners: Sequence[np.ndarray]) -> str:
+    """The picture with its boxes, the last of them thick."""
     from PIL import ImageDraw
 
     picture = picture.convert("RGB")
     scale = SIDE / max(picture.size)
     picture = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))))
     draw = ImageDraw.Draw(picture)
-    for i in [*(i for i in mine if i != worst), worst]:
-        box = corners[i]
+    for i, box in enumerate(corners, start=1):
         if not np.isfinite(box).all():
             continue
         x, right = sorted((box[0] * scale, box[2] * scale))
         y, bottom = sorted((box[1] * scale, box[3] * scale))
         draw.rectangle(
-            (x, y, right, bottom), outline="#ff8c1a" if i == worst else "#59b3c2", width=3 if i == worst else 1
+            (x, y, right, bottom),
+            outline="#ff8c1a" if i == len(corners) else "#59b3c2",
+            width=3 if i == len(corners) else 1,
         )
     out = io.BytesIO()
     picture.save(out, format="JPEG", quality=80)

@@ -86,7 +86,9 @@ def joined(
         groups = np.concatenate([groups, groups.max(initial=-1) + 1 + np.arange(many)])
     return replace(
         task, features=stacked(task, examples) if features is None else features,
-        zero_shot=np.vstack([task.zero_shot, zero_shot]), answers=np.concatenate([answers, examples.labels]),
+        zero_shot=np.vstack([task.zero_shot, zero_shot]),
+        given=None if task.given is None else np.concatenate([task.given, examples.labels]),
+        answers=np.concatenate([answers, examples.labels]),
         excluded=None if task.excluded is None else np.concatenate([task.excluded, none]),
         unsure=None if task.unsure is None else np.concatenate([task.unsure, none]), groups=groups,
         image_names=[*task.names, *(f"example {i + 1}" for i in range(many))],

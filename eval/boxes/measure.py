@@ -27,9 +27,10 @@ def faulty(table: pd.DataFrame, rate: float, seed: int) -> tuple[pd.DataFrame, l
     rng = np.random.default_rng([seed, round(100 * rate)])
     made, done = table.copy(), [""] * len(table)
     names = sorted(set(table["label"]))
+    kinds = [kind for kind in KINDS if kind != "relabelled" or len(names) > 1]
     extra = []
     for i in rng.permutation(len(table))[: round(rate * len(table))].tolist():
-        kind = KINDS[int(rng.integers(len(KINDS)))]
+        kind = kinds[int(rng.integers(len(kinds)))]
         x, y, right, bottom = table.loc[i, list(CORNERS)].astype(float)
         width, height = right - x, bottom - y
         middle, half = np.array([x + width / 2, y + height / 2]), np.array([width, height]) / 2

@@ -56,6 +56,14 @@ def audit(
             "--repair", help="Of boxes: propose better ones, in boxes-repaired.csv; `review` takes or drops each."
         ),
     ] = False,
+    detector: Annotated[
+        bool,
+        typer.Option(
+            "--detector",
+            help="Of boxes: train small detectors on them, which judge pictures that they did not see: boxes badly placed, of "
+            "a wrong class, on nothing, or missing. Takes minutes.",
+        ),
+    ] = False,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the run, issues.csv and the report go.")] = RUN,
     groups: Annotated[
         str | None,
@@ -66,6 +74,14 @@ def audit(
     ] = None,
     trusted: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Labels that are right, in a table as --labels takes.")
+    ] = None,
+    examples: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Images of the classes from elsewhere that are right, a folder a class: learned from, and never doubted. Of "
+            "findings: FINDING, `no FINDING`, or `none`.",
+        ),
     ] = None,
     findings: Annotated[
         str | None,
@@ -114,6 +130,7 @@ def audit(
             (
                 "groups",
                 "trusted",
+                "examples",
                 "findings",
                 "blank",
                 "uncertain",
@@ -126,16 +143,19 @@ def audit(
         ):
             raise UsageError(f"{given} is of labels: an audit of boxes does not use it. Leave it out.")
         assert images is not None
-        _audit_boxes(images, boxes, out, repair, skip_problems, overwrite)
+        _audit_boxes(images, boxes, out, repair, detector, seed, skip_problems, overwrite)
         return
-    if repair:
-        raise UsageError("--repair is of boxes: labels are put right by review and update.")
+    if repair or detector:
+        raise UsageError(
+            f"--{'repair' if repair else 'detector'} is of boxes: labels are put right by review and update."
+        )
     assert labels is not None
     ensure_writable(out, overwrite)
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator.annotator import Annotator
     from autoannotate.annotator.audit_items import to_audit
+    from autoannotate.answers.examples import example_classes
     from autoannotate.answers.given_findings import holds_findings
     from autoannotate.answers.given_labels import read_given_labels
     from autoannotate.cli.print_run import print_summary
@@ -148,7 +168,8 @@ def audit(
         assert images is not None
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
-            {"model": model, "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths},
+            {"model": model, "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths,
+             "examples": examples},
         )  # fmt: skip
         return
     if given := _given(context, ("blank", "uncertain", "rules")):
@@ -161,9 +182,13 @@ def audit(
     else:
         named = to_audit(images, labels, item, hash_paths=False).named
     classes = check_classes(read_given_labels(labels, named, skip_problems).classes)
+    if examples is not None and embeddings is not None:
+        raise UsageError("--examples are pictures, and --embeddings are of another program: leave one of them out.")
+    if examples is not None:
+        example_classes(examples, classes)
     annotator = Annotator(
         classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast, item=item,
-        hash_paths=hash_paths, embeddings=embeddings, probabilities=probabilities or (),
+        hash_paths=hash_paths, embeddings=embeddings, probabilities=probabilities or (), examples=examples,
     )  # fmt: skip
     annotations = annotator.audit(
         images, labels, groups=groups, trusted=trusted, skip_problems=skip_problems, track=on_stderr
@@ -185,12 +210,16 @@ def _given(context: typer.Context, names: Sequence[str]) -> str | None:
     return None
 
 
-def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problems: bool, overwrite: bool) -> None:
+def _audit_boxes(
+    images: str, boxes: Path, out: Path, repair: bool, detector: bool, seed: int, skip_problems: bool, overwrite: bool
+) -> None:
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator.boxes import audit_boxes, save
     from autoannotate.runs.box_repairs import REPAIRED
 
-    audit = audit_boxes(images, boxes, repair=repair, skip_problems=skip_problems, track=on_stderr)
+    audit = audit_boxes(
+        images, boxes, repair=repair, detector=detector, seed=seed, skip_problems=skip_problems, track=on_stderr
+    )
     save(audit, out, overwrite)
     typer.echo(f"{len(audit.boxes):,} boxes in {audit.boxes['path'].nunique():,} images")
     for kind, count in audit.issues["issue"].value_counts().items():
@@ -200,7 +229,7 @@ def _audit_boxes(images: str, boxes: Path, out: Path, repair: bool, skip_problem
     typer.echo(f"Issues  {out / 'issues.csv'}\nReport  {out / 'report.html'}")
     if audit.repaired is not None:
         changed = audit.repaired["change"].value_counts().drop("", errors="ignore").to_dict()
-        dropped = len(audit.boxes) - len(audit.repaired)
+        dropped = len(audit.boxes) + changed.get("added", 0) - len(audit.repaired)
         said = ", ".join(f"{count:,} {what}" for what, count in {**changed, "dropped": dropped}.items() if count)
         typer.echo(f"Repaired {out / REPAIRED}: {said or 'nothing was to be changed'}")
         if said:
@@ -224,6 +253,7 @@ def _audit_findings(
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator.audit_items import to_audit
     from autoannotate.annotator.findings_annotator import FindingsAnnotator
+    from autoannotate.answers.examples import example_findings
     from autoannotate.answers.given_findings import read_given_findings
     from autoannotate.cli.print_run import print_summary
 
@@ -234,6 +264,8 @@ def _audit_findings(
         names = read_given_findings(
             labels, named, None, blank=blank, uncertain=uncertain, skip_problems=skip_problems
         ).names
+    if machinery["examples"] is not None:
+        example_findings(machinery["examples"], names)
     annotator = FindingsAnnotator(check_findings(names), **machinery)
     annotations = annotator.audit_findings(
         images,

@@ -22,15 +22,30 @@ FLAT = 1.0  # grey levels of 255: the spread of a box on nothing
 OUT = 0.02  # share of a box that lies outside, from which it is said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fault:
-    """Something wrong with a box. score: 0 to 1, higher is worse. other: the box that it is one with, where it is doubled."""
+    """Something wrong with a box.
 
-    box: int
+    Attributes
+    ----------
+    box : int or None
+        None where something is not boxed; then picture and corners, (4,), say where.
+    score : float
+        0 to 1, higher is worse.
+    other : int or None
+        The box that it is one with, where it is doubled.
+    suggested : int or None
+        The class that it should have.
+    """
+
+    box: int | None
     kind: str
     score: float
     detail: str
     other: int | None = None
+    picture: int | None = None
+    corners: NDArray[np.float64] | None = None
+    suggested: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +100,7 @@ def fault(kind: str) -> Callable[[Callable[[Boxes], Iterator[Fault]]], Callable[
 def find_faults(boxes: Boxes) -> list[Fault]:
     """All faults, the worst first."""
     found = [each for find in FAULTS.values() for each in find(boxes)]
-    return sorted(found, key=lambda each: (-each.score, each.box, each.kind))
+    return sorted(found, key=lambda each: (-each.score, -1 if each.box is None else each.box, each.kind))
 
 
 def overlap(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -56,7 +56,7 @@ def sure_repairs(boxes: Boxes, faults: Sequence[Fault]) -> list[Repair]:
         else:
             propose(i, DROPPED, boxes.corners[i], "it encloses nothing")
     for each in faults:
-        if each.kind != "outside":
+        if each.kind != "outside" or each.box is None:
             continue
         if boxes.outside[each.box] > 1 - 1e-9:
             propose(each.box, DROPPED, boxes.corners[each.box], each.detail)
@@ -65,6 +65,6 @@ def sure_repairs(boxes: Boxes, faults: Sequence[Fault]) -> list[Repair]:
             propose(each.box, "cut", np.clip(boxes.corners[each.box], 0.0, limits), each.detail)
     for each in faults:
         gone = each.other is not None and each.other in found and found[each.other].change == DROPPED
-        if each.kind == "doubled" and not gone:
+        if each.kind == "doubled" and each.box is not None and not gone:
             propose(each.box, DROPPED, boxes.corners[each.box], each.detail)
     return [found[i] for i in sorted(found)]

@@ -20,8 +20,8 @@ from autoannotate.labelling.calibration import sharpness
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.neighbours import propagate
 
-FEWEST = 1  # answers of a class, below which nothing is learned of it
 JUDGED = 3  # answers of a class, below which no answer can be held out to judge what the others teach
+FEWEST = 2 * JUDGED  # answers in all, below which nothing is learned: one a class, of six classes or more
 FOLDS = 5
 FIRM = 0.5  # how firmly the pool holds on to equal weights
 TOLD = 0.4  # labels are no longer guesses when agreement beyond chance is surely above this (moderate, Landis and Koch 1977)
@@ -48,7 +48,7 @@ class FewShot:
 
 
 def enough(answers: NDArray[np.integer], n_classes: int) -> bool:
-    """Whether each class has the fewest answers that can be learned from.
+    """Whether each class has an answer, and there are `FEWEST` in all: fewer are outweighed by any words.
 
     Parameters
     ----------
@@ -56,7 +56,8 @@ def enough(answers: NDArray[np.integer], n_classes: int) -> bool:
         Class numbers, -1 where there is none.
     n_classes : int
     """
-    return bool(np.bincount(answers[answers >= 0], minlength=n_classes).min() >= FEWEST)
+    known = answers[answers >= 0]
+    return bool(len(known) >= FEWEST and np.bincount(known, minlength=n_classes).min() >= 1)
 
 
 def learn(
@@ -75,7 +76,7 @@ def learn(
     zero_shot : (N, K) array
         Class probabilities.
     answers : (N,) int array
-        Class numbers, -1 where there is none; each class has `FEWEST` or more.
+        Class numbers, -1 where there is none; each class has one or more.
     groups : (N,) int array, optional
         Images of one patient or lesion share a number: no answer is predicted from another of its group.
     seed : of the folds
