@@ -203,7 +203,7 @@ def _issues(
             assert each.corners is not None
             about = {"path": paths[each.picture], "label": "", **dict(zip(CORNERS, each.corners.tolist(), strict=True))}
         else:
-            about = table.iloc[each.box].to_dict()
+            about = {str(name): value for name, value in table.iloc[each.box].items()}
         suggested = "" if each.suggested is None else names[each.suggested]
         told = {
             "rank": rank,
@@ -244,7 +244,8 @@ def _page(faults: Sequence[Fault], table: pd.DataFrame, refs: Sequence[ImageRef]
         assert picture is not None
         named = "" if each.suggested is None else boxes.class_names[each.suggested]
         label = named if each.box is None else str(table["label"].iloc[each.box])
-        worst = each.corners if each.box is None else boxes.corners[each.box]
+        worst = boxes.corners[each.box] if each.box is not None else each.corners
+        assert worst is not None
         mine = [i for i in np.flatnonzero(boxes.pictures == picture).tolist() if i != each.box]
         drawn = _drawn(read_image(refs[picture]), [*boxes.corners[mine], worst])
         words = f"{each.kind}, {label}: {each.detail}"

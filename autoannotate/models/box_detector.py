@@ -38,7 +38,7 @@ class Detector(FCOS):
 
     def __init__(self, channels: Sequence[int], classes: int) -> None:
         pyramid = FeaturePyramidNetwork(list(channels), WIDTH)
-        pyramid.out_channels = WIDTH  # type: ignore[assignment]
+        pyramid.out_channels = WIDTH
         super().__init__(
             pyramid, classes, head=FCOSHead(WIDTH, 1, classes, CONVOLUTIONS), score_thresh=LEAST, nms_thresh=SAME,
             anchor_generator=AnchorGenerator(tuple((s,) for s in STRIDES), ((1.0,),) * len(STRIDES)),
@@ -128,7 +128,7 @@ def _maps(image: Callable[[int], Image.Image], n: int, track: Track) -> tuple[li
     from autoannotate.models.encoder import load_encoder
 
     backbone = embedded_backbone(load_encoder("embedded", "cpu"), 0)
-    layers = [*backbone.stem.eval(), *backbone.body.eval()]
+    layers = [*backbone.stem.eval().children(), *backbone.body.eval().children()]
     last = {SIDE // stride for stride in STRIDES}
     kept: tuple[list[list[Tensor]], list[list[Tensor]]] = ([], [])
     with torch.inference_mode():
@@ -181,7 +181,7 @@ def _trained(
             )
         loss = model.loss(batch, targets)
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 5.0)
         optimiser.step()
         schedule.step()

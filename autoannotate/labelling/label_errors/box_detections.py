@@ -53,7 +53,8 @@ def sure_from(boxes: Boxes, detections: Sequence[Detections]) -> tuple[NDArray[n
     """The scores from which detections of a class are counted, (K,): where they agree most (F1) with the boxes that exist; and
     from which one speaks against all boxes, (K,): where `PRECISE` of them find a box, never where none do."""
     k = len(boxes.class_names)
-    scores, hits = [[] for _ in range(k)], [[] for _ in range(k)]
+    scores: list[list[float]] = [[] for _ in range(k)]
+    hits: list[list[bool]] = [[] for _ in range(k)]
     for picture, found in enumerate(detections):
         rows = np.flatnonzero((boxes.pictures == picture) & ~boxes.degenerate)
         for c in range(k):
