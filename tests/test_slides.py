@@ -113,3 +113,10 @@ def test_a_run_has_one_label_a_slide_and_a_heat_map(slides: Path, tmp_path: Path
     again = Annotations.load(tmp_path / "run")
     updated = Annotator.from_run(again).update(again)
     assert list(updated.table["label"]) == list(run.table["label"])
+
+
+def test_a_large_tiled_tiff_without_a_pyramid_is_one_picture(tmp_path: Path) -> None:
+    shade = np.zeros((5300, 5300), np.uint8)
+    shade[::7] = 90
+    tifffile.imwrite(tmp_path / "radiograph.tif", shade, tile=(512, 512))
+    assert [ref.path for ref in find_images(tmp_path)] == ["radiograph.tif"]

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from autoannotate.images.ref import Box
+from autoannotate.images.ref import MAX_PIXELS, Box
 
 TILE = 256  # pixels of a tile's side
 MICRONS = 1.0  # per pixel of a tile: what an objective of ten times shows
@@ -89,7 +89,10 @@ def _slide(file: Path, modified: int) -> Slide | None:
     opened = None
     with contextlib.suppress(openslide.OpenSlideError, OSError):
         opened = openslide.OpenSlide(file) if openslide.OpenSlide.detect_format(file) else None
-    if opened is None or opened.dimensions[0] * opened.dimensions[1] <= FEWEST_PIXELS:
+    if opened is None:
+        return None
+    pyramid = opened.level_count > 1 or opened.properties.get("openslide.vendor") != "generic-tiff"
+    if opened.dimensions[0] * opened.dimensions[1] <= (FEWEST_PIXELS if pyramid else MAX_PIXELS):
         return None
     side = TILE * MICRONS / _microns(opened.properties)
     columns, rows = (max(1, int(length / side)) for length in opened.dimensions)
