@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def test_convolutions_and_tokens_become_feature_maps(name: str) -> None:
     assert backbone.cost > 0
 
 
-def layouts() -> dict[str, dict[str, torch.Tensor]]:
+def layouts() -> dict[str, dict[str, Any]]:
     """The weights of one ResNet-18 as different projects save them."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -49,6 +50,7 @@ def layouts() -> dict[str, dict[str, torch.Tensor]]:
         "RadImageNet": {f"backbone.{key}": value for key, value in numbered.items() if not key.startswith("9.")},
         "MONAI, TorchVisionFCModel": {f"features.{key}": value for key, value in numbered.items() if key[0] != "9"},
         "MONAI, a wrapped encoder": {f"net.encoder.{key}": value for key, value in own.items()},
+        "MONAI, a training checkpoint": {"model": {f"net.{key}": value for key, value in own.items()}, "epoch": 3},
     }
 
 
@@ -78,6 +80,20 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
     torch.save(densenet121(weights=None).state_dict(), tmp_path / "dense.pt")
     with pytest.raises(ModelError, match="does not fit torchvision:resnet18: 0 of"):
         architecture_backbone(f"torchvision:resnet18@{tmp_path / 'dense.pt'}", 0)
+
+
+def test_a_checkpoint_that_is_none_is_refused_before_any_image_is_read(tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_text("no weights")
+    (tmp_path / "empty.pt").touch()
+    torch.save(resnet18(weights=None), tmp_path / "whole.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    for file in tmp_path.iterdir():
+        with pytest.raises(
+            ModelError, match=r"another file after the @, or train it from nothing, torchvision:resnet18@"
+        ) as refused:
+            check_student(f"torchvision:resnet18@{file}")
+        assert "CLIP" not in str(refused.value)
+        assert "weights_only" not in str(refused.value)
 
 
 @pytest.mark.slow

@@ -61,6 +61,20 @@ def check_architecture(name: str) -> str:
     return name
 
 
+def check_checkpoint(name: str) -> None:
+    """Read the checkpoint file that a student's name ends with, if it does, before anything else is done.
+
+    Raises
+    ------
+    ModelError
+        Where it cannot be read, or is of another architecture.
+    """
+    library, architecture, weights = _parts(name)
+    if weights not in ("", SCRATCH):
+        network, _, _ = _built(library, architecture, published=False)
+        load_checkpoint(network, Path(weights), f"{library}:{architecture}")
+
+
 def architecture_backbone(name: str, seed: int, *, empty: bool = False) -> Backbone:
     """The backbone of a student that is named `timm:…` or `torchvision:…`; empty: without its weights, which will be loaded.
 
@@ -123,7 +137,8 @@ def load_checkpoint(network: Any, file: Path, name: str) -> None:
     from autoannotate.models.loading.weights import read_weights
 
     wanted = {key: value for key, value in network.state_dict().items() if not _of_classifier(key)}
-    fitting = matched(read_weights(file), wanted, [child for child, _ in network.named_children()])
+    ways_out = f"name another file after the @, or train it from nothing, {name}@{SCRATCH}"
+    fitting = matched(read_weights(file, ways_out), wanted, [child for child, _ in network.named_children()])
     if len(fitting) < MATCHED * len(wanted):
         raise ModelError(
             f"{file} does not fit {name}: {len(fitting):,} of {len(wanted):,} tensors have the name and shape of its own. "

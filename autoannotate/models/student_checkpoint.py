@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autoannotate.errors import ModelError, UsageError
-from autoannotate.models.student_architectures import architecture_backbone, check_architecture, is_architecture
+from autoannotate.models.student_architectures import (
+    architecture_backbone,
+    check_architecture,
+    check_checkpoint,
+    is_architecture,
+)
 
 if TYPE_CHECKING:
     from autoannotate.models.student_network import Backbone
@@ -25,9 +30,12 @@ def check_student(name: str) -> str:
     ------
     UsageError
         For anything else.
+    ModelError
+        Where a checkpoint file is named that cannot be read, or is of another architecture.
     """
     if is_architecture(name):
-        return check_architecture(name)
+        check_checkpoint(check_architecture(name))
+        return name
     if name in (*NAMES, "none") or (Path(name) / ABOUT).is_file():
         return name
     raise UsageError(

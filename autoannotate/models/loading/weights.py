@@ -14,12 +14,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+WITHIN = ("state_dict", "model", "model_state_dict", "net", "network")
+"""Names under which training checkpoints keep their weights: open_clip's and Lightning's, MONAI's, PyTorch's tutorial's."""
+
+
+def read_weights(path: Path, ways_out: str = WAYS_OUT) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, without the `module.` that distributed training puts in front.
 
-    Reads .safetensors, torch.save files (a state dict, or a training checkpoint of open_clip) and the
+    Reads .safetensors, torch.save files (a state dict, or a training checkpoint that has one, see `WITHIN`) and the
     TorchScript archives in which OpenAI published CLIP. From pickles nothing but tensors and plain numbers is
-    taken. Raises ModelError if the file is none of these.
+    taken. Raises ModelError if the file is none of these; ways_out: how its sentence ends.
     """
     import torch
     from safetensors.torch import load_file
@@ -37,14 +41,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
             raise ModelError(
                 f"{path} holds more than weights, and opening it could run code hidden in it: "
-                "save its state dict as .safetensors, or choose another model, such as embedded."
+                f"save its state dict as .safetensors, or {ways_out}."
             ) from error
-        raise ModelError(f"{path} cannot be read as a checkpoint ({first_line(error)}); {WAYS_OUT}.") from error
-    if isinstance(content, dict) and "state_dict" in content:
-        content = content["state_dict"]
+        plain = first_line(error) if isinstance(error, OSError | RuntimeError) else type(error).__name__
+        raise ModelError(f"{path} cannot be read as a checkpoint ({plain}); {ways_out}.") from error
+    if isinstance(content, dict):
+        content = next((content[name] for name in WITHIN if isinstance(content.get(name), dict)), content)
     tensors = isinstance(content, dict) and all(isinstance(value, torch.Tensor) for value in content.values())
     if not content or not tensors:
-        raise ModelError(f"{path} holds no weights of a CLIP model; {WAYS_OUT}.")
+        raise ModelError(f"{path} holds no weights of a network; {ways_out}.")
     return {name.removeprefix("module."): tensor for name, tensor in content.items()}
 
 
