@@ -246,7 +246,7 @@ def learn_from(
     training = None if trainer is None else trainer([refs[row] for row in kept], track)
     said, students = "The run had no student.", None
     if training is not None:
-        result = replace(training, keep=True)(  # type: ignore[type-var]
+        result = replace(training, keep=True)(
             Features(features),
             codes,
             posterior.max(axis=1) * weights,

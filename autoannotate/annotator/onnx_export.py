@@ -67,7 +67,7 @@ def export(labeller: Labeller, encoder: Encoder, pictures: Sequence[Image.Image]
         raise UsageError("An export is checked on pictures: give IMAGES that can be read.")
     network, given = network_of(labeller, encoder), inputs(labeller, encoder, pictures)
     names = list(given)
-    out = io.BytesIO()
+    out: Any = io.BytesIO()
     batch = {name: {0: "batch"} for name in [*names, "probabilities", "features"]}
     try:
         with torch.inference_mode(), warnings.catch_warnings():
@@ -121,6 +121,12 @@ def network_of(labeller: Labeller, encoder: Encoder) -> nn.Module:
         return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
     class Whole(nn.Module):
+        mean: Tensor
+        scale: Tensor
+        axes: Tensor
+        weights: Tensor
+        bias: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             held = {

@@ -237,7 +237,7 @@ def open_collection(
 
         annotator = annotator_of(run, device=device)
         pictures = annotator.embeddings is None or run.record.arguments.get("images") is not None or images is not None
-        refs = pictures_of(source, images) if pictures else annotator.rows_of_file(run.table["path"])
+        refs = pictures_of(source, images) if pictures else annotator.rows_of_file(list(run.table["path"]))
     if len(refs) < 2:
         raise InputError("A map needs two images or more.")
     encoded = annotator.encode(refs, track) if pictures else annotator.encoded_rows(refs)

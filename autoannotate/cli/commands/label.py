@@ -237,6 +237,8 @@ def label(
         print_update(out, new_round=after is not again)
         print_summary(after, out)
         return
+    own: dict[str, Any] = {"probabilities": probabilities} if probabilities else {}
+    own |= {} if rules is None else {"rules": rules}
     annotator = (Annotator if findings is None else FindingsAnnotator)(
         names,
         model=model,
@@ -257,8 +259,7 @@ def label(
         examples=examples,
         words=words,
         accept_proposals=accept_proposals,
-        **({} if not probabilities else {"probabilities": probabilities}),
-        **({} if rules is None else {"rules": rules}),
+        **own,
         engine=engine,
         store=store,
     )
