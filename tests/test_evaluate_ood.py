@@ -13,6 +13,7 @@ from autoannotate.cli.main import app
 from autoannotate.errors import UsageError
 from autoannotate.evaluation.datasets import LabelledSet
 from autoannotate.evaluation.protocols import ood
+from autoannotate.evaluation.report import without_baseline
 from autoannotate.evaluation.study import Options
 from autoannotate.images import ImageRef
 from autoannotate.labelling.features import Features
@@ -74,3 +75,9 @@ def test_dermatoscopies_among_chests_and_breasts_are_found(data_dir: Path, tmp_p
     ours = pd.read_csv(tmp_path / "out" / "runs.csv").set_index("method").loc["ours"]
     assert ours["auroc"] == ours["recall_at_foreign"] == ours["flagged"] == 1.0
     assert ours["false_flags"] == 0.0
+
+
+def test_a_baseline_that_measures_nothing_here_has_not_failed() -> None:
+    summary = {"baseline": "cleanlab", "methods": {"cleanlab": {}, "ours": {}}, "failed": {"cleanlab": 0}, "runs": 3}
+    assert "failed" not in without_baseline(summary)
+    assert "failed in every run" in without_baseline({**summary, "failed": {"cleanlab": 3}})

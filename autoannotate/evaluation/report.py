@@ -322,7 +322,9 @@ def without_baseline(summary: dict[str, Any]) -> str:
     baseline = summary["baseline"]
     if summary["methods"].get(baseline):
         return ""
-    why = "failed in every run" if baseline in summary["methods"] else "is not among the methods"
+    failed = summary["failed"].get(baseline, 0) >= summary["runs"]
+    why = "failed in every run" if failed else "has no number of what is measured here"
+    why = why if baseline in summary["methods"] else "is not among the methods"
     hint = "" if baseline in summary["methods"] else f": add {baseline} to --methods"
     return f"“{baseline}”, which the others are compared with, {why}, so there are no differences to it{hint}."
 
