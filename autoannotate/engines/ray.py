@@ -238,7 +238,12 @@ def _cluster() -> Iterator[Any]:
         try:
             quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
             ray.init(**quiet) if address else ray.init(include_dashboard=False, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        except (ConnectionError, RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+            if "AuthToken" in str(error):
+                raise ModelError(
+                    f"The Ray cluster at {address or 'this machine'} asks for its token: set RAY_AUTH_MODE=token and "
+                    "RAY_AUTH_TOKEN as on its first machine."
+                ) from None
             raise ModelError(
                 f"The Ray cluster at {address or 'this machine'} cannot be reached ({str(error).splitlines()[0][:160]}): check "
                 "RAY_ADDRESS and that `ray status` works here, or leave --engine ray out."
