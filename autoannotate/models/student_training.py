@@ -227,8 +227,9 @@ def train_student(
             walk=walk,
             seed=seed + k,
             device=where,
-            checkpoint=checkpoints
-            and checkpoints.of(
+            checkpoint=None
+            if checkpoints is None
+            else checkpoints.of(
                 backbone.stem,
                 backbone.body,
                 *learned,

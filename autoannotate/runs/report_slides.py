@@ -25,7 +25,7 @@ COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (
 
 def slides(run: Run) -> list[dict[str, Any]]:
     """What the report shows of each slide, the doubtful ones first: path, label, confidence, tiles, picture."""
-    shown = []
+    shown: list[dict[str, Any]] = []
     table = run.table.sort_values("suspect_score", ascending=False, kind="stable")
     for row in table.to_dict(orient="records"):
         tiles = run.record.heat_maps.get(row["path"])
