@@ -304,7 +304,7 @@ def _posterior(
     sure = np.clip(confidence.astype(np.float64), 0.05, 1.0)
     found = np.repeat(((1.0 - sure) / max(len(learned) - 1, 1))[:, None], len(learned), axis=1)
     found[np.arange(len(codes)), codes] = sure
-    if run.probabilities is not None:
+    if run.probabilities is not None and {str(name) for name in learned} <= set(run.probabilities.columns):
         known = run.probabilities.set_index("path").reindex(paths)[[str(name) for name in learned]].to_numpy(np.float64)
         whole = np.isfinite(known).all(axis=1) & (known.sum(axis=1) > 0)
         found[whole] = known[whole]
