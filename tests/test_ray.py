@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+import signal
+import socket
 import subprocess
 import sys
+import threading
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 from made_scans import write_scans
 
-from autoannotate import Annotator
+from autoannotate import Annotations, Annotator
 from autoannotate.errors import AutoannotateError, UsageError
 
 CLASSES = ["CT scan", "photograph"]
@@ -42,23 +50,101 @@ def test_what_only_this_machine_can_read_is_one_sentence(scans: Path, tmp_path: 
         Annotator(CLASSES, engine="ray", cache=tmp_path).label(tmp_path / "scans.zip")
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Two nodes of a cluster on this machine, one core each, and a bucket on a real S3-compatible server for both."""
+    if find_spec("ray") is None:  # not imported before it has its token
+        pytest.skip("the extra `ray` is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto is not here: pip install 'autoannotate[test]'")
+    boto3 = pytest.importorskip("boto3")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch, socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        free.close()
+        for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+            patch.setenv(f"AWS_{name}", "testing")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parents[1]), *sys.path]))
+        patch.setenv(
+            "RAY_AUTH_MODE", "token"
+        )  # a token of its own: whoever runs the tests may have another one at home
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        boto3.client("s3").create_bucket(Bucket="encoded")
+        usual = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
+        head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
+        started: list[subprocess.Popen[str]] = []
+        try:
+            for options in (head, [f"--address={address}"]):
+                started.append(_ray_node([*options, *usual]))
+            patch.setenv("RAY_ADDRESS", address)
+            yield address
+        finally:
+            for node in reversed(started):
+                node.terminate()
+                node.wait(30)
+            server.stop()
+
+
+def _ray_node(options: list[str]) -> subprocess.Popen[str]:
+    """A node of a cluster, which lives as long as the process."""
+    node = subprocess.Popen(
+        [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options], stdout=subprocess.PIPE, text=True
+    )
+    assert node.stdout is not None
+    while "Ray runtime started" not in (line := node.stdout.readline()):
+        assert line, "the node ended"
+    threading.Thread(target=node.stdout.read, daemon=True).start()
+    return node
+
+
+def _kill_an_actor_at_work(killed: list[int], done: threading.Event) -> None:
+    """Kill one process that is encoding a batch just now."""
+    while not killed and not done.wait(0.05):
+        for place in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                title = (place / "cmdline").read_bytes()
+                if b"Encode" in title and b".submit" in title:
+                    os.kill(int(place.name), signal.SIGKILL)
+                    killed.append(int(place.name))
+                    return
+
+
 @pytest.mark.slow
 class TestCluster:
     """With Ray itself, on this machine."""
 
-    @pytest.fixture(autouse=True)
-    def _ray(self) -> None:
-        pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    @pytest.fixture(scope="class")
+    @classmethod
+    def local(cls, scans: Path, tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+        return Annotator(CLASSES, student="none", cache=tmp_path_factory.mktemp("local")).label(scans)
 
-    def test_labels_are_those_of_one_machine_and_nothing_is_encoded_again(self, scans: Path, tmp_path: Path) -> None:
-        local = Annotator(CLASSES, student="none", cache=tmp_path / "local").label(scans)
-        store = str(tmp_path / "store")
-        settings = {"student": "none", "engine": "ray", "store": store}
-        ray = Annotator(CLASSES, cache=tmp_path / "ray", **settings).label(scans)
+    @staticmethod
+    def check_same(ray: Annotations, local: Annotations) -> None:
         same = ["path", "label", "clip_label", "note"]
         assert ray.table[same].equals(local.table[same])
         np.testing.assert_allclose(ray.table["clip_confidence"], local.table["clip_confidence"], atol=1e-3)
         assert ray.unreadable["path"].tolist() == local.unreadable["path"].tolist() == ["broken.jpg"]
+
+    def test_a_worker_killed_in_the_middle_costs_its_batch_and_nothing_else(
+        self, scans: Path, tmp_path: Path, cluster: str, local: Annotations
+    ) -> None:
+        store = str(tmp_path / "store")
+        settings = {"student": "none", "engine": "ray", "store": store}
+        killed: list[int] = []
+        done = threading.Event()
+        killer = threading.Thread(target=_kill_an_actor_at_work, args=(killed, done))
+        killer.start()
+        try:
+            ray = Annotator(CLASSES, cache=tmp_path / "ray", **settings).label(scans)
+        finally:
+            done.set()
+            killer.join()
+        assert killed
+        self.check_same(ray, local)
         written = sorted(Path(store).rglob("*.parquet"))
         assert written
         # a driver that was killed before it had folded anything: the store has it all
@@ -66,9 +152,16 @@ class TestCluster:
         assert again.table.equals(ray.table)
         assert sorted(Path(store).rglob("*.parquet")) == written
 
+    def test_the_store_may_be_a_bucket(self, scans: Path, tmp_path: Path, cluster: str, local: Annotations) -> None:
+        settings = {"student": "none", "engine": "ray", "store": "s3://encoded/scans"}
+        self.check_same(Annotator(CLASSES, cache=tmp_path / "ray", **settings).label(scans), local)
+        again = Annotator(CLASSES, cache=tmp_path / "again", **settings).label(scans)  # from the bucket alone
+        self.check_same(again, local)
+
     def test_a_cluster_that_is_not_there_is_one_sentence(
         self, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        pytest.importorskip("ray", reason="the extra `ray` is not installed")
         monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
         with pytest.raises(AutoannotateError, match=r"The Ray cluster at 127\.0\.0\.1:1 cannot be reached"):
             Annotator(CLASSES, engine="ray", cache=tmp_path).label(scans)
