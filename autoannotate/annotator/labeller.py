@@ -200,8 +200,7 @@ def digest(run: Run) -> str:
 def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track = silent) -> Labeller:
     """Make a labeller of a run's labels.
 
-    A probe learns from the probabilities behind the run's labels, which know that labels may be wrong, a clinician's label
-    counting three times; students are trained as `label` trains them, where the run had some, and are kept where they are
+    A probe learns from the run's labels, weighted by confidence, a clinician's three times; students are trained as `label` trains them, where the run had some, and are kept where they are
     not worse than the probe on labels that neither saw. Images of none of the classes are left out. Held-out quality is by
     `FOLDS` folds for the probe and two for the students, near duplicates on one side.
 
@@ -234,9 +233,9 @@ def learn_from(
         raise InputError("A labeller needs labels of two classes: all images of the run have the same.")
     features = seen[kept]
     by_clinician = (table["source"] == "clinician").to_numpy()[kept]
-    weights = np.where(by_clinician, CLINICIAN, 1.0)
+    weights = np.where(by_clinician, CLINICIAN, np.maximum(table["confidence"].to_numpy(np.float64)[kept], 0.05))
     learned, codes = np.unique(labels, return_inverse=True)
-    posterior = _posterior(run, [refs[row].path for row in kept], learned, codes, table["confidence"].to_numpy()[kept])
+    posterior = np.eye(len(learned))[codes]
     model = FeatureClassifier(keep_labels=True).fit(features, labels, weights, posterior)
     model.classes_ = model.classes_.astype(object)
     groups = Features(features).duplicate_groups
@@ -249,7 +248,7 @@ def learn_from(
         result = replace(training, keep=True)(
             Features(features),
             codes,
-            posterior.max(axis=1) * weights,
+            weights,
             baseline=outside,
             groups=groups,
             given=codes,
@@ -295,20 +294,6 @@ def learn_from(
     }
     centre = np.zeros(0, dtype=np.float32) if units is None else (units.mean(axis=0) / 2).astype(np.float32)
     return Labeller(model, centre, texts.astype(np.float32), source_codes.astype(np.int64), about, students)
-
-
-def _posterior(
-    run: Run, paths: list[str], learned: NDArray[Any], codes: NDArray[np.int64], confidence: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """(N, K') how likely each class that has labels is the true one, by the run."""
-    sure = np.clip(confidence.astype(np.float64), 0.05, 1.0)
-    found = np.repeat(((1.0 - sure) / max(len(learned) - 1, 1))[:, None], len(learned), axis=1)
-    found[np.arange(len(codes)), codes] = sure
-    if run.probabilities is not None and {str(name) for name in learned} <= set(run.probabilities.columns):
-        known = run.probabilities.set_index("path").reindex(paths)[[str(name) for name in learned]].to_numpy(np.float64)
-        whole = np.isfinite(known).all(axis=1) & (known.sum(axis=1) > 0)
-        found[whole] = known[whole]
-    return found / found.sum(axis=1, keepdims=True)
 
 
 def _out_of_fold(
