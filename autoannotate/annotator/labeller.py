@@ -200,7 +200,8 @@ def digest(run: Run) -> str:
 def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track = silent) -> Labeller:
     """Make a labeller of a run's labels.
 
-    A probe learns from the run's labels, weighted by confidence, a clinician's three times; students are trained as `label` trains them, where the run had some, and are kept where they are
+    A probe learns from the run's labels, weighted by confidence, a clinician's three times; students are trained as
+    `label` trains them, where the run had some, and are kept where they are
     not worse than the probe on labels that neither saw. Images of none of the classes are left out. Held-out quality is by
     `FOLDS` folds for the probe and two for the students, near duplicates on one side.
 
@@ -235,11 +236,10 @@ def learn_from(
     by_clinician = (table["source"] == "clinician").to_numpy()[kept]
     weights = np.where(by_clinician, CLINICIAN, np.maximum(table["confidence"].to_numpy(np.float64)[kept], 0.05))
     learned, codes = np.unique(labels, return_inverse=True)
-    posterior = np.eye(len(learned))[codes]
-    model = FeatureClassifier(keep_labels=True).fit(features, labels, weights, posterior)
+    model = FeatureClassifier(keep_labels=True).fit(features, labels, weights)
     model.classes_ = model.classes_.astype(object)
     groups = Features(features).duplicate_groups
-    outside = _out_of_fold(features, labels, weights, posterior, groups)
+    outside = _out_of_fold(features, labels, weights, groups)
     sharpness = inverse_temperature(outside, codes)
     outside = sharpened(outside, sharpness)
     training = None if trainer is None else trainer([refs[row] for row in kept], track)
@@ -300,7 +300,6 @@ def _out_of_fold(
     features: NDArray[np.floating],
     labels: NDArray[Any],
     weights: NDArray[np.float64],
-    posterior: NDArray[np.float64],
     groups: NDArray[np.integer],
 ) -> NDArray[np.float64]:
     """(N, K') probabilities by probes that did not see the image, nor one that is nearly the same."""
@@ -316,7 +315,7 @@ def _out_of_fold(
         if len(here) < 2:
             found[test] = np.eye(len(learned))[here[0]]
             continue
-        probe = FeatureClassifier().fit(features[train], labels[train], weights[train], posterior[np.ix_(train, here)])
+        probe = FeatureClassifier().fit(features[train], labels[train], weights[train])
         found[test] = 0.0
         found[np.ix_(test, here)] = probe.predict_proba(features[test])
     return found
