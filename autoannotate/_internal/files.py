@@ -36,7 +36,10 @@ def parts_of(path: Path) -> Iterator[bytes]:
 def write_files(files: Mapping[Path, Content], way_out: str = ELSEWHERE) -> None:
     """Write all of the files or none: each beside its place first, then all put in place at once.
 
-    Raises `OutputError` where the disk is full or the folder is read-only; what was there before stays then.
+    Raises
+    ------
+    OutputError
+        Where the disk is full or the folder is read-only; what was there before stays then.
     """
     written: list[tuple[Path, Path]] = []
     try:

@@ -83,12 +83,24 @@ class Annotations(Run):
     ) -> list[Path]:
         """Write the suspects, or all labels, for another program, in one of `autoannotate.exports.formats()`.
 
-        link: how pictures travel, where the format carries them: copy, hard, sym or embed; None is its default.
-        keep_metadata: whether picture files keep their EXIF and texts, which may name the patient.
-        Returns what was made, `path` first. Images whose picture cannot be read any more are left out, and a table beside
-        `path` names them. Raises `UsageError` for an unknown format, `InputError` where no picture can be read, and
-        `OutputError` where something is in the way: an exported queue may hold answers by now, so it is replaced only with
-        `overwrite`.
+        Parameters
+        ----------
+        link : how pictures travel, where the format carries them: copy, hard, sym or embed; None is its default
+        keep_metadata : whether picture files keep their EXIF and texts, which may name the patient.  Images whose picture
+            cannot be read any more are left out, and a table beside `path` names them.
+
+        Returns
+        -------
+        What was made, `path` first.
+
+        Raises
+        ------
+        UsageError
+            For an unknown format.
+        InputError
+            Where no picture can be read.
+        OutputError
+            Where something is in the way: an exported queue may hold answers by now, so it is replaced only with `overwrite`.
         """
         from autoannotate import exports
 
@@ -107,7 +119,12 @@ class Annotations(Run):
         """Keep the answers in a file of another tool in the run's folder; the labels with them, saved as a new round.
 
         Reads Label Studio's JSON, CVAT's XML or zip, and CSV: see `autoannotate.answers.apply.apply`, which also tells what
-        became of each answer. Raises `NothingAppliedError`, whose `report` has a row for each answer, where some do not fit.
+        became of each answer.
+
+        Raises
+        ------
+        NothingAppliedError
+            Whose `report` has a row for each answer, where some do not fit.
         """
         from autoannotate.answers.apply import apply
 

@@ -487,7 +487,13 @@ class Annotator:
         return [ImageRef(path, where / path) for path in paths]
 
     def encoded_rows(self, refs: Sequence[ImageRef]) -> Encoded:
-        """Rows of the file of embeddings, as if encoded here. Raises `InputError` where it lacks some."""
+        """Rows of the file of embeddings, as if encoded here.
+
+        Raises
+        ------
+        InputError
+            Where it lacks some.
+        """
         from autoannotate.models.embeddings_file import read_embeddings
         from autoannotate.models.encoding import Encoded
 

@@ -118,7 +118,11 @@ def audited_again(
 ) -> Run:
     """The run of an audit that is updated: its given labels doubted anew, by what the answers say.
 
-    Pictures are looked at again only where some are new, gone or changed. refs: of the images that are labelled.
+    Pictures are looked at again only where some are new, gone or changed.
+
+    Parameters
+    ----------
+    refs : of the images that are labelled
     """
     look, given = None, None
     if now.files or before.issues is None:

@@ -34,8 +34,10 @@ SUSPECT_BELOW = 0.5  # as for single labels: an image that is unlike those learn
 class FindingsLabeller:
     """What tells several findings in new images as a run did in its own.
 
-    of_each: by finding, in the run's order. about: classes, rules, digest of the values; `without` says why a finding of the
-    run was not learned.
+    Attributes
+    ----------
+    of_each : by finding, in the run's order
+    about : classes, rules, digest of the values; `without` says why a finding of the run was not learned
     """
 
     of_each: Mapping[str, Labeller]
@@ -65,7 +67,13 @@ class FindingsLabeller:
     ) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The rows of labels.csv, then novelty, unlike_training and in_training; and the rows of findings.csv.
 
-        features: (N, F). embeddings: (N, D). scale: the encoder's `logit_scale`. Hard rules hold in both.
+        Hard rules hold in both.
+
+        Parameters
+        ----------
+        features : (N, F)
+        embeddings : (N, D)
+        scale : the encoder's `logit_scale`
         """
         told = {name: each.predict(features, embeddings, scale)[0] for name, each in self.of_each.items()}
         names = self.findings
@@ -108,7 +116,13 @@ class FindingsLabeller:
         return table, findings
 
     def save(self, folder: Path) -> None:
-        """Write a folder a finding, `labeller.json` and `CARD.md`. Raises `OutputError` where that cannot be."""
+        """Write a folder a finding, `labeller.json` and `CARD.md`.
+
+        Raises
+        ------
+        OutputError
+            Where that cannot be.
+        """
         folders = {}
         for number, (name, each) in enumerate(self.of_each.items(), start=1):
             folders[name] = f"finding-{number:02}"
@@ -123,7 +137,13 @@ class FindingsLabeller:
 
     @classmethod
     def load(cls, folder: Path) -> FindingsLabeller:
-        """Read what `save` wrote. Raises `InputError` where it is broken."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            Where it is broken.
+        """
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             return cls(

@@ -76,7 +76,13 @@ class Labeller:
         return self.about["encoder"] is None
 
     def annotator(self, device: str = "auto", cache: Path | bool = True) -> Annotator:
-        """What encodes images for this labeller. Raises `InputError` where the encoder is another one by now."""
+        """What encodes images for this labeller.
+
+        Raises
+        ------
+        InputError
+            Where the encoder is another one by now.
+        """
         annotator = Annotator(self.classes, self.about["encoder"]["name"], device=device, cache=cache)
         if annotator.encoder.weights_hash != self.about["encoder"]["weights_sha256"]:
             raise InputError(
@@ -103,8 +109,12 @@ class Labeller:
         """A row an image with the columns of labels.csv but for path, then novelty, unlike_training and in_training; and
         probabilities (N, K').
 
-        features: (N, F). embeddings: (N, D), or None where zero-shot has nothing to say. scale: the encoder's `logit_scale`.
-        images: the N pictures, for the students.
+        Parameters
+        ----------
+        features : (N, F)
+        embeddings : (N, D), or None where zero-shot has nothing to say
+        scale : the encoder's `logit_scale`
+        images : the N pictures, for the students
         """
         of_students = None if self.students is None else self.students.predict(images, device)
         probabilities = self.probabilities(features, of_students)
@@ -135,7 +145,13 @@ class Labeller:
         return table, probabilities
 
     def save(self, folder: Path) -> None:
-        """Write `labeller.safetensors`, `labeller.json` and `CARD.md`. Raises `OutputError` where that cannot be."""
+        """Write `labeller.safetensors`, `labeller.json` and `CARD.md`.
+
+        Raises
+        ------
+        OutputError
+            Where that cannot be.
+        """
         from safetensors.numpy import save
 
         arrays = {name: np.ascontiguousarray(getattr(self.model, name)) for name in FITTED}
@@ -158,7 +174,13 @@ class Labeller:
 
     @classmethod
     def load(cls, folder: Path) -> Labeller:
-        """Read what `save` wrote. Raises `InputError` where the folder holds no labeller, or one that is broken."""
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        InputError
+            Where the folder holds no labeller, or one that is broken.
+        """
         from safetensors import SafetensorError
         from safetensors.numpy import load
 

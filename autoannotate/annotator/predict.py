@@ -75,7 +75,13 @@ def labeller_of(
 
 
 def load_labeller(folder: Path) -> AnyLabeller:
-    """The labeller that was saved in a folder, of classes or of findings. Raises `InputError` where it is broken."""
+    """The labeller that was saved in a folder, of classes or of findings.
+
+    Raises
+    ------
+    InputError
+        Where it is broken.
+    """
     try:
         several = "findings" in json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -182,7 +188,13 @@ def export_onnx(labeller: AnyLabeller, predicted: Predicted, file: Path) -> floa
 
 
 def save(predicted: Predicted, folder: Path, overwrite: bool = False) -> None:
-    """Write the tables. Raises `OutputError` where they are there already, or cannot be written."""
+    """Write the tables.
+
+    Raises
+    ------
+    OutputError
+        Where they are there already, or cannot be written.
+    """
     with plain_errors(folder):
         if not overwrite and any((folder / name).exists() for name in FILES):
             raise OutputError(f"{folder} already holds labels: choose another folder with --out, or add --overwrite.")

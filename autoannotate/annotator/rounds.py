@@ -33,8 +33,13 @@ if TYPE_CHECKING:
 class Reopened:
     """A saved run at the start of an update.
 
-    place: where its pictures are, None where it has none. found: the images that take part. files: what changed among them.
-    standing: the answers that were not taken back. replaced: paths of pictures that are others than when they were answered.
+    Attributes
+    ----------
+    place : where its pictures are, None where it has none
+    found : the images that take part
+    files : what changed among them
+    standing : the answers that were not taken back
+    replaced : paths of pictures that are others than when they were answered
     """
 
     folder: Path

@@ -41,8 +41,11 @@ COLUMNS = ("where", "path", "reader", "answer", "outcome", "problem")
 class Applied:
     """What applying a file did.
 
-    report: the columns `COLUMNS`, a row an answer. unseen: labels left as they were. account: what became of all answers that
-    the run has, see `account.account_of`.
+    Attributes
+    ----------
+    report : the columns `COLUMNS`, a row an answer
+    unseen : labels left as they were
+    account : what became of all answers that the run has, see `account.account_of`
     """
 
     annotations: Run
@@ -76,13 +79,23 @@ def apply(
 ) -> Applied:
     """Keep the answers of a file in the folder of the run, and give the images these labels, as a new round.
 
-    format: one of `importers.formats()`; None finds out. reader: whose answers they are, where the file names one or none.
-    skip_problems: apply the rest. all_checked: a label of the machine that the file leaves as it was is an answer too.
-    control: the control or column that holds the answers, where there are several. images_in: the folder in which the file
-    says that the images lie, where it is called otherwise here.
+    Parameters
+    ----------
+    format : one of `importers.formats()`; None finds out
+    reader : whose answers they are, where the file names one or none
+    skip_problems : apply the rest
+    all_checked : a label of the machine that the file leaves as it was is an answer too
+    control : the control or column that holds the answers, where there are several
+    images_in : the folder in which the file says that the images lie, where it is called otherwise here
 
-    Raises `NothingAppliedError` where answers have problems, `InputError` where the file cannot be read or holds none, and
-    `OutputError` where the disk is full: all answers of the file are kept then, or none.
+    Raises
+    ------
+    NothingAppliedError
+        Where answers have problems.
+    InputError
+        Where the file cannot be read or holds none.
+    OutputError
+        Where the disk is full: all answers of the file are kept then, or none.
     """
     folder, file = annotations.folder, Path(file)
     if folder is None:
@@ -126,9 +139,12 @@ def apply(
 def merge(annotations: Run, answers: Iterable[Answer], only: Container[str] | None = None) -> Run:
     """The labels with the clinicians' answers in their place, and the queue without the images they settled.
 
-    only: the paths of the images to change; None is all. Where several readers answered it is their consensus. An image that
-    nobody could tell, or on which readers are tied, keeps its label and its place in the queue. Answers about images that the
-    run does not have are passed over.
+    Where several readers answered it is their consensus. An image that nobody could tell, or on which readers are tied, keeps
+    its label and its place in the queue. Answers about images that the run does not have are passed over.
+
+    Parameters
+    ----------
+    only : the paths of the images to change; None is all
     """
     return _merged(annotations, consensus(answers, annotations.classes), only)
 

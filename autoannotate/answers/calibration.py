@@ -14,11 +14,18 @@ FEWEST = 12  # answers a bin
 def reliability_diagram(confidences: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
     """Counts of right labels by how sure they were.
 
-    confidences: (A,) in [0, 1]. right: (A,) bool. Bins hold equal numbers (Nixon et al. 2019, arXiv 1904.01685), and with few
-    answers there are few. Each has its ends, the count, the mean confidence, the share that was right and its exact 95 %
-    interval (Clopper and Pearson 1934). `expected_error`: Σ n_b |right_b − sure_b| / A (ECE, Guo et al. 2017, eq. 3), which few
-    answers make look worse than it is; None without answers.
+    Bins hold equal numbers (Nixon et al. 2019, arXiv 1904.01685), and with few answers there are few. Each has its ends, the
+    count, the mean confidence, the share that was right and its exact 95 % interval (Clopper and Pearson 1934).
+    `expected_error`: Σ n_b |right_b − sure_b| / A (ECE, Guo et al. 2017, eq. 3), which few answers make look worse than it is;
+    None without answers.
 
+    Parameters
+    ----------
+    confidences : (A,) in [0, 1]
+    right : (A,) bool
+
+    Examples
+    --------
     >>> found = reliability_diagram([0.9] * 12 + [0.5] * 12, [True] * 12 + [False] * 12)
     >>> [(one["n"], one["confidence"], one["right"]) for one in found["bins"]]
     [(12, 0.5, 0.0), (12, 0.9, 1.0)]

@@ -42,7 +42,9 @@ class Row:
 def checked(given: Sequence[Given], annotations: Run, source: str, images_in: str | None = None) -> list[Row]:
     """What each answer means for the run, or what is wrong with it; in the order given.
 
-    images_in: the folder in which the file says that the images lie, see `ImageNames`.
+    Parameters
+    ----------
+    images_in : the folder in which the file says that the images lie, see `ImageNames`
     """
     images, classes = ImageNames.of(annotations, images_in), annotations.classes
     several = annotations.findings is not None
@@ -146,7 +148,9 @@ def read_by(given: Sequence[Given], reader: str | None, format: str) -> list[Giv
 def compared(rows: Sequence[Row], store: AnswerStore, replaced: Container[int | None]) -> list[Row]:
     """The rows, those that are kept already or were overtaken marked so.
 
-    replaced: the ids of answers to pictures that are no longer there; what repeats them is new, unless it is older.
+    Parameters
+    ----------
+    replaced : the ids of answers to pictures that are no longer there; what repeats them is new, unless it is older
     """
     current = {(one.path, one.reader): one for one in store.current()}
     by_source: dict[tuple[str, str, str], Answer] = {}

@@ -26,9 +26,14 @@ DECIDED = ("label", "none", "discard")  # the verdicts that settle an image; uns
 class Settled:
     """What the readers say of one image.
 
-    verdict: label, none, discard, or unsure where nobody decided. label: the class, with the verdict label only.
-    quality: how likely the verdict is right, in [0, 1]; None where fewer than two readers decided. agreed: all who decided
-    said the same. open: another reader should look, since the vote is tied or nobody was sure. readers: who answered.
+    Attributes
+    ----------
+    verdict : label, none, discard, or unsure where nobody decided
+    label : the class, with the verdict label only
+    quality : how likely the verdict is right, in [0, 1]; None where fewer than two readers decided
+    agreed : all who decided said the same
+    open : another reader should look, since the vote is tied or nobody was sure
+    readers : who answered
     """
 
     path: str
@@ -54,9 +59,12 @@ class Settled:
 class Consensus:
     """The answers of all readers together.
 
-    images: by path. readers: the quality of each in [0, 1], None for one who shares no image with another. cohen: kappa by
-    pair of readers, in name order, None where they share no image. fleiss: kappa of all, None where no image is shared.
-    Both are in [-1, 1], 1 for agreement and 0 for chance.
+    Attributes
+    ----------
+    images : by path
+    readers : the quality of each in [0, 1], None for one who shares no image with another
+    cohen : kappa by pair of readers, in name order, None where they share no image
+    fleiss : kappa of all, None where no image is shared. Both are in [-1, 1], 1 for agreement and 0 for chance.
     """
 
     images: Mapping[str, Settled]
@@ -77,9 +85,12 @@ def consensus(
 ) -> Consensus:
     """What readers say together.
 
-    answers: of any number of readers; undone ones are passed over, and the latest of a reader on an image counts.
-    classes: the K names. probabilities: by path, (K,) the machine's probabilities, which cleanlab weighs beside
-    the readers where several answered; without it they are weighed by each other alone.
+    Parameters
+    ----------
+    answers : of any number of readers; undone ones are passed over, and the latest of a reader on an image counts
+    classes : the K names
+    probabilities : by path, (K,) the machine's probabilities, which cleanlab weighs beside the readers where several answered;
+        without it they are weighed by each other alone
     """
     said = latest(answers)
     readers = sorted({reader for _, reader in said})

@@ -25,9 +25,13 @@ OPEN = -1
 class AnsweredFindings:
     """What the readers' answers say of N images and F findings.
 
-    answers: (N, F) 1, 0, or -1 where nobody said. quality: (N, F) in [0, 1], of the consensus, 1 where readers agree. unsure:
-    (N, F) bool, looked at, and nobody could tell, or readers are tied. excluded: (N,) bool, not usable. read: (N,) bool,
-    somebody answered.
+    Attributes
+    ----------
+    answers : (N, F) 1, 0, or -1 where nobody said
+    quality : (N, F) in [0, 1], of the consensus, 1 where readers agree
+    unsure : (N, F) bool, looked at, and nobody could tell, or readers are tied
+    excluded : (N,) bool, not usable
+    read : (N,) bool, somebody answered
     """
 
     answers: np.ndarray

@@ -42,8 +42,12 @@ UNKNOWN, BLANK, UNCERTAIN = -1, -2, -3
 class GivenFindings:
     """Findings of N images.
 
-    values: (N, F) int, 1 present, 0 absent, -1 unknown. listed: (N,) bool, the table has the image. columns: what else a table
-    says of each image, by the name of its column. problems: rows that could not be used, and images without a row.
+    Attributes
+    ----------
+    values : (N, F) int, 1 present, 0 absent, -1 unknown
+    listed : (N,) bool, the table has the image
+    columns : what else a table says of each image, by the name of its column
+    problems : rows that could not be used, and images without a row
     """
 
     names: list[str]

@@ -37,8 +37,11 @@ class Problem:
 class GivenLabels:
     """Labels of N images, "" where an image has none.
 
-    votes: by annotator, (N,) labels, where several gave theirs; then `labels` are the majority's. columns: what else a table
-    says of each image, by the name of its column. problems: rows that could not be used, and images without a label.
+    Attributes
+    ----------
+    votes : by annotator, (N,) labels, where several gave theirs; then `labels` are the majority's
+    columns : what else a table says of each image, by the name of its column
+    problems : rows that could not be used, and images without a label
     """
 
     labels: list[str]

@@ -30,9 +30,13 @@ GIVEN, GROUP, TRUSTED = "given_label", "group", "trusted_label"
 class Known:
     """What is known, by path.
 
-    given: labels that exist, of every image of an audit; None where there were none. groups: numbers, images of one patient or
-    lesion share one. trusted: labels that are right. without: why an image cannot take part, where it cannot. skipped: rows of
-    trusted labels that do not fit, as sentences.
+    Attributes
+    ----------
+    given : labels that exist, of every image of an audit; None where there were none
+    groups : numbers, images of one patient or lesion share one
+    trusted : labels that are right
+    without : why an image cannot take part, where it cannot
+    skipped : rows of trusted labels that do not fit, as sentences
     """
 
     given: Mapping[str, str] | None = None

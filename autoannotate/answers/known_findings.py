@@ -35,9 +35,13 @@ Values = tuple[int, ...]  # of each finding, 1, 0 or -1
 class KnownFindings:
     """What is known, by path.
 
-    given: values that exist, of every image of an audit; None where there were none. groups: numbers, images of one patient or
-    lesion share one. trusted: values that are right. without: why an image cannot take part, where it cannot. skipped: rows of
-    trusted values that do not fit, as sentences.
+    Attributes
+    ----------
+    given : values that exist, of every image of an audit; None where there were none
+    groups : numbers, images of one patient or lesion share one
+    trusted : values that are right
+    without : why an image cannot take part, where it cannot
+    skipped : rows of trusted values that do not fit, as sentences
     """
 
     given: Mapping[str, Values] | None = None

@@ -20,8 +20,12 @@ from autoannotate.runs.picture_stamps import stamps
 class Answered:
     """What the readers' answers say of the N images of a run.
 
-    answers: (N,) class numbers, -1 where nobody gave a class. excluded: (N,) bool, of no class or not usable. unsure: (N,)
-    bool, looked at, and nobody could tell, or readers are tied. said: the consensus by row, a tie as unsure.
+    Attributes
+    ----------
+    answers : (N,) class numbers, -1 where nobody gave a class
+    excluded : (N,) bool, of no class or not usable
+    unsure : (N,) bool, looked at, and nobody could tell, or readers are tied
+    said : the consensus by row, a tie as unsure
     """
 
     answers: np.ndarray
@@ -33,7 +37,11 @@ class Answered:
 def standing_answers(folder: Path, found: Sequence[ImageRef]) -> tuple[list[Answer], list[str]]:
     """The answers in the run's folder that were not taken back, and the paths of pictures replaced since they were seen.
 
-    found: the images as they are. The answer to a picture that was replaced is left out.
+    The answer to a picture that was replaced is left out.
+
+    Parameters
+    ----------
+    found : the images as they are
     """
     if not AnswerStore.exists(folder):
         return [], []

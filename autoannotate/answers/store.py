@@ -37,10 +37,17 @@ PATIENCE = 15.0  # seconds to wait while another process writes
 class Answer:
     """What one reader said about one image, once.
 
-    path: as in labels.csv. label: a class, with the verdict `label` only. source: where the answer was given: review,
-    label-studio, cvat, csv, … round: of the run, at that time. fingerprint: `images.fingerprint` of the picture that was
-    seen, where that is known. seconds: from seeing to answering. batch: all of a batch is undone at once.
-    answered_at, undone_at: UTC, ISO 8601. id: grows with time; the store gives it, and batch and time where they are empty.
+    Attributes
+    ----------
+    path : as in labels.csv
+    label : a class, with the verdict `label` only
+    source : where the answer was given: review, label-studio, cvat, csv, …
+    round : of the run, at that time
+    fingerprint : `images.fingerprint` of the picture that was seen, where that is known
+    seconds : from seeing to answering
+    batch : all of a batch is undone at once
+    answered_at, undone_at : UTC, ISO 8601
+    id : grows with time; the store gives it, and batch and time where they are empty
     """
 
     path: str
@@ -75,7 +82,15 @@ class AnswerStore:
     """The answers of the run in a folder. Safe to use from several threads and several processes."""
 
     def __init__(self, folder: str | Path) -> None:
-        """Open the answers in the folder, or begin them there. Raises `OutputError` and `InputError` where it cannot."""
+        """Open the answers in the folder, or begin them there.
+
+        Raises
+        ------
+        OutputError
+            Where it cannot be written.
+        InputError
+            Where it cannot.
+        """
         self.file = Path(folder) / FILE
         self._lock = threading.RLock()
         with self._plainly():
@@ -104,7 +119,12 @@ class AnswerStore:
     def add(self, answers: Sequence[Answer]) -> list[Answer]:
         """Keep the answers, all or none, as one batch where they name none; they are on the disk when this returns.
 
-        The same answer (batch, path and reader) sent twice is kept once. Raises `OutputError` where the disk is full.
+        The same answer (batch, path and reader) sent twice is kept once.
+
+        Raises
+        ------
+        OutputError
+            Where the disk is full.
         """
         batch, now = uuid.uuid4().hex, _now()
         rows = [replace(one, batch=one.batch or batch, answered_at=one.answered_at or now, id=None) for one in answers]

@@ -34,10 +34,15 @@ NETWORK_SECONDS = 30.0  # that a server may be silent
 class LabelledSet:
     """N images and the class of each.
 
-    refs: N. labels: (N,) int64, indices into class_names. groups: (N,) int64, images of one patient or lesion share a
-    number, or None. given: (N,) int64, another reader's labels (the column `given`), or None. notes: what the user should
-    know of how the set was read. values: (N, F) 1, 0 or -1 (unknown) where an image can show several findings, whose names are
-    class_names; labels say nothing then.
+    Attributes
+    ----------
+    refs : N
+    labels : (N,) int64, indices into class_names
+    groups : (N,) int64, images of one patient or lesion share a number, or None
+    given : (N,) int64, another reader's labels (the column `given`), or None
+    notes : what the user should know of how the set was read
+    values : (N, F) 1, 0 or -1 (unknown) where an image can show several findings, whose names are class_names; labels say
+        nothing then
     """
 
     refs: Sequence[ImageRef]
@@ -79,7 +84,13 @@ class LabelledSet:
                 )
 
     def split(self, share: float, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """`stratified_split` of the set. Raises `InputError` with the name of a class that would be on one side only."""
+        """`stratified_split` of the set.
+
+        Raises
+        ------
+        InputError
+            With the name of a class that would be on one side only.
+        """
         train = stratified_split(self.labels, self.groups, share, rng)
         for k, name in enumerate(self.class_names):
             if len(set(train[self.labels == k].tolist())) == 1:
@@ -106,8 +117,15 @@ def read_labelled(sources: Sequence[str | Path]) -> LabelledSet:
     file. PATH:label takes the images of one label only. With NAME=PATH every image of PATH has the class NAME, and a folder
     may hold just images; the same name may be given twice.
 
-    Raises UsageError for sources that don't go together, InputError for what is missing or cannot be understood.
+    Raises
+    ------
+    UsageError
+        For sources that don't go together.
+    InputError
+        For what is missing or cannot be understood.
 
+    Examples
+    --------
     >>> read_labelled(["chest=eval/chest_nih", "breast=eval/breast_busi"]).class_names  # doctest: +SKIP
     ['chest', 'breast']
     """
@@ -178,8 +196,11 @@ def squashed(
 ) -> tuple[LabelledSet, NDArray[np.bool_]]:
     """The set with images `rows` squashed to squares of `side` pixels, as MedMNIST does, kept as PNG files in `folder`.
 
-    Returns the set and which of all its images, (N,) bool, could be read. Pillow's bicubic, as in MedMNIST v2 (Yang et al.
-    2023, "Methods"); files that are there already are taken as they are.
+    Pillow's bicubic, as in MedMNIST v2 (Yang et al. 2023, "Methods"); files that are there already are taken as they are.
+
+    Returns
+    -------
+    The set and which of all its images, (N,) bool, could be read.
     """
     from PIL import Image
 
@@ -420,7 +441,12 @@ def _medmnist_labels(file: Path) -> NDArray[np.int64]:
 def download(name: str, folder: Path) -> Path:
     """A MedMNIST file by name (`breastmnist`, `bloodmnist_64`), fetched into `folder` by the medmnist package if missing.
 
-    Raises UsageError for a name that MedMNIST does not have, InputError where it cannot be had.
+    Raises
+    ------
+    UsageError
+        For a name that MedMNIST does not have.
+    InputError
+        Where it cannot be had.
     """
     import contextlib
     import difflib

@@ -32,7 +32,13 @@ ANSWERS = 20  # of the methods with answers
 
 
 def solve(name: str, problem: Problem) -> Solution:
-    """What the method of that name makes of the problem. Raises UsageError where there is none, with the nearest name."""
+    """What the method of that name makes of the problem.
+
+    Raises
+    ------
+    UsageError
+        Where there is none, with the nearest name.
+    """
     if name not in METHODS:
         near = difflib.get_close_matches(name, METHODS, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""
@@ -63,8 +69,12 @@ def clip(problem: Problem) -> Solution:
 def cnn(problem: Problem) -> Solution:
     """The student alone: cleanlab's suspects out, a network trained on the rest of `train`, and its class for every image.
 
-    Images that it learned from are judged by a network that did not see them (cross-fitting), all others by both. Raises
-    InputError with the reason where none could be trained.
+    Images that it learned from are judged by a network that did not see them (cross-fitting), all others by both.
+
+    Raises
+    ------
+    InputError
+        With the reason where none could be trained.
     """
     from autoannotate.labelling.features import standardised
     from autoannotate.models.student_training import FAST_PASSES, PASSES, train_student

@@ -50,8 +50,15 @@ class Noise:
 
 
 def read_noise(text: str) -> Noise:
-    """`symmetric:0.2` → Noise("symmetric", 0.2). Raises UsageError with what there is.
+    """`symmetric:0.2` → Noise("symmetric", 0.2).
 
+    Raises
+    ------
+    UsageError
+        With what there is.
+
+    Examples
+    --------
     >>> read_noise("instance:0.3")
     Noise(name='instance', rate=0.3)
     """

@@ -27,7 +27,9 @@ STYLE = {
 def difference_boxes(differences: Mapping[str, NDArray[np.floating]], title: str, baseline: str) -> bytes:
     """Box plots of a metric's difference to the baseline, in points, a row a method, every run a dot.
 
-    differences: (R,) a method, as shares; NaN (a failed run) is left out.
+    Parameters
+    ----------
+    differences : (R,) a method, as shares; NaN (a failed run) is left out
     """
     names = list(differences)
     with _styled():

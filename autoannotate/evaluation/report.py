@@ -68,7 +68,13 @@ METHODS_IN_WORDS |= {
 
 
 def write_results(evaluation: Evaluation, out: Path) -> dict[str, Any]:
-    """Write all files into `out`, all or none, and return the content of summary.json. Raises `OutputError` where it cannot."""
+    """Write all files into `out`, all or none, and return the content of summary.json.
+
+    Raises
+    ------
+    OutputError
+        Where it cannot.
+    """
     summary = summarised(evaluation)
     pictures = drawn(evaluation)
     files = {

@@ -82,11 +82,21 @@ def evaluate(
 ) -> Evaluation:
     """Run a protocol `runs` times with the seeds `seed`, `seed` + 1, … and keep its records in `out`.
 
-    methods: the protocol's usual ones if none are named, all that the data allows for ("all",). A method that raises becomes
-    a record that says why. A call that was stopped goes on where it was when it is repeated, and tries again what failed.
+    A method that raises becomes a record that says why. A call that was stopped goes on where it was when it is repeated, and
+    tries again what failed.
 
-    Raises UsageError for a protocol, method or option that there is not, InputError for data that the protocol cannot use
-    and for an `out` that holds another evaluation, OutputError where `out` cannot be written.
+    Parameters
+    ----------
+    methods : the protocol's usual ones if none are named, all that the data allows for ("all",)
+
+    Raises
+    ------
+    UsageError
+        For a protocol, method or option that there is not.
+    InputError
+        For data that the protocol cannot use and for an `out` that holds another evaluation.
+    OutputError
+        Where `out` cannot be written.
     """
     options = options or Options()
     module = find_protocol(protocol)
@@ -134,8 +144,12 @@ def prepare(
 ) -> tuple[Study, tuple[str, ...]]:
     """Draw the sample of every run and encode each image of them once.
 
-    What could not be read is noted, and replaced where a class has more images. Raises InputError where fewer than `least`
-    of a class can be read.
+    What could not be read is noted, and replaced where a class has more images.
+
+    Raises
+    ------
+    InputError
+        Where fewer than `least` of a class can be read.
     """
     annotator = annotator_for(data, options, device=device, cache=cache)
     readable = np.ones(len(data), dtype=bool)

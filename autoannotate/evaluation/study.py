@@ -24,15 +24,23 @@ SAMPLE, SPLIT, MODEL = 0, 1, 3
 class Options:
     """What can be asked of an evaluation; each protocol names those it reads in its OPTIONS.
 
-    count: images of each class in a run's sample. noise: the protocol noise's kind and rate, or `given`. prompts:
-    `product` for the sentences that a run of `autoannotate label` uses, `bare` for the bare class name without
-    templates, or a YAML file. test: share of the images held for testing. pixels: squash every image to a square of
-    this side first. model, student: as in `Annotator`. fast: whether time goes before quality. error: how often the
-    simulated clinician is wrong. max_error: the error rate that certify promises. simclr_epochs: of the protocol labels, its
-    own number where None. foreign, share: of the protocol ood, the classes that are not asked for, and
-    their share of all images. embeddings, metadata: of the protocol representations, files NAME=FILE of other models' vectors,
-    and a table of covariates. findings, answers, omitted: of the protocol findings, which of them, how many answers each, and
-    the share of those present that is given as absent.
+    Attributes
+    ----------
+    count : images of each class in a run's sample
+    noise : the protocol noise's kind and rate, or `given`
+    prompts : `product` for the sentences that a run of `autoannotate label` uses, `bare` for the bare class name without
+        templates, or a YAML file
+    test : share of the images held for testing
+    pixels : squash every image to a square of this side first
+    model, student : as in `Annotator`
+    fast : whether time goes before quality
+    error : how often the simulated clinician is wrong
+    max_error : the error rate that certify promises
+    simclr_epochs : of the protocol labels, its own number where None
+    foreign, share : of the protocol ood, the classes that are not asked for, and their share of all images
+    embeddings, metadata : of the protocol representations, files NAME=FILE of other models' vectors, and a table of covariates
+    findings, answers, omitted : of the protocol findings, which of them, how many answers each, and the share of those present
+        that is given as absent
     """
 
     count: int = 300
@@ -73,7 +81,10 @@ class Outcome:
 class Study:
     """The N images that the runs of an evaluation draw, encoded once.
 
-    embeddings: (N, D) and features: (N, F), float32. samples: the rows, (M,) sorted, of the run with each seed.
+    Attributes
+    ----------
+    embeddings : (N, D) and features: (N, F), float32
+    samples : the rows, (M,) sorted, of the run with each seed
     """
 
     data: LabelledSet

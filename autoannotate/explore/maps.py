@@ -58,7 +58,13 @@ def standardised_components(features: NDArray[np.floating], dimensions: int = 64
 
 
 def extra(module: str) -> Any:
-    """A module of the extra `explore`. Raises `UsageError` with the way out where it is not installed."""
+    """A module of the extra `explore`.
+
+    Raises
+    ------
+    UsageError
+        With the way out where it is not installed.
+    """
     try:
         return importlib.import_module(module)
     except ImportError:

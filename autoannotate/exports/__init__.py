@@ -45,10 +45,11 @@ LEFT_OUT = "-left-out.csv"  # what the name of a table of images that could not 
 class Order:
     """What is wanted: the suspects or all labels of a run, at `path`, pictures by `link`, watched by `track`.
 
-    keep_metadata: whether picture files keep their EXIF and texts.
-
-    names, lost, removed: filled in by `pictures`: the path behind the name of each exported picture; why a picture is not
-    exported, by path; of how many pictures which kind of metadata was left out.
+    Attributes
+    ----------
+    keep_metadata : whether picture files keep their EXIF and texts
+    names, lost, removed : filled in by `pictures`: the path behind the name of each exported picture; why a picture is not
+        exported, by path; of how many pictures which kind of metadata was left out
     """
 
     annotations: Run
@@ -138,7 +139,13 @@ def formats() -> list[str]:
 
 
 def find_format(name: str) -> Format:
-    """The format of that name. Raises `UsageError` with the names there are, and the nearest one."""
+    """The format of that name.
+
+    Raises
+    ------
+    UsageError
+        With the names there are, and the nearest one.
+    """
     known = formats()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -160,9 +167,16 @@ def export(
     """Write the suspects, or all labels, to `path`: whole, or not at all.
 
     Images whose picture is needed and cannot be read any more are left out; a table beside `path` (`LEFT_OUT`) names them.
-    Raises `UsageError` for an unknown format, part or way to link, `InputError` where no picture can be read, and
-    `OutputError` where something is in the way: what was exported may hold a clinician's answers by now, so a file is replaced
-    only with `overwrite`, and a folder never.
+
+    Raises
+    ------
+    UsageError
+        For an unknown format, part or way to link.
+    InputError
+        Where no picture can be read.
+    OutputError
+        Where something is in the way: what was exported may hold a clinician's answers by now, so a file is replaced only with
+        `overwrite`, and a folder never.
     """
     module = find_format(format)
     annotations.rows(what)  # an unknown part is found out before anything is written

@@ -90,7 +90,14 @@ class Picture:
 def pictures(order: Order, formats: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], Picture]]:
     """Each record of the order with its picture, one at a time; those that cannot be read any more go to `order.lost`.
 
-    formats: which of `ENDINGS` are passed on as they are. Raises `InputError` where none of the pictures can be read.
+    Parameters
+    ----------
+    formats : which of `ENDINGS` are passed on as they are
+
+    Raises
+    ------
+    InputError
+        Where none of the pictures can be read.
     """
     for record, (picture, *_) in _each(order, formats, lambda ref: (ref,)):
         yield record, picture

@@ -96,7 +96,13 @@ def _kept(table, rows, why: str, left_out: list[str]):  # type: ignore[no-untype
 
 
 def with_probabilities(run: R) -> R:
-    """The run with a column `probability of CLASS` for each class. Raises `InputError` where it has no probabilities."""
+    """The run with a column `probability of CLASS` for each class.
+
+    Raises
+    ------
+    InputError
+        Where it has no probabilities.
+    """
     if run.probabilities is None:
         raise InputError("The run has no probabilities.csv, since an older autoannotate made it: label again.")
     known = run.probabilities.rename(columns={name: f"probability of {name}" for name in run.probabilities.columns[1:]})

@@ -25,7 +25,13 @@ def next_step(path: Path, what: What, link: str) -> str:
 
 
 def write(order: Order) -> None:
-    """Write one row an image. Raises `UsageError` for a run with one class an image."""
+    """Write one row an image.
+
+    Raises
+    ------
+    UsageError
+        For a run with one class an image.
+    """
     run = order.annotations
     if run.findings is None:
         raise UsageError("The format chexpert is for runs with several findings an image: choose csv.")

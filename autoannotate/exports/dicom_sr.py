@@ -92,7 +92,13 @@ def write(order: Order) -> None:
 
 
 def check_address(url: str) -> str:
-    """The address of the DICOMweb service that a URL names. Raises `InputError` where it names none."""
+    """The address of the DICOMweb service that a URL names.
+
+    Raises
+    ------
+    InputError
+        Where it names none.
+    """
     if not dicomweb.SOURCE.recognises(url):
         raise InputError(f"{url} is no PACS: write dicomweb://HOST[:PORT]/PATH, or dicomwebs:// for https.")
     return dicomweb.Place.of(url).url

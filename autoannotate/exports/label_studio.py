@@ -59,7 +59,10 @@ def next_step(path: Path, what: What, link: str) -> str:
 def write(order: Order) -> None:
     """Write the tasks, one a line, the config, and the pictures where they are to be files.
 
-    Raises `InputError` where the tasks would be larger than Label Studio takes.
+    Raises
+    ------
+    InputError
+        Where the tasks would be larger than Label Studio takes.
     """
     file = _tasks_file(order.path)
     file.parent.mkdir(exist_ok=True)
@@ -82,7 +85,10 @@ def write(order: Order) -> None:
 def labelling_config(classes: list[str], several: bool = False, grouped: bool = False) -> str:
     """What the annotator sees: why the machine doubts, the picture or the slices, the classes with their keys, room for a note.
 
-    several: whether an image can show several of the classes. grouped: whether a task holds the slices of an item.
+    Parameters
+    ----------
+    several : whether an image can show several of the classes
+    grouped : whether a task holds the slices of an item
     """
     value = f'valueList="${IMAGES}"' if grouped else f'value="${IMAGE}"'
     lines, choice = [], "multiple" if several else "single"

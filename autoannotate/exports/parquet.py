@@ -13,7 +13,13 @@ SUFFIX = ".parquet"
 
 
 def write(order: Order) -> None:
-    """Write one row an image. Raises `OutputError` where pyarrow is not installed."""
+    """Write one row an image.
+
+    Raises
+    ------
+    OutputError
+        Where pyarrow is not installed.
+    """
     try:
         import pyarrow  # noqa: F401
     except ImportError:

@@ -49,18 +49,36 @@ class Content:
     header: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
 
     def head(self, count: int) -> bytes:
-        """The first bytes. Raises `UnreadableImageError`."""
+        """The first bytes.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where it cannot be read.
+        """
         with _plain_errors(), self.open() as stream:
             return stream.read(count)
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:
-        """The bytes as a file of a private folder; it may be gone after the block. Raises `UnreadableImageError`."""
+        """The bytes as a file of a private folder; it may be gone after the block.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where it cannot be read.
+        """
         with _held(self) as file:
             yield file
 
     def fetch(self) -> None:
-        """Fetch the bytes ahead of `as_file`. Raises `UnreadableImageError`."""
+        """Fetch the bytes ahead of `as_file`.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where it cannot be read.
+        """
         with self.as_file():
             pass
 

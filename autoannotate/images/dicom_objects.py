@@ -57,7 +57,9 @@ _WITHOUT_PICTURE = {
 def passed_over(header: Dataset, frames: int | None) -> None:
     """Raise `PassOver` for objects with pixels that are no pictures, and for those that only tell of other files.
 
-    frames: how many the header says.
+    Parameters
+    ----------
+    frames : how many the header says
     """
     found = _by_class(_PASSED_OVER, header)
     if found is not None:

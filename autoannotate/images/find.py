@@ -74,7 +74,13 @@ def find(source: Path | str, include: Collection[str] = ()) -> Found:
 
 
 def all_found(source: Path | str, refs: list[ImageRef], passed: Counter[PassedOver]) -> Found:
-    """The images in natural path order, and the files passed over by kind. Raises `InputError` where there is no image."""
+    """The images in natural path order, and the files passed over by kind.
+
+    Raises
+    ------
+    InputError
+        Where there is no image.
+    """
     counts = [replace(group, count=count) for group, count in passed.items()]
     found = Found(
         sorted(refs, key=natural), tuple(sorted(counts, key=lambda group: (group.expected, -group.count, group.kind)))

@@ -23,7 +23,12 @@ PLACES = "places.json"  # beside the key: where the images of runs with hashed n
 def hashed(refs: Sequence[ImageRef]) -> list[ImageRef]:
     """The same images under hashed names, in natural path order; endings of image formats and numbers of frames stay.
 
-    The same folder has the same name in every run of whoever holds the key. Raises `InputError` where there can be no key.
+    The same folder has the same name in every run of whoever holds the key.
+
+    Raises
+    ------
+    InputError
+        Where there can be no key.
     """
     return sorted((replace(ref, path=_hashed(ref)) for ref in refs), key=natural)
 

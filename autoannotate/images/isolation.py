@@ -40,7 +40,13 @@ def send(stream: IO[bytes], message: dict[str, Any], data: bytes | memoryview = 
 
 
 def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
-    """Read one message with its bytes. Raises EOFError where the other side is gone."""
+    """Read one message with its bytes.
+
+    Raises
+    ------
+    EOFError
+        Where the other side is gone.
+    """
     lengths = stream.read(_LENGTHS.size)
     if len(lengths) < _LENGTHS.size:
         raise EOFError
@@ -53,32 +59,62 @@ def receive(stream: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 
 
 def frames(file: Path) -> int | None:
-    """How many frames the file holds; see `Reader.frames`. Raises `PassOver`."""
+    """How many frames the file holds; see `Reader.frames`.
+
+    Raises
+    ------
+    PassOver
+        For a file that holds no picture.
+    """
     answer, _ = _ask("frames", file)
     return answer["frames"]
 
 
 def slices(file: Path) -> int | None:
-    """How many frames of the file are slices of one volume, see `Reader.slices`. Raises `UnreadableImageError`."""
+    """How many frames of the file are slices of one volume, see `Reader.slices`.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be read.
+    """
     answer, _ = _ask("slices", file)
     return answer["slices"]
 
 
 def places(file: Path) -> list[Box]:
-    """Where the tiles of a slide lie, see `Reader.places`. Raises `UnreadableImageError`."""
+    """Where the tiles of a slide lie, see `Reader.places`.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be read.
+    """
     answer, _ = _ask("places", file)
     return [tuple(box) for box in answer["places"]]
 
 
 def picture(file: Path, frame: int | None, side: int | None = None) -> Picture:
-    """The frame as a picture, see `reading.read_picture`. Raises `UnreadableImageError`."""
+    """The frame as a picture, see `reading.read_picture`.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be read.
+    """
     answer, data = _ask("picture", file, frame, side)
     image = Image.frombytes(answer["mode"], tuple(answer["size"]), data)
     return Picture(image.convert("RGB"), tuple(answer["notes"]))
 
 
 def grey(file: Path, frame: int | None) -> Grey | None:
-    """The frame's grey values, see `Reader.read_grey`. Raises `UnreadableImageError`."""
+    """The frame's grey values, see `Reader.read_grey`.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be read.
+    """
     answer, data = _ask("grey", file, frame)
     if answer.get("none"):
         return None

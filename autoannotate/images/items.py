@@ -104,7 +104,13 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
 
 
 def check_kind(kind: str) -> str:
-    """The kind, where it is one of `KINDS`. Raises `UsageError` with the way out."""
+    """The kind, where it is one of `KINDS`.
+
+    Raises
+    ------
+    UsageError
+        With the way out.
+    """
     if kind not in KINDS:
         raise UsageError(f"{kind!r} is no kind of item: choose one of {', '.join(KINDS)}.")
     return kind

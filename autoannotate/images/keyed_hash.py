@@ -20,7 +20,13 @@ _LEAST_BYTES = 16
 
 
 def keyed_hash(identifier: str) -> str:
-    """The name of an identifier: `DIGITS` hexadecimal digits of its HMAC-SHA256 (RFC 2104). Raises `InputError`."""
+    """The name of an identifier: `DIGITS` hexadecimal digits of its HMAC-SHA256 (RFC 2104).
+
+    Raises
+    ------
+    InputError
+        With what is wrong, and the way out.
+    """
     return hmac.new(_key(key_file()), identifier.encode(), hashlib.sha256).hexdigest()[:DIGITS]
 
 

@@ -53,14 +53,23 @@ def read_picture(ref: ImageRef, side: int | None = None) -> Picture:
 
 
 def read_image(ref: ImageRef, side: int | None = None) -> Image.Image:
-    """The image of `read_picture`, without its notes. Raises `UnreadableImageError`."""
+    """The image of `read_picture`, without its notes.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be read.
+    """
     return read_picture(ref, side).image
 
 
 def read_grey(ref: ImageRef) -> Grey | None:
     """The grey values in their full depth; None where `read_image` shows all there is (colours, 8 bits).
 
-    Raises `UnreadableImageError` as `read_image` does.
+    Raises
+    ------
+    UnreadableImageError
+        As `read_image` does.
     """
     with ref.as_file() as file:
         return isolation.grey(file, ref.frame)
@@ -85,7 +94,13 @@ def grey_here(file: Path, frame: int | None) -> Grey | None:
 
 
 def frames_here(file: Path) -> int | None:
-    """How many images the file holds, in this process; None for one that is not numbered. Raises `PassOver`."""
+    """How many images the file holds, in this process; None for one that is not numbered.
+
+    Raises
+    ------
+    PassOver
+        For a file that holds no picture.
+    """
     reader = reader_for(file)
     if reader is None or reader.frames is None:
         return None

@@ -49,7 +49,13 @@ class ImageRef:
 
     @contextmanager
     def as_file(self) -> Iterator[Path]:
-        """The file that holds the image, fetched first where it is not on this machine. Raises `UnreadableImageError`."""
+        """The file that holds the image, fetched first where it is not on this machine.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where it cannot be read.
+        """
         if self.content is None:
             yield self.file
         else:
@@ -239,7 +245,9 @@ class Reader:
 class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)
     """A file that is no picture, to be counted with others of its kind. See `PassedOver`.
 
-    frames: how many pictures it would be, of a file that can be shown where that is asked for (`INCLUDED`); None of others.
+    Attributes
+    ----------
+    frames : how many pictures it would be, of a file that can be shown where that is asked for (`INCLUDED`); None of others
     """
 
     def __init__(self, kind: str, reason: str, frames: int | None = None) -> None:

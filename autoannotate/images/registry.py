@@ -30,7 +30,13 @@ _GZIP = b"\x1f\x8b\x08"
 
 @cache
 def readers() -> tuple[Reader, ...]:
-    """All readers: those of other packages first, so that they may take over what is here. Raises `InputError` for bad ones."""
+    """All readers: those of other packages first, so that they may take over what is here.
+
+    Raises
+    ------
+    InputError
+        For bad ones.
+    """
     return (*added(GROUP, Reader), *READERS)
 
 

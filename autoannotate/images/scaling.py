@@ -16,14 +16,18 @@ def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarra
     coincide (a few bright spots on one value) the whole range is used instead; a constant image becomes
     black. Values that are not finite take no part; they become 0 (NaN, -inf) or 255 (+inf).
 
-    Args:
-        values: (...) array of any integer, boolean or float type.
-        counted: bool array of the same shape: which values belong to the picture and so to the percentiles;
-            all of them if None, or if it is False throughout.
+    Args: values: (...) array of any integer, boolean or float type.
 
     Returns:
         uint8 array of the same shape, in the same order of brightness.
 
+    Parameters
+    ----------
+    counted : bool array of the same shape: which values belong to the picture and so to the percentiles; all of them if None,
+        or if it is False throughout
+
+    Examples
+    --------
     >>> to_8_bit(np.array([0, 1000, 2000, 4000]))
     array([  0,  63, 127, 255], dtype=uint8)
     """

@@ -20,7 +20,10 @@ DUPLICATE = 0.25  # near duplicates are at most this share of the usual distance
 class Neighbours:
     """The nearest other images of each image, nearest first.
 
-    index: (N, k) row numbers. similarity: (N, k) cosines of the compact features, in [-1, 1].
+    Attributes
+    ----------
+    index : (N, k) row numbers
+    similarity : (N, k) cosines of the compact features, in [-1, 1]
     """
 
     index: NDArray[np.int64]

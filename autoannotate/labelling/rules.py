@@ -39,8 +39,11 @@ Clause = tuple[frozenset[int], frozenset[int]]  # one of the first is there, or 
 class Rule:
     """A rule as it was written.
 
-    clauses: what must hold, as numbers of findings. one: findings of which one is there at most. suggests: of a soft rule, the
-    findings of which one, or all (`every`), makes the other likelier.
+    Attributes
+    ----------
+    clauses : what must hold, as numbers of findings
+    one : findings of which one is there at most
+    suggests : of a soft rule, the findings of which one, or all (`every`), makes the other likelier
     """
 
     text: str

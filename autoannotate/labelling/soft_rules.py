@@ -19,9 +19,12 @@ FOLDS = 5
 class Learned:
     """What a soft rule is worth.
 
-    lift: how many times as often as by chance the findings are seen together. seen: known images. weight: what the log odds of
-    the finding gain where the others are there, beyond what the images say. used: whether that makes held-out values likelier,
-    by more than the standard error of the gain.
+    Attributes
+    ----------
+    lift : how many times as often as by chance the findings are seen together
+    seen : known images
+    weight : what the log odds of the finding gain where the others are there, beyond what the images say
+    used : whether that makes held-out values likelier, by more than the standard error of the gain
     """
 
     rule: str

@@ -21,10 +21,11 @@ TRANSFORMERS_WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 class NamedModel:
     """A short name for a CLIP model.
 
-    source: what `load_encoder` would take instead (`ARCH/tag`, `hf-hub:org/name`); "" for the one in the
-    package
-    hub: the repository of the weights on the Hugging Face hub
-    megabytes: size of the weights as they are downloaded
+    Attributes
+    ----------
+    source : what `load_encoder` would take instead (`ARCH/tag`, `hf-hub:org/name`); "" for the one in the package
+    hub : the repository of the weights on the Hugging Face hub
+    megabytes : size of the weights as they are downloaded
     """
 
     name: str

@@ -8,8 +8,15 @@ SIZE = 20 * 10**9  # bytes that the file may take, beyond what a run needs; rows
 
 
 def parse_size(text: str) -> int:
-    """Bytes, from `500MB` or `20GB`. Raises `UsageError` with the form.
+    """Bytes, from `500MB` or `20GB`.
 
+    Raises
+    ------
+    UsageError
+        With the form.
+
+    Examples
+    --------
     >>> parse_size("1.5GB")
     1500000000
     """

@@ -32,7 +32,13 @@ class EmbeddingsFile:
     values: NDArray[np.float32]
 
     def of(self, paths: Sequence[str]) -> NDArray[np.float32]:
-        """The rows of some images, in their order. Raises `InputError` naming those that have none."""
+        """The rows of some images, in their order.
+
+        Raises
+        ------
+        InputError
+            Naming those that have none.
+        """
         if self.paths is None:
             if len(paths) != len(self.values):
                 raise InputError(
@@ -131,8 +137,15 @@ def _read(file: Path) -> tuple[list[str] | None, object]:
 def check_probabilities(
     values: NDArray[np.floating], paths: Sequence[str], classes: Sequence[str], name: str
 ) -> NDArray[np.float64]:
-    """Probabilities (N, K) whose rows sum to one exactly. Raises `InputError` naming the rows that do not within 0.01.
+    """Probabilities (N, K) whose rows sum to one exactly.
 
+    Raises
+    ------
+    InputError
+        Naming the rows that do not within 0.01.
+
+    Examples
+    --------
     >>> check_probabilities(np.array([[0.2, 0.8]]), ["a.png"], ["x", "y"], "p.csv").tolist()
     [[0.2, 0.8]]
     """

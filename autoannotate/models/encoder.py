@@ -44,15 +44,16 @@ Tower = Callable[[Tensor], tuple[Tensor, list[Tensor], list[Tensor]]]
 class ImageEncodings:
     """What an encoder sees in N images.
 
-    embeddings: (N, D) float32, rows of length 1, in the space of the texts
-    features: (N, F) float32, rows of length 1: richer descriptors of the same images, for neighbours and probes,
-        never compared with texts
-
     The features join blocks, each of the same length in every row so that none outweighs another: for a
     convolutional tower the channel means and standard deviations of every stage, which of its channels vary
     together, and the last layer before the projection; for a transformer the class token and the mean of the patch
     tokens after its last layer; for any other tower the joint embedding. With a closer look these are what is seen
     there, after the means of the first look.
+
+    Attributes
+    ----------
+    embeddings : (N, D) float32, rows of length 1, in the space of the texts features: (N, F) float32, rows of length 1: richer
+        descriptors of the same images, for neighbours and probes, never compared with texts
     """
 
     embeddings: np.ndarray
@@ -62,11 +63,13 @@ class ImageEncodings:
 class Encoder:
     """A CLIP model that encodes images and texts into one space.
 
-    name: what was asked for; weights_hash: SHA-256 of the checkpoint file, in hex
-    image_size: side of the square that the model sees, in pixels; embed_dim: D, the length of an embedding
-    logit_scale: what the model was trained to multiply cosines with before a softmax (already exponentiated)
-    reads_at: pixels of the shorter side from which on a larger picture shows it no more
-    looks_closer: whether its tower can see more of an image at `CLOSER` pixels than at its own size
+    Attributes
+    ----------
+    name : what was asked for
+    weights_hash : SHA-256 of the checkpoint file, in hex image_size: side of the square that the model sees, in pixels;
+        embed_dim: D, the length of an embedding logit_scale: what the model was trained to multiply cosines with before a
+        softmax (already exponentiated) reads_at: pixels of the shorter side from which on a larger picture shows it no more
+        looks_closer: whether its tower can see more of an image at `CLOSER` pixels than at its own size
     """
 
     def __init__(
@@ -121,12 +124,16 @@ class Encoder:
         """Encode images in the order given.
 
         They may come lazily: a second thread draws and prepares them, at most two batches ahead of the network.
-        closer: look at each image once more, at `CLOSER` pixels, where that `looks_closer`. The embeddings stay the same, the
-        features tell more (of eight kinds of blood cells a probe with true labels told 88 % without and 94 % with it, before
-        what varies together was heard) and take three times the time.
-        The batch size changes the speed and not the result; by default it is 16 on a CPU, where larger batches fall
-        out of the caches (110 against 175 images a second of one core at 64 and 16, embedded model), 4 for a closer look (28
-        against 55 of two cores at 16 and 4), else 128.
+
+        The embeddings stay the same, the features tell more (of eight kinds of blood cells a probe with true labels told 88 %
+        without and 94 % with it, before what varies together was heard) and take three times the time. The batch size changes
+        the speed and not the result; by default it is 16 on a CPU, where larger batches fall out of the caches (110 against 175
+        images a second of one core at 64 and 16, embedded model), 4 for a closer look (28 against 55 of two cores at 16 and 4),
+        else 128.
+
+        Parameters
+        ----------
+        closer : look at each image once more, at `CLOSER` pixels, where that `looks_closer`
         """
         closer &= self.looks_closer
         batch_size = batch_size or (128 if self.device.type != "cpu" else 4 if closer else 16)
@@ -196,12 +203,19 @@ class Encoder:
 def load_encoder(model: str = "embedded", device: str = "auto") -> Encoder:
     """Load a CLIP model by a short name, an open_clip name, a hub id or a local path.
 
-    model: see `autoannotate.models.loading.sources` for all that it may be
-    device: auto (a CUDA GPU if there is one, else Apple's, else the CPU), cpu, cuda, cuda:1, mps
-    Nothing is downloaded for the embedded model or a local path; for others only what the local caches lack.
+    Parameters
+    ----------
+    model : see `autoannotate.models.loading.sources` for all that it may be device: auto (a CUDA GPU if there is one, else
+        Apple's, else the CPU), cpu, cuda, cuda:1, mps Nothing is downloaded for the embedded model or a local path; for others
+        only what the local caches lack
 
-    Raises ModelError if there is no such model or device, or the weights cannot be had or do not fit.
+    Raises
+    ------
+    ModelError
+        If there is no such model or device, or the weights cannot be had or do not fit.
 
+    Examples
+    --------
     >>> load_encoder("embedded").encode_texts(["a chest X-ray"]).shape[0]
     1
     """

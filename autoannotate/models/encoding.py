@@ -73,7 +73,13 @@ class Encoded:
     slices: Encoded | None = None
 
     def readable_now(self) -> Encoded:
-        """Those whose pictures can still be read. Raises `InputError` where none can."""
+        """Those whose pictures can still be read.
+
+        Raises
+        ------
+        InputError
+            Where none can.
+        """
         lost: dict[int, str] = {}
         for number, ref in enumerate(self.refs):
             try:

@@ -26,7 +26,9 @@ class Standardise(nn.Module):
 class FeatureMaps(nn.Module):
     """A network whose output becomes maps (B, width, h, w): tokens (B, T, C) and channels-last maps are turned.
 
-    example: (1, 3, S, S), a batch that says which of these it gives; by its channels, which are more than rows or columns.
+    Attributes
+    ----------
+    example : (1, 3, S, S), a batch that says which of these it gives; by its channels, which are more than rows or columns
     """
 
     def __init__(self, network: nn.Module, example: Tensor) -> None:

@@ -79,7 +79,15 @@ class Students:
 
     @classmethod
     def of(cls, about: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Students:
-        """What `about` and `tensors` gave. Raises KeyError or RuntimeError where they do not fit each other."""
+        """What `about` and `tensors` gave.
+
+        Raises
+        ------
+        KeyError
+            Or.
+        RuntimeError
+            Where they do not fit each other.
+        """
         from autoannotate.models.student_architectures import architecture_backbone, is_architecture
         from autoannotate.models.student_network import BACKBONES, Classifier
 

@@ -62,7 +62,10 @@ def save_student(folder: Path, kind: str, backbone: Backbone, about: dict[str, A
 def load_student(folder: Path | str, encoder: Any = None) -> Backbone:
     """The backbone saved in the folder, for `cnn.fit`; `encoder` spares loading the embedded model again.
 
-    Raises ModelError where the files are broken or belong to another version of the backbone.
+    Raises
+    ------
+    ModelError
+        Where the files are broken or belong to another version of the backbone.
     """
     from autoannotate.models.loading.weights import read_weights
     from autoannotate.models.student_network import BACKBONES

@@ -230,7 +230,9 @@ def predict(
 ) -> np.ndarray:
     """Logits (or what else `model` gives) of uint8 images (N, S, S, 3), as float32.
 
-    mirrorings: see `Symmetries.mirrorings`; the mean over them is given (test-time augmentation, Krizhevsky et al. 2012).
+    Parameters
+    ----------
+    mirrorings : see `Symmetries.mirrorings`; the mean over them is given (test-time augmentation, Krizhevsky et al. 2012).
     """
     parts = []
     with torch.inference_mode():

@@ -278,7 +278,10 @@ def train_student(
 def two_halves(labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """(N,) fold of each image, 0 or 1: groups whole, their first image's classes dealt out in turn.
 
-    labels: (N,). groups: (N,) ids.
+    Parameters
+    ----------
+    labels : (N,)
+    groups : (N,) ids
     """
     ids, first = np.unique(groups, return_index=True)
     order = rng.permutation(len(ids))

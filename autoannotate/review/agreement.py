@@ -27,9 +27,13 @@ Votes = Mapping[str, Mapping[str, Code]]  # by path and reader
 def agreement(answers: Sequence[Answer], classes: Sequence[str], reader: str) -> dict[str, Any]:
     """How the readers agree with each other.
 
-    answers: those that stand, of all readers. `quality` of a reader: the share of images, of those that the reader looked at
-    one by one and others answered too, where the reader said what most of the others did; and Cohen's kappa of the same,
-    which takes out what chance explains. `for_you` counts the disagreements that `reader` could settle.
+    `quality` of a reader: the share of images, of those that the reader looked at one by one and others answered too, where the
+    reader said what most of the others did; and Cohen's kappa of the same, which takes out what chance explains. `for_you`
+    counts the disagreements that `reader` could settle.
+
+    Parameters
+    ----------
+    answers : those that stand, of all readers
     """
     said = latest(answers)
     votes = votes_of(said.values())

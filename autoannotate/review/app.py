@@ -62,7 +62,10 @@ def _details(error: AutoannotateError) -> dict[str, Any]:
 def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI:
     """The page and its data.
 
-    reader: who is asked where the page has no other name yet. job: what works in the background, which the caller closes.
+    Parameters
+    ----------
+    reader : who is asked where the page has no other name yet
+    job : what works in the background, which the caller closes
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, title="autoannotate review")
     static = resources.files("autoannotate.review") / "static"

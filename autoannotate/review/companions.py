@@ -31,7 +31,9 @@ def companions(desk: Compared, row: Row, mine: Mapping[str, Answer], hidden: boo
     """The images to see side by side with one: of the same series, study, patient or group, then the nearest of each other
     class.
 
-    hidden: nothing of what the machine thinks may show: then the second kind is left out.
+    Parameters
+    ----------
+    hidden : nothing of what the machine thinks may show: then the second kind is left out
     """
     found: dict[str, str] = {}
     table = desk.annotations.table

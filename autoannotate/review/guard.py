@@ -41,8 +41,11 @@ STRANGER = (
 class Guard:
     """ASGI middleware around a page.
 
-    command: which command serves it, for messages. files: paths that take a file as it is (application/octet-stream)
-    instead of JSON. secret: what the cookie holds, a new one if None.
+    Attributes
+    ----------
+    command : which command serves it, for messages
+    files : paths that take a file as it is (application/octet-stream) instead of JSON
+    secret : what the cookie holds, a new one if None
     """
 
     def __init__(

@@ -39,7 +39,13 @@ class Job:
             return dict(self._state)
 
     def start(self, what: str, work: Callable[..., dict[str, Any]], *arguments: Any) -> None:
-        """Begin `work(*arguments, track)`, which returns what came of it. Raises `InputError` while other work goes on."""
+        """Begin `work(*arguments, track)`, which returns what came of it.
+
+        Raises
+        ------
+        InputError
+            While other work goes on.
+        """
         with self._lock:
             if self._state["state"] == "working":
                 raise InputError("Other work goes on already: wait until that is done, or stop it.")

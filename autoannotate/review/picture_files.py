@@ -31,8 +31,12 @@ class Look:
 class Files:
     """The files behind N images.
 
-    paths: N, of the run. refs: by path, those that are found. stamps: 8 digits an image from run.json, how each file was when
-    it was labelled; where that is not known, or all was copied since (`copied`), how it is now.
+    Attributes
+    ----------
+    paths : N, of the run
+    refs : by path, those that are found
+    stamps : 8 digits an image from run.json, how each file was when it was labelled; where that is not known, or all was copied
+        since (`copied`), how it is now
     """
 
     def __init__(self, paths: Sequence[str], refs: Mapping[str, ImageRef], stamps: str) -> None:
@@ -65,7 +69,12 @@ class Files:
     def ref(self, path: str, version: str) -> ImageRef:
         """Where the picture is, if it is still the one with the fingerprint `version`.
 
-        Raises `UnreadableImageError` where it is gone and `ChangedError` where it is another.
+        Raises
+        ------
+        UnreadableImageError
+            Where it is gone.
+        ChangedError
+            Where it is another.
         """
         now = self.look(path)
         if now.state == "gone":

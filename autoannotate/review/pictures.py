@@ -50,7 +50,10 @@ class Kept:
 def view(ref: ImageRef, whole: bool = False) -> bytes:
     """The picture as a PNG without loss, at most `VIEW_SIDE` pixels a side, or `whole` as it is.
 
-    Raises `UnreadableImageError` as `read_image` does.
+    Raises
+    ------
+    UnreadableImageError
+        As `read_image` does.
     """
     with _at_once:
         image = _grey_if_grey(read_image(ref))
@@ -62,7 +65,13 @@ def view(ref: ImageRef, whole: bool = False) -> bytes:
 
 
 def thumbnail(ref: ImageRef, side: int) -> bytes:
-    """A small picture as a JPEG. Raises `UnreadableImageError` as `read_image` does."""
+    """A small picture as a JPEG.
+
+    Raises
+    ------
+    UnreadableImageError
+        As `read_image` does.
+    """
     with _at_once:
         image = _grey_if_grey(read_image(ref))
         image.thumbnail((side, side), reducing_gap=3.0)
@@ -77,7 +86,11 @@ def values(ref: ImageRef) -> bytes:
     A header (`HEADER`: width, height, then as doubles offset, step, the window's low and high, 1 where black and white are
     swapped, millimetres a pixel or 0, then the modality), then one little-endian 16-bit number v a pixel, which stands for
     offset + step·v. Nothing else of the file.
-    Raises `UnreadableImageError`.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where it cannot be read.
     """
     with _at_once:
         grey = read_grey(ref)
@@ -100,7 +113,13 @@ def values(ref: ImageRef) -> bytes:
 
 
 def slice_of(ref: ImageRef, number: int) -> ImageRef:
-    """One image of an item that has several, from 0 on. Raises `UnreadableImageError` where there is none."""
+    """One image of an item that has several, from 0 on.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where there is none.
+    """
     refs = ref.item.shown if ref.item else (ref,)
     if not 0 <= number < len(refs):
         raise UnreadableImageError("The item has no such slice.")

@@ -54,9 +54,15 @@ class Reading(Protocol):
 class Filters:
     """Which images a grid shows; what is empty or None filters nothing.
 
-    show: open, those that the reader is asked about; mine, those the reader answered; all. low, high: of the confidence.
-    name: part of the path. reason: part of a reason. like: the number of an image: the nearest to it first. answered_by: a
-    reader who answered it, whatever the answer. column, value: of the metadata.
+    Attributes
+    ----------
+    show : open, those that the reader is asked about; mine, those the reader answered; all
+    low, high : of the confidence
+    name : part of the path
+    reason : part of a reason
+    like : the number of an image: the nearest to it first
+    answered_by : a reader who answered it, whatever the answer
+    column, value : of the metadata
     """
 
     label: str = ""
@@ -111,9 +117,11 @@ def queue(desk: Reading, reader: str, which: str) -> dict[str, Any]:
     """The images that the reader is asked about, in their order, near-identical ones as one: `items`, of a long queue a part,
     and how many `more` are open after these.
 
-    which: proposals, the samples of groups of proposals that wait, a group after the other; suspects, those that wait
-    for a second reading and the run's queue; rest, the other labels of the machine, the most doubtful first;
-    disagreements, what other readers disagree on or were unsure of; sample, those of the certificate.
+    Parameters
+    ----------
+    which : proposals, the samples of groups of proposals that wait, a group after the other; suspects, those that wait for a
+        second reading and the run's queue; rest, the other labels of the machine, the most doubtful first; disagreements, what
+        other readers disagree on or were unsure of; sample, those of the certificate
     """
     mine = desk.mine(reader)
     if which == "sample":
@@ -217,7 +225,10 @@ def gathered(
 ) -> list[Gathered]:
     """Images to answer; those still open bring the open ones of their group, which do not come again themselves.
 
-    among: which images a group may bring; those of the same queue if None. groups: whether near-identical ones go together.
+    Parameters
+    ----------
+    among : which images a group may bring; those of the same queue if None
+    groups : whether near-identical ones go together
     """
     allowed = set(paths if among is None else among)
     batches: dict[str, list[str]] = {}

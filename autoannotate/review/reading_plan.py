@@ -23,7 +23,11 @@ SALT = b"autoannotate reading plan"
 class ReadingPlan:
     """How many readers an image has.
 
-    readings: 1 or 2. share: of the images that are read twice, in (0, 1]. seed: another one chooses other images.
+    Attributes
+    ----------
+    readings : 1 or 2
+    share : of the images that are read twice, in (0, 1]
+    seed : another one chooses other images
     """
 
     readings: int
@@ -64,7 +68,13 @@ def parse_plan(text: str) -> ReadingPlan:
 
 
 def load_plan(folder: Path) -> ReadingPlan | None:
-    """The plan of the run in the folder; None where none was named. Raises `InputError` where it is damaged."""
+    """The plan of the run in the folder; None where none was named.
+
+    Raises
+    ------
+    InputError
+        Where it is damaged.
+    """
     try:
         return ReadingPlan(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -76,7 +86,14 @@ def load_plan(folder: Path) -> ReadingPlan | None:
 def keep_plan(folder: Path, plan: ReadingPlan, answered: bool) -> None:
     """Keep the plan of the run in the folder.
 
-    answered: whether there are answers: then a plan may only ask for more readings than it did. Raises `UsageError`.
+    Parameters
+    ----------
+    answered : whether there are answers: then a plan may only ask for more readings than it did
+
+    Raises
+    ------
+    UsageError
+        With what is wrong, and the way out.
     """
     known = load_plan(folder)
     if known == plan:

@@ -19,9 +19,13 @@ CLINICIAN = "clinician"
 class Row:
     """One image: the machine's label and doubt about it.
 
-    id: a number that never means another image. suggested: None where nothing is proposed. by_clinician: whether the run's
-    label is a clinician's answer; `label` is then what the machine said before. findings: by name, where an image can show
-    several, their value, probability, whether they are asked about, what is proposed and why.
+    Attributes
+    ----------
+    id : a number that never means another image
+    suggested : None where nothing is proposed
+    by_clinician : whether the run's label is a clinician's answer; `label` is then what the machine said before
+    findings : by name, where an image can show several, their value, probability, whether they are asked about, what is
+        proposed and why
     """
 
     id: int

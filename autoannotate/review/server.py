@@ -39,14 +39,27 @@ def serve(
 ) -> int:
     """Serve the page of a run, or the list of the runs in a folder, until Ctrl-C; its address is the first line on stdout.
 
-    The folder of an audit of boxes has a page of its own: its proposals, each to take or to drop. Returns how many answers
-    there are.
+    The folder of an audit of boxes has a page of its own: its proposals, each to take or to drop.
 
-    reader: whose answers they are, else the page asks. images: where the pictures are now, if they moved. port: 0 takes a
-    free one. plan: how many readers an image has, see `reading_plan`. metadata: a table of the images to filter them by.
-    allow_images: folders of images that the list of runs may label.
+    Parameters
+    ----------
+    reader : whose answers they are, else the page asks
+    images : where the pictures are now, if they moved
+    port : 0 takes a free one
+    plan : how many readers an image has, see `reading_plan`
+    metadata : a table of the images to filter them by
+    allow_images : folders of images that the list of runs may label
 
-    Raises `InputError` where there is no run or no picture, `UsageError` where the address cannot be had.
+    Returns
+    -------
+    How many answers there are.
+
+    Raises
+    ------
+    InputError
+        Where there is no run or no picture.
+    UsageError
+        Where the address cannot be had.
     """
     from autoannotate.review.allowed_folders import AllowedFolders
     from autoannotate.review.app import build_app
@@ -131,8 +144,12 @@ def serve_app(
 ) -> None:
     """Serve a page behind its guard until Ctrl-C; its address is the first line on stdout.
 
-    app: an ASGI application. listening: a socket from `bound`. command, files: as `Guard` takes them. address: with the token
-    and the secret to use, new ones if None.
+    Parameters
+    ----------
+    app : an ASGI application
+    listening : a socket from `bound`
+    command, files : as `Guard` takes them
+    address : with the token and the secret to use, new ones if None
     """
     page_server(app, listening, host, browser=browser, command=command, files=files, address=address).run([listening])
 
@@ -168,7 +185,13 @@ def _written(host: str) -> str:
 
 
 def pictures_of(folder: Path, images: Path | None) -> list[ImageRef]:
-    """The images of the run. Raises `InputError` where none of those that it labelled is there."""
+    """The images of the run.
+
+    Raises
+    ------
+    InputError
+        Where none of those that it labelled is there.
+    """
     run = Run.load(folder)
     return pictures.pictures_of(run.record, list(run.table["path"]), images, folder)
 
@@ -184,7 +207,13 @@ def bound_again(host: str, port: int, address: Address) -> socket.socket:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens. Raises `UsageError` with the way out."""
+    """A socket that listens.
+
+    Raises
+    ------
+    UsageError
+        With the way out.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind, protocol)

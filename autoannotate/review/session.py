@@ -235,7 +235,13 @@ class Desk:
         }
 
     def row(self, number: int) -> Row:
-        """The image of a number. Raises `InputError` where there is none."""
+        """The image of a number.
+
+        Raises
+        ------
+        InputError
+            Where there is none.
+        """
         if number not in self.by_number:
             raise InputError("The run has no such image.")
         return self.by_number[number]
@@ -245,9 +251,21 @@ class Desk:
     def answer(self, reader: str, batch: str, given: Sequence[Mapping[str, Any]]) -> list[Answer]:
         """Keep one batch: all of its answers, or none.
 
-        given: path, verdict, label, note, seconds, the fingerprint of the picture that was shown, and `previous`, the id of the
-        reader's answer that this one replaces. Raises `ChangedError` where a file is no longer that picture, `AnsweredError`
-        where another answer stands by now, `InputError` for one that makes no sense, `OutputError` as `AnswerStore`.
+        Parameters
+        ----------
+        given : path, verdict, label, note, seconds, the fingerprint of the picture that was shown, and `previous`, the id of
+            the reader's answer that this one replaces
+
+        Raises
+        ------
+        ChangedError
+            Where a file is no longer that picture.
+        AnsweredError
+            Where another answer stands by now.
+        InputError
+            For one that makes no sense.
+        OutputError
+            As `AnswerStore`.
         """
         reader = check_reader(reader)
         if not 0 < len(given) <= MOST_AT_ONCE or not batch or len(batch) > 64:
@@ -341,8 +359,15 @@ def _proposed(annotations: Run) -> dict[str, tuple[str, str]]:
 
 
 def check_reader(name: str) -> str:
-    """The name, trimmed, where it can be one. Raises `InputError` with the way out.
+    """The name, trimmed, where it can be one.
 
+    Raises
+    ------
+    InputError
+        With the way out.
+
+    Examples
+    --------
     >>> check_reader(" Ana Kovač ")
     'Ana Kovač'
     """

@@ -47,7 +47,13 @@ class Wish(BaseModel):
 
 
 def named(text: str, several: bool) -> list[str]:
-    """The classes, or findings, as typed into the page. Raises `UsageError` where they cannot be used."""
+    """The classes, or findings, as typed into the page.
+
+    Raises
+    ------
+    UsageError
+        Where they cannot be used.
+    """
     if text.lstrip().startswith("@"):  # the command reads a file there
         raise UsageError("Type the names themselves, with commas between.")
     names = class_list(text)
@@ -55,7 +61,13 @@ def named(text: str, several: bool) -> list[str]:
 
 
 def free_name(folder: Path, name: str) -> str:
-    """The name of a run to be. Raises `UsageError` where it is no plain name, or is taken."""
+    """The name of a run to be.
+
+    Raises
+    ------
+    UsageError
+        Where it is no plain name, or is taken.
+    """
     name = name.strip()
     if (
         not name

@@ -40,7 +40,13 @@ def is_box_audit(folder: Path) -> bool:
 
 
 def about(folder: Path) -> dict[str, Any]:
-    """What boxes.json says of the audit. Raises `InputError` where it is none."""
+    """What boxes.json says of the audit.
+
+    Raises
+    ------
+    InputError
+        Where it is none.
+    """
     try:
         told = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -13,7 +13,13 @@ from autoannotate.runs.delimited import decode
 
 
 def class_names(text: str | None, file: Path | None) -> list[str]:
-    """The names from --classes or --classes-file. Raises `UsageError` where both are given, or neither."""
+    """The names from --classes or --classes-file.
+
+    Raises
+    ------
+    UsageError
+        Where both are given, or neither.
+    """
     if (text is None) == (file is None):
         way = "Name what an image can be with --classes A,B,… or with --classes-file FILE, one name a line"
         raise UsageError(f"{way}." if text is None else f"{way}: give one of the two.")

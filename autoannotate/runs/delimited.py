@@ -121,7 +121,10 @@ def decode(content: bytes, ours: bool = False, cut: bool = False) -> str:
 def parse(text: str, blank_rows: bool = False, cut: bool = False) -> Delimited:
     """The table in a text. Raises `csv.Error` where it is none.
 
-    blank_rows: keep rows of blank cells. cut: whether it may end anywhere, being the beginning of a file.
+    Parameters
+    ----------
+    blank_rows : keep rows of blank cells
+    cut : whether it may end anywhere, being the beginning of a file
     """
     csv.field_size_limit(2**31 - 1)  # Label Studio's tables may hold the pictures
     skipped, separator = 0, ""

@@ -39,12 +39,20 @@ class Change:
 class Round:
     """What happened in a round.
 
-    what: label, update, apply, queue (a person put images first) or restore. made_at: UTC, ISO 8601. answers: ids of all
-    answers that count in it. new: those that the round before did not have. learnt: those that the other labels learn from
-    since this update; `apply` only puts answers in the place of labels. taken_back: those that counted and were undone since.
-    changes: labels that differ from the round before. before, after: numbers to compare. restored: the round that this one is
-    like. account: what became of the answers, see `answers.account`. files: how many images were new, gone and changed.
-    proposals: groups of proposals that it decided, see `runs.proposals`.
+    Attributes
+    ----------
+    what : label, update, apply, queue (a person put images first) or restore
+    made_at : UTC, ISO 8601
+    answers : ids of all answers that count in it
+    new : those that the round before did not have
+    learnt : those that the other labels learn from since this update; `apply` only puts answers in the place of labels
+    taken_back : those that counted and were undone since
+    changes : labels that differ from the round before
+    before, after : numbers to compare
+    restored : the round that this one is like
+    account : what became of the answers, see `answers.account`
+    files : how many images were new, gone and changed
+    proposals : groups of proposals that it decided, see `runs.proposals`
     """
 
     number: int
@@ -94,13 +102,25 @@ def learnt(told: Sequence[Round]) -> set[int]:
 
 
 def find_round(folder: str | Path, number: int) -> Round:
-    """What happened in a round. Raises `UsageError` where there is no such round."""
+    """What happened in a round.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such round.
+    """
     load_round(folder, number)
     return rounds(folder)[number]
 
 
 def load_round(folder: str | Path, number: int) -> Run:
-    """The labels as the round left them. Raises `UsageError` where there is no such round."""
+    """The labels as the round left them.
+
+    Raises
+    ------
+    UsageError
+        Where there is no such round.
+    """
     folder = Path(folder)
     numbers = _numbers(folder)
     if not numbers and number == 0:
@@ -115,8 +135,14 @@ def load_round(folder: str | Path, number: int) -> Run:
 def keep(folder: str | Path, contents: Mapping[str, Content], record: Round) -> None:
     """Make a round the newest: all of it, or nothing.
 
-    contents: the files of the run by name, as `save.contents` gives them. Raises `OutputError` where the disk is
-    full, or where another update of the same run was faster.
+    Parameters
+    ----------
+    contents : the files of the run by name, as `save.contents` gives them
+
+    Raises
+    ------
+    OutputError
+        Where the disk is full, or where another update of the same run was faster.
     """
     folder = Path(folder)
     if record.number and not _numbers(folder):
@@ -142,7 +168,10 @@ def keep(folder: str | Path, contents: Mapping[str, Content], record: Round) -> 
 def restore(folder: str | Path, number: int) -> Round:
     """Make the labels of an old round the current ones, as a new round. Answers stay as they are.
 
-    Raises `UsageError` where there is no such round, or it is the current one.
+    Raises
+    ------
+    UsageError
+        Where there is no such round, or it is the current one.
     """
     folder = Path(folder)
     old, new = load_round(folder, number), rounds(folder)[-1]

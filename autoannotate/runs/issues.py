@@ -102,8 +102,11 @@ def audit_record(
     """What run.json keeps of an audit: counts by kind, shares of wrong labels with intervals, who confuses what, and the first
     near duplicates and leaks.
 
-    wrong: (N,), the probability that each label is wrong. votes: by annotator, (N,) class numbers, -1 where there is none.
-    posterior: (N, K), of the true class, by which each annotator's share of wrong labels is estimated.
+    Parameters
+    ----------
+    wrong : (N,), the probability that each label is wrong
+    votes : by annotator, (N,) class numbers, -1 where there is none
+    posterior : (N, K), of the true class, by which each annotator's share of wrong labels is estimated
     """
     names = list(audited.class_names)
     rates = {"all": error_rate(wrong, seed)}

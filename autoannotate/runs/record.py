@@ -51,7 +51,10 @@ class StudentRecord:
 class CountsRecord:
     """How many images, and of what. copies: images that are nearly the same picture as an earlier one.
 
-    none_of_these: those that look like another kind of image than every class."""
+    Attributes
+    ----------
+    none_of_these : those that look like another kind of image than every class
+    """
 
     images: int = 0
     unreadable: int = 0
@@ -78,15 +81,21 @@ class ReliabilityRecord:
 class RunRecord:
     """All of run.json.
 
-    arguments: of the annotator and the command; `images` says where the pictures are. stamps: 8 digits an image, in path order,
-    to tell a replaced one. update: what the last update did. passed_over: the files that are no images, see
-    `images.PassedOver`. items: how images were put together, in words. heat_maps: of
-    slides, see `build.heat_maps`. not_kept: attributes of headers that identify people,
-    with the number of items that have them; no value is kept. given: whether labels existed before the run. audit: what was
-    found in them.
-    findings: what is known of each finding, by its name, where an image can show several; the classes are their names then.
-    proposals: what became of each group of proposals, see `runs.proposals`.
-    rules: between findings, as they were written. learned_rules: what the soft ones are worth.
+    Attributes
+    ----------
+    arguments : of the annotator and the command; `images` says where the pictures are
+    stamps : 8 digits an image, in path order, to tell a replaced one
+    update : what the last update did
+    passed_over : the files that are no images, see `images.PassedOver`
+    items : how images were put together, in words
+    heat_maps : of slides, see `build.heat_maps`
+    not_kept : attributes of headers that identify people, with the number of items that have them; no value is kept
+    given : whether labels existed before the run
+    audit : what was found in them
+    findings : what is known of each finding, by its name, where an image can show several; the classes are their names then
+    proposals : what became of each group of proposals, see `runs.proposals`
+    rules : between findings, as they were written
+    learned_rules : what the soft ones are worth
     """
 
     format: int = 0
@@ -143,7 +152,9 @@ class RunRecord:
 def file_arguments(*, names_only: bool = False, **files: str | Path | None) -> dict[str, str]:
     """How files are written into run.json, so that a later command finds them from any folder; words stay as they are.
 
-    names_only: without the folders that they are in, which may name patients.
+    Parameters
+    ----------
+    names_only : without the folders that they are in, which may name patients
     """
     return {
         name: (Path(file).name if names_only else Path(file).absolute().as_posix())

@@ -131,14 +131,23 @@ class Run:
     def read_image(self, path: str) -> Image.Image:
         """The picture behind a row, as RGB with 8 bits.
 
-        Raises `UnreadableImageError` where the file is gone or damaged.
+        Raises
+        ------
+        UnreadableImageError
+            Where the file is gone or damaged.
         """
         from autoannotate.images import read_image
 
         return read_image(self.image(path))
 
     def image(self, path: str) -> ImageRef:
-        """Where the picture behind a row is. Raises `UnreadableImageError` where it is gone."""
+        """Where the picture behind a row is.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where it is gone.
+        """
         ref = self.refs.get(path)
         if ref is None:
             raise UnreadableImageError(f"{path} is no longer where the run found it.")
@@ -161,7 +170,13 @@ class Run:
         return [*self.table["path"], *self.unreadable["path"]]
 
     def with_images(self, moved: Path | str | None) -> Self:
-        """The run with its pictures where they are now. Raises `InputError` where none of them is there."""
+        """The run with its pictures where they are now.
+
+        Raises
+        ------
+        InputError
+            Where none of them is there.
+        """
         return self if moved is None else replace(self, images=pictures_of(self.record, self.paths, moved, self.folder))
 
     @classmethod
@@ -217,8 +232,13 @@ def check_single_labels(run: Run, what: str) -> None:
 def check_classes(names: Sequence[str]) -> list[str]:
     """The class names, trimmed, where they can be used: two or more, different, none empty, none a formula.
 
-    Raises `UsageError` with the way out.
+    Raises
+    ------
+    UsageError
+        With the way out.
 
+    Examples
+    --------
     >>> check_classes(["chest", " breast"])
     ['chest', 'breast']
     """
@@ -235,8 +255,13 @@ def check_classes(names: Sequence[str]) -> list[str]:
 def check_findings(names: Sequence[str]) -> list[str]:
     """The names of findings, trimmed, where they can be used: one or more, different, none empty, none with | or =.
 
-    Raises `UsageError` with the way out.
+    Raises
+    ------
+    UsageError
+        With the way out.
 
+    Examples
+    --------
     >>> check_findings([" effusion"])
     ['effusion']
     """

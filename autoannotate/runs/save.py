@@ -71,9 +71,13 @@ def contents(run: Run) -> dict[str, Content]:
 def ensure_writable(folder: Path, overwrite: bool = False) -> None:
     """Make sure, before any work starts, that a run can be saved in the folder; nothing is left behind.
 
-    Only an empty or new folder takes a run; with `overwrite` also one that holds an earlier run, of which the files
-    are replaced and all else stays. A folder with answers by clinicians is never written over. Raises `OutputError` with
-    the ways out.
+    Only an empty or new folder takes a run; with `overwrite` also one that holds an earlier run, of which the files are
+    replaced and all else stays. A folder with answers by clinicians is never written over.
+
+    Raises
+    ------
+    OutputError
+        With the ways out.
     """
     with plain_errors(folder):
         if folder.exists() and not folder.is_dir():

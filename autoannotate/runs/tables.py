@@ -115,7 +115,10 @@ def read(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     """The table that `to_csv` wrote, with these columns first and any others after them; also after a spreadsheet saved it, see
     `delimited`.
 
-    Raises `InputError` where the file is missing, lacks a column or holds text in a column of numbers.
+    Raises
+    ------
+    InputError
+        Where the file is missing, lacks a column or holds text in a column of numbers.
     """
     import pandas as pd
 
@@ -154,7 +157,10 @@ def _number(text: str, kind: type) -> Any:
 def read_probabilities(file: Path) -> pd.DataFrame | None:
     """The probabilities that `to_csv` wrote: `path` and a column a class; None where the run has none.
 
-    Raises `InputError` where a cell is no number.
+    Raises
+    ------
+    InputError
+        Where a cell is no number.
     """
     import pandas as pd
 

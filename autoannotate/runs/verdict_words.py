@@ -28,8 +28,15 @@ def choices(classes: Sequence[str]) -> list[str]:
 def understand(text: str, classes: Sequence[str]) -> tuple[str, str | None]:
     """The verdict and, with the verdict label, the class that a word means; case and space around it do not matter.
 
-    A class comes first where it is named like another verdict. Raises `InputError` with the nearest class.
+    A class comes first where it is named like another verdict.
 
+    Raises
+    ------
+    InputError
+        With the nearest class.
+
+    Examples
+    --------
     >>> understand(" Chest ", ["chest", "breast"]), understand("?", ["chest", "breast"])
     (('label', 'chest'), ('unsure', None))
     """

@@ -46,8 +46,12 @@ CERTIFICATE = ("certified.csv", "certificate.json", "certificate.txt")
 class Progress:
     """Where a run's certificate stands.
 
-    left: images of the sample without an answer, in its order. certificate: once none is left. drawn: the sample was drawn,
-    or grew, just now. voided: why an earlier sample or certificate no longer holds, or "".
+    Attributes
+    ----------
+    left : images of the sample without an answer, in its order
+    certificate : once none is left
+    drawn : the sample was drawn, or grew, just now
+    voided : why an earlier sample or certificate no longer holds, or ""
     """
 
     sample: Sample
@@ -69,11 +73,22 @@ def certify_run(
 ) -> Progress:
     """Draw the sample of the run in the folder, or make the certificate once all of the sample is answered.
 
-    What is None stays as the sample was drawn (0.02, 0.95, the computed budget and seed 0 for a new one); only a single
-    budget is computed anew for another error or confidence. grow: go on to the next of the budgets. whole_groups: whether whole
-    groups are drawn; None for a new sample: where the run has groups. Raises `UsageError` for
-    what would break the promise once answers are known, `InputError` where the folder holds no run or labels by clinicians
-    whose pictures were replaced since, and `OutputError` where it cannot be written.
+    What is None stays as the sample was drawn (0.02, 0.95, the computed budget and seed 0 for a new one); only a single budget
+    is computed anew for another error or confidence.
+
+    Parameters
+    ----------
+    grow : go on to the next of the budgets
+    whole_groups : whether whole groups are drawn; None for a new sample: where the run has groups
+
+    Raises
+    ------
+    UsageError
+        For what would break the promise once answers are known.
+    InputError
+        Where the folder holds no run or labels by clinicians whose pictures were replaced since.
+    OutputError
+        Where it cannot be written.
     """
     folder = Path(folder)
     annotations = Run.load(folder)
@@ -144,7 +159,13 @@ def certified_in(
 
 
 def read_sample(folder: str | Path) -> Sample | None:
-    """The sample that was drawn for the run in the folder, None without one. Raises `InputError` where it is damaged."""
+    """The sample that was drawn for the run in the folder, None without one.
+
+    Raises
+    ------
+    InputError
+        Where it is damaged.
+    """
     file = Path(folder) / FOLDER / "sample.json"
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))

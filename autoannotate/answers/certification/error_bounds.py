@@ -42,9 +42,13 @@ HALVINGS = 25
 class Bounds:
     """Bounds that hold together for every threshold, with at least this confidence over the draw of the sample.
 
-    images: N. sample: n. missed: (C,) int64, not decreasing; entry k is the greatest number of errors missed where k were
-    found. risk: the exact chance that any bound fails where every label is wrong, which is the worst case; it is at most
-    1 − confidence.
+    Attributes
+    ----------
+    images : N
+    sample : n
+    missed : (C,) int64, not decreasing; entry k is the greatest number of errors missed where k were found
+    risk : the exact chance that any bound fails where every label is wrong, which is the worst case; it is at most 1 −
+        confidence
     """
 
     images: int
@@ -65,10 +69,18 @@ class Bounds:
 def simultaneous_bounds(images: int, sample: int, confidence: float, most: int, most_steps: int = MOST_STEPS) -> Bounds:
     """The staircase of (1) for a sample of `sample` out of `images`, with no step above `most` missed errors.
 
-    most: what could still be of use, the share of wrong labels to promise times the size of the largest set. most_steps: of
-    the staircase. Both shape it and must be chosen before the answers are known. Raises ValueError outside
-    0 ≤ sample ≤ images, 0.5 ≤ confidence < 1.
+    Parameters
+    ----------
+    most : what could still be of use, the share of wrong labels to promise times the size of the largest set
+    most_steps : of the staircase. Both shape it and must be chosen before the answers are known.
 
+    Raises
+    ------
+    ValueError
+        Outside 0 ≤ sample ≤ images, 0.5 ≤ confidence < 1.
+
+    Examples
+    --------
     >>> simultaneous_bounds(1000, 200, 0.95, 20).missed.tolist()
     [13]
     >>> simultaneous_bounds(1000, 300, 0.95, 20).missed.tolist()
@@ -96,9 +108,14 @@ def simultaneous_bounds(images: int, sample: int, confidence: float, most: int, 
 def crossing(images: int, sample: int, missed: NDArray[np.integer]) -> float:
     """The chance that a walk from an urn ever has more errors missed than `missed[found]`, where all labels are wrong.
 
-    missed: (C,), not decreasing; with C errors found or more the walk is free. With fewer wrong labels the walk is shorter
-    and the chance smaller.
+    With fewer wrong labels the walk is shorter and the chance smaller.
 
+    Parameters
+    ----------
+    missed : (C,), not decreasing; with C errors found or more the walk is free
+
+    Examples
+    --------
     >>> round(crossing(10, 5, np.array([1])), 6)  # the first two wrong labels are both missed: 5/10 · 4/9
     0.222222
     """
@@ -158,10 +175,19 @@ def largest_set(
 ) -> tuple[int, int]:
     """How many of the most confident labels may be kept so that at most `max_error` of all that is kept is wrong.
 
-    wrong: (N,), in order of confidence, what the sample found wrong. known: (N,), a clinician gave the class: kept wherever
-    it stands, and right. left_out: (N,), never kept: answered, but with no class. extra: how many right labels there are
-    besides these N. Returns the number of most confident labels to keep, and how many of what is kept can be wrong at most.
+    Parameters
+    ----------
+    wrong : (N,), in order of confidence, what the sample found wrong
+    known : (N,), a clinician gave the class: kept wherever it stands, and right
+    left_out : (N,), never kept: answered, but with no class
+    extra : how many right labels there are besides these N
 
+    Returns
+    -------
+    The number of most confident labels to keep, and how many of what is kept can be wrong at most.
+
+    Examples
+    --------
     >>> bounds = simultaneous_bounds(1000, 300, 0.95, 20)
     >>> wrong, known, left_out = np.zeros((3, 1000), dtype=bool)
     >>> known[:300] = True  # the sample, all right

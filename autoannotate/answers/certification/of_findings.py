@@ -45,8 +45,12 @@ COLUMNS = ("path", "finding", "label", "confidence", "source")
 class FindingsProgress:
     """Where the certificates of a run's findings stand.
 
-    of_each: by finding. without: why there is none of a finding, by its name. paths: images to review, of all findings
-    together, in their random order; left: those without an answer about a finding that needs it.
+    Attributes
+    ----------
+    of_each : by finding
+    without : why there is none of a finding, by its name
+    paths : images to review, of all findings together, in their random order
+    left : those without an answer about a finding that needs it
     """
 
     of_each: Mapping[str, Progress]

@@ -65,13 +65,20 @@ GROUP = "group"
 class Sample:
     """Which images clinicians review for a certificate, in the random order in which they were drawn.
 
-    paths: the images to review. before: images answered before the draw, which it left out. images: how many it drew from.
-    max_error: the share of wrong labels that it was made for; other shares may be asked of the same answers. budgets: the
-    sizes, rising, at which a certificate may be made; look: which of them this is, from 1. confidence: of all looks together.
-    labels_sha256: of labels.csv. earlier: samples of this run that were answered before this one, about other labels.
-    groups: where whole groups are drawn, the size of each that it drew from, and then budgets are numbers of groups; drawn: how
-    many groups were.
-    order: names one random order that several samples follow, so that they share images; "" where the labels make their own.
+    Attributes
+    ----------
+    paths : the images to review
+    before : images answered before the draw, which it left out
+    images : how many it drew from
+    max_error : the share of wrong labels that it was made for; other shares may be asked of the same answers
+    budgets : the sizes, rising, at which a certificate may be made
+    look : which of them this is, from 1
+    confidence : of all looks together
+    labels_sha256 : of labels.csv
+    earlier : samples of this run that were answered before this one, about other labels
+    groups : where whole groups are drawn, the size of each that it drew from, and then budgets are numbers of groups
+    drawn : how many groups were
+    order : names one random order that several samples follow, so that they share images; "" where the labels make their own
     """
 
     paths: tuple[str, ...]
@@ -123,10 +130,13 @@ class Sample:
 class Certificate:
     """What is promised of the labels in `table` (columns `COLUMNS`, in path order).
 
-    max_error, confidence: at most this share of the labels is wrong, with this confidence. wrong_at_most: how many that is
-    here; nobody reviewed the `unreviewed` labels that they are among. found: wrong labels found in the sample, in_set of
-    them among the labels as confident as those kept; unsettled: those that were unsure, unusable, of no class or disputed.
-    least_confidence: of the unreviewed labels that were kept, None without any.
+    Attributes
+    ----------
+    max_error, confidence : at most this share of the labels is wrong, with this confidence
+    wrong_at_most : how many that is here; nobody reviewed the `unreviewed` labels that they are among
+    found : wrong labels found in the sample, in_set of them among the labels as confident as those kept
+    unsettled : those that were unsure, unusable, of no class or disputed
+    least_confidence : of the unreviewed labels that were kept, None without any
     """
 
     table: pd.DataFrame
@@ -175,13 +185,26 @@ def draw_sample(
 ) -> Sample:
     """Draw the images to review, at random among those that no clinician has answered.
 
-    answers: those known by now. budgets: how many to review; else the fewest with which all labels could be promised
-    though three of them are found wrong (see `expected`); several let the sample grow. The same labels, answers and seed
-    give the same order, so that a larger sample holds the smaller one. earlier: see `Sample`. labels_sha256: the
-    fingerprint of the labels, if it is known. whole_groups: whether whole groups are drawn, and budgets count groups; None
-    where the run has groups. order: see `Sample`. Raises `UsageError` for shares or counts that cannot be, and `InputError`
-    where no label is left to draw.
+    Parameters
+    ----------
+    answers : those known by now
+    budgets : how many to review; else the fewest with which all labels could be promised though three of them are found wrong
+        (see `expected`); several let the sample grow. The same labels, answers and seed give the same order, so that a larger
+        sample holds the smaller one.
+    earlier : see `Sample`
+    labels_sha256 : the fingerprint of the labels, if it is known
+    whole_groups : whether whole groups are drawn, and budgets count groups; None where the run has groups
+    order : see `Sample`
 
+    Raises
+    ------
+    UsageError
+        For shares or counts that cannot be.
+    InputError
+        Where no label is left to draw.
+
+    Examples
+    --------
     >>> sample = draw_sample(annotations, max_error=0.02)                              # doctest: +SKIP
     """
     _check(max_error, confidence, budgets)
@@ -226,7 +249,13 @@ def draw_sample(
 
 
 def grown(annotations: Run, sample: Sample) -> Sample:
-    """The sample of the next look: the same order, further along. Raises `UsageError` where no look is left."""
+    """The sample of the next look: the same order, further along.
+
+    Raises
+    ------
+    UsageError
+        Where no look is left.
+    """
     if sample.look == len(sample.budgets):
         raise UsageError(
             f"The sample of {len(sample.paths):,} images cannot grow: looking again until the numbers please would break the "
@@ -270,10 +299,18 @@ def certify(
 ) -> Certificate:
     """The largest set of labels of which at most `max_error` is wrong, with the confidence that the sample was drawn for.
 
-    max_error: another share than the sample was drawn for, if any; the bounds hold for all together. labels_sha256: the
-    fingerprint of the labels, if it is known. Raises `InputError` where the labels are not those that the sample was drawn
-    for, or where answers are missing.
+    Parameters
+    ----------
+    max_error : another share than the sample was drawn for, if any; the bounds hold for all together
+    labels_sha256 : the fingerprint of the labels, if it is known
 
+    Raises
+    ------
+    InputError
+        Where the labels are not those that the sample was drawn for, or where answers are missing.
+
+    Examples
+    --------
     >>> certificate = certify(annotations, sample, AnswerStore("run").current())       # doctest: +SKIP
     >>> certificate.statement                                                          # doctest: +SKIP
     'Among the 1,900 labels in certified.csv, at most 2% are wrong, with 95% confidence over the random draw of the sample.'

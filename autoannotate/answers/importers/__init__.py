@@ -27,11 +27,17 @@ HEAD_BYTES = 65536
 class Given:
     """One answer as a file gives it, not yet checked against a run.
 
-    where: which part of the file says so, in words. image: the picture as the file names it. word: the answer as it was
-    typed or chosen. machine: the label that the file says the machine gave. reader: who answered, where the file knows.
-    answered_at: UTC, ISO 8601, or "". seconds: from seeing to answering. by_person: False where a machine's label was left
-    as it was, so that nobody can tell whether a person looked at it. by_file: whether the image is named by its file in the
-    tool, which may be an exported copy, and not by its path in the run.
+    Attributes
+    ----------
+    where : which part of the file says so, in words
+    image : the picture as the file names it
+    word : the answer as it was typed or chosen
+    machine : the label that the file says the machine gave
+    reader : who answered, where the file knows
+    answered_at : UTC, ISO 8601, or ""
+    seconds : from seeing to answering
+    by_person : False where a machine's label was left as it was, so that nobody can tell whether a person looked at it
+    by_file : whether the image is named by its file in the tool, which may be an exported copy, and not by its path in the run
     """
 
     where: str
@@ -77,7 +83,13 @@ def formats() -> list[str]:
 
 
 def find_format(name: str) -> Format:
-    """The format of that name. Raises `UsageError` with the names there are, and the nearest one."""
+    """The format of that name.
+
+    Raises
+    ------
+    UsageError
+        With the names there are, and the nearest one.
+    """
     known = formats()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
@@ -87,7 +99,13 @@ def find_format(name: str) -> Format:
 
 
 def recognise(file: Path) -> str:
-    """The name of the format that the file is in, by its content. Raises `InputError` where it is none."""
+    """The name of the format that the file is in, by its content.
+
+    Raises
+    ------
+    InputError
+        Where it is none.
+    """
     try:
         with file.open("rb") as stream:
             head = stream.read(HEAD_BYTES)
@@ -110,7 +128,13 @@ def recognise(file: Path) -> str:
 
 
 def read(file: Path, format: str | None = None, wanted: Wanted | None = None) -> tuple[str, list[Given]]:
-    """The format of the file and the answers in it. Raises `InputError` where it cannot be read."""
+    """The format of the file and the answers in it.
+
+    Raises
+    ------
+    InputError
+        Where it cannot be read.
+    """
     name = format or recognise(file)
     module = find_format(name)
     try:
@@ -127,8 +151,17 @@ def read(file: Path, format: str | None = None, wanted: Wanted | None = None) ->
 def holds_answers(words: Mapping[str, Collection[str]], wanted: Wanted, file: Path) -> str | None:
     """Which of several controls or columns has the answers: the one asked for, the only one, or the one that names classes.
 
-    words: by the name of the control, what was chosen in it. Raises `InputError` with the names there are.
+    Parameters
+    ----------
+    words : by the name of the control, what was chosen in it
 
+    Raises
+    ------
+    InputError
+        With the names there are.
+
+    Examples
+    --------
     >>> holds_answers({"quality": {"good"}, "finding": {"chest"}}, Wanted(["chest", "breast"]), Path("e.json"))
     'finding'
     """

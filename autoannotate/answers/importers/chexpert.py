@@ -37,7 +37,13 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: Path, wanted: Wanted) -> Iterator[Given]:
-    """Each row that says something. Raises `InputError` where no column is a finding of the run, or a cell is no number."""
+    """Each row that says something.
+
+    Raises
+    ------
+    InputError
+        Where no column is a finding of the run, or a cell is no number.
+    """
     table = read_delimited(file)
     path = table.column(PATH)
     if path is None:

@@ -53,7 +53,13 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: Path, wanted: Wanted) -> Iterator[Given]:
-    """Each row that has an answer. Raises `InputError` where a column is missing."""
+    """Each row that has an answer.
+
+    Raises
+    ------
+    InputError
+        Where a column is missing.
+    """
     table = read_delimited(file)
     columns = _columns(table)
     if "image" not in columns:

@@ -30,7 +30,13 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: Path, wanted: Wanted) -> Iterator[Given]:
-    """Each label on each image. Raises `InputError` where the file is another export of CVAT, or none."""
+    """Each label on each image.
+
+    Raises
+    ------
+    InputError
+        Where the file is another export of CVAT, or none.
+    """
     content = _xml(file)
     if b"<!ENTITY" in content or b"<!DOCTYPE" in content:
         raise InputError(f"{file} declares entities, which no export of CVAT does: it is not read.")

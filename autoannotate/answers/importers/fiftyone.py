@@ -30,7 +30,13 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: Path, wanted: Wanted) -> Iterator[Given]:
-    """Each label of each sample. Raises `InputError` where the file is something else."""
+    """Each label of each sample.
+
+    Raises
+    ------
+    InputError
+        Where the file is something else.
+    """
     told = json.loads(file.read_bytes().decode("utf-8-sig"))
     if not isinstance(told, dict) or not isinstance(told.get("labels"), dict):
         raise InputError(

@@ -32,7 +32,13 @@ def recognises(head: bytes) -> bool:
 
 
 def read(file: Path, wanted: Wanted) -> Iterator[Given]:
-    """Each choice of each annotation. Raises `InputError` where the file is something else."""
+    """Each choice of each annotation.
+
+    Raises
+    ------
+    InputError
+        Where the file is something else.
+    """
     tasks = json.loads(file.read_bytes().decode("utf-8-sig"))
     if not isinstance(tasks, list) or not all(isinstance(task, dict) for task in tasks):
         raise InputError(f"{file} is not Label Studio's export: it should be a list of tasks.")

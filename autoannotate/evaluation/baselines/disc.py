@@ -60,7 +60,10 @@ def train(training: Training, labels: Tensor, classes: int) -> Sequence[nn.Modul
 def select(said: Tensor, thresholds: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Which labels are clean, hard, and in the mix, (N,) bool each, and the labels of the mix, (N,).
 
-    said: (2, N, K), probabilities of both views. thresholds: (2, N).
+    Parameters
+    ----------
+    said : (2, N, K), probabilities of both views
+    thresholds : (2, N)
     """
     above = said[:, torch.arange(len(labels), device=labels.device), labels] > thresholds
     clean, selected = above.all(dim=0), above.any(dim=0)

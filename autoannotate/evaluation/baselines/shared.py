@@ -19,7 +19,9 @@ def fit_predict(
 ) -> NDArray[np.float64]:
     """Class probabilities, (N, k), of points (N, d) by logistic regression on the `chosen` ones and their labels, both (N,).
 
-    strength: inverse regularisation, on axes of unit mean square. scikit-learn's own, 1, fits the noise.
+    Parameters
+    ----------
+    strength : inverse regularisation, on axes of unit mean square. scikit-learn's own, 1, fits the noise.
     """
     from sklearn.linear_model import LogisticRegression
 

@@ -37,7 +37,12 @@ def sstext(
 ) -> NDArray[np.float64]:
     """Class probabilities, (N, K).
 
-    embeddings: (N, D). answers: (N,) class numbers, -1 where there is none. texts: (K, D), or None. scale: 1/τ.
+    Parameters
+    ----------
+    embeddings : (N, D)
+    answers : (N,) class numbers, -1 where there is none
+    texts : (K, D), or None
+    scale : 1/τ
     """
     images = unit(embeddings)
     known = answers >= 0

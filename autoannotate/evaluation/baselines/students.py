@@ -33,7 +33,9 @@ class Students:
     """The student's network on pixels (M, S, S, 3), whose views are changed images: as for the student, or twice with a square
     left out.
 
-    passes: the student's budget, see `models.student_training.train_student`.
+    Attributes
+    ----------
+    passes : the student's budget, see `models.student_training.train_student`
     """
 
     def __init__(

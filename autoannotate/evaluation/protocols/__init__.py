@@ -80,14 +80,27 @@ def protocols() -> list[str]:
 
 
 def find_protocol(name: str) -> EvaluationProtocol:
-    """The protocol of that name. Raises `UsageError` with the names there are, and the nearest one."""
+    """The protocol of that name.
+
+    Raises
+    ------
+    UsageError
+        With the names there are, and the nearest one.
+    """
     chosen(name, protocols(), "protocol")
     return cast(EvaluationProtocol, importlib.import_module(f"{__name__}.{name}"))
 
 
 def chosen(name: str, known: Sequence[str], what: str) -> str:
-    """`name`, if it is known. Raises `UsageError` with the names there are, and the nearest one.
+    """`name`, if it is known.
 
+    Raises
+    ------
+    UsageError
+        With the names there are, and the nearest one.
+
+    Examples
+    --------
     >>> chosen("knn", ["given", "knn"], "method")
     'knn'
     """

@@ -81,7 +81,13 @@ def methods() -> tuple[str, ...]:
 
 
 def foreign_classes(data: LabelledSet, options: Options) -> list[int]:
-    """The numbers of the classes that are not asked for. Raises `UsageError` where there is none such, or too few others."""
+    """The numbers of the classes that are not asked for.
+
+    Raises
+    ------
+    UsageError
+        Where there is none such, or too few others.
+    """
     names = [name.strip() for name in options.foreign.split(",") if name.strip()]
     known = ", ".join(data.class_names)
     if not names:

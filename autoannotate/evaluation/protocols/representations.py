@@ -247,7 +247,11 @@ def found_again(
 ) -> dict[str, float]:
     """For each of `CHANGES`, the share of images whose changed copy is nearest to the image itself among all N.
 
-    values: (N, D). rows: which images are changed. whole: `encode` takes volumes.
+    Parameters
+    ----------
+    values : (N, D)
+    rows : which images are changed
+    whole : `encode` takes volumes
     """
     if encode is None:
         return dict.fromkeys(CHANGES, float("nan"))

@@ -33,7 +33,10 @@ Encode = Callable[[Sequence[Any]], NDArray[np.floating]]
 class Problem:
     """What a representation may learn from: N images, without their labels.
 
-    encoder: the CLIP model of the evaluation. epochs: how long the trained ones are trained; None: as they like.
+    Attributes
+    ----------
+    encoder : the CLIP model of the evaluation
+    epochs : how long the trained ones are trained; None: as they like
     """
 
     refs: Sequence[ImageRef]

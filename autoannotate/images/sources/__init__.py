@@ -55,7 +55,13 @@ def sources() -> tuple[Source, ...]:
 
 
 def source_of(text: str) -> Source | None:
-    """The kind of source that a text names; None for a plain folder or file. Raises `InputError` for unknown schemes."""
+    """The kind of source that a text names; None for a plain folder or file.
+
+    Raises
+    ------
+    InputError
+        For unknown schemes.
+    """
     found = next((source for source in sources() if source.recognises(text)), None)
     if found is None and re.match(r"[a-z][a-z0-9+.-]+://", text, re.IGNORECASE):
         known = "; ".join(source.forms for source in sources())
@@ -96,7 +102,13 @@ def find(source: Path | str, include: Collection[str] = ()) -> Found:
 
 
 def find_images(source: Path | str, include: Collection[str] = ()) -> list[ImageRef]:
-    """The images of `find`, without the count of other files. Raises `InputError` as it does."""
+    """The images of `find`, without the count of other files.
+
+    Raises
+    ------
+    InputError
+        As it does.
+    """
     return find(source, include).refs
 
 

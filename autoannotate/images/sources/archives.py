@@ -43,7 +43,13 @@ def is_archive(name: str) -> bool:
 
 
 def entries(text: str) -> Iterator[Entry | PassedOver]:
-    """The members of an archive of this machine. Raises `InputError`."""
+    """The members of an archive of this machine.
+
+    Raises
+    ------
+    InputError
+        With what is wrong, and the way out.
+    """
     file = Path(text).absolute()
     try:
         found = file.stat()

@@ -33,7 +33,13 @@ _NEEDS = {
 
 
 def entries(text: str) -> Iterator[Entry | PassedOver]:
-    """The files below a URL, or the one file (or archive) that it names. Raises `InputError`."""
+    """The files below a URL, or the one file (or archive) that it names.
+
+    Raises
+    ------
+    InputError
+        With what is wrong, and the way out.
+    """
     system, place = _filesystem(text)
     try:
         found = _listed(system, place)

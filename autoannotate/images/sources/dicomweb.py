@@ -61,7 +61,13 @@ class Place:
 
     @classmethod
     def of(cls, text: str) -> Place:
-        """The place that a URL names, as in `dicomweb://host:8042/dicom-web?Modality=CR`. Raises `InputError`."""
+        """The place that a URL names, as in `dicomweb://host:8042/dicom-web?Modality=CR`.
+
+        Raises
+        ------
+        InputError
+            With what is wrong, and the way out.
+        """
         from pydicom.datadict import tag_for_keyword
 
         parts = urlsplit(text)
@@ -114,7 +120,13 @@ class Server:
         self._client, self._free = _client(url), threading.BoundedSemaphore(FETCHED_AT_ONCE)
 
     def ask(self, what: str, call: Callable[[Any], T]) -> T:
-        """What a call of the client answers. Raises `InputError` where the server does not."""
+        """What a call of the client answers.
+
+        Raises
+        ------
+        InputError
+            Where the server does not.
+        """
         with self._free:
             self.asked[what] += 1
             try:
@@ -157,7 +169,13 @@ class Server:
         ]
 
     def open(self, study: str, series: str, instance: str) -> BinaryIO:
-        """An instance, as a DICOM file, compressed as the server has it. Raises `UnreadableImageError`."""
+        """An instance, as a DICOM file, compressed as the server has it.
+
+        Raises
+        ------
+        UnreadableImageError
+            Where it cannot be read.
+        """
         from pydicom import dcmwrite
 
         call = partial(
@@ -174,7 +192,13 @@ class Server:
         return out
 
     def store(self, datasets: list[Any]) -> None:
-        """Store instances by STOW-RS. Raises `InputError` where the server does not take them all."""
+        """Store instances by STOW-RS.
+
+        Raises
+        ------
+        InputError
+            Where the server does not take them all.
+        """
         answer = self.ask("instances stored", partial(_call, "store_instances", datasets=datasets))
         if failed := len(answer.get("FailedSOPSequence") or []):
             raise InputError(f"{self.url} did not take {counted(failed, 'document')} of {len(datasets)}: see its log.")

@@ -16,7 +16,10 @@ from autoannotate.images.sources.source import Entry, Source
 def entries(text: str) -> Iterator[Entry | PassedOver]:
     """The files that match, `**` for folders of any depth, in the order of their names; archives among them are opened.
 
-    Raises `InputError` where none matches.
+    Raises
+    ------
+    InputError
+        Where none matches.
     """
     root = _root(text)
     files = sorted(Path(match) for match in glob.iglob(text, recursive=True))  # noqa: PTH207 (pathlib knows no absolute ones)

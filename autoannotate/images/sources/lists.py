@@ -17,7 +17,13 @@ MOST_BYTES = 2**30
 
 
 def entries(text: str) -> Iterator[Entry]:
-    """The files that a list names, relative to the list's own folder; each once. Raises `InputError`."""
+    """The files that a list names, relative to the list's own folder; each once.
+
+    Raises
+    ------
+    InputError
+        With what is wrong, and the way out.
+    """
     place = Path(text)
     names = list(dict.fromkeys(_names(place)))
     if not names:

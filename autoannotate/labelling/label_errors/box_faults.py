@@ -52,8 +52,13 @@ class Fault:
 class Boxes:
     """B boxes in N pictures.
 
-    corners: (B, 4) x_min, y_min, x_max, y_max in pixels. labels: (B,) class numbers. pictures: (B,) picture numbers. sizes:
-    (N, 2) width and height. spread: (B,) standard deviation of the grey inside, 0 to 255, NaN where the box has no inside.
+    Attributes
+    ----------
+    corners : (B, 4) x_min, y_min, x_max, y_max in pixels
+    labels : (B,) class numbers
+    pictures : (B,) picture numbers
+    sizes : (N, 2) width and height
+    spread : (B,) standard deviation of the grey inside, 0 to 255, NaN where the box has no inside
     """
 
     corners: NDArray[np.float64]

@@ -35,11 +35,18 @@ DISPUTED = 10  # answers to images whose label is not what the others predict, b
 class Corrected:
     """Corrected labels of N images.
 
-    labels: (N,) class numbers. probabilities: (N, K), rows sum to one; of the true class. confidence: (N,) in [0, 1], that the
-    label is right. changed: (N,) bool, the label is another than the one that came in, and no answer. queue: what is still
-    doubtful, never an answered image. student: the student's own account. doubt: (N,) in [0, 1], that the label that came in
-    was wrong. evidence: the out-of-sample probabilities, and settings: of learning from answers, both to be used again.
-    from_answers: whether the labels were learned from answers. estimate: of the labels' noise, behind all of these.
+    Attributes
+    ----------
+    labels : (N,) class numbers
+    probabilities : (N, K), rows sum to one; of the true class
+    confidence : (N,) in [0, 1], that the label is right
+    changed : (N,) bool, the label is another than the one that came in, and no answer
+    queue : what is still doubtful, never an answered image
+    student : the student's own account
+    doubt : (N,) in [0, 1], that the label that came in was wrong
+    evidence : the out-of-sample probabilities, and settings: of learning from answers, both to be used again
+    from_answers : whether the labels were learned from answers
+    estimate : of the labels' noise, behind all of these
     """
 
     labels: NDArray[np.int64]

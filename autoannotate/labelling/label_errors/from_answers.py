@@ -85,13 +85,19 @@ def generalise(
 ) -> Generalised | None:
     """Learn from N labels, of which some were answered; None while there are fewer than `FEWEST` answers.
 
-    basis: (N, D), see `basis`. labels: (N,), those given before anyone answered. answers: (N,) class numbers, -1 where there is
-    none. predictions: (N, K) each, of models that did not see the label or answer of the image they judge, weighed beside the
-    regression's. estimate: what goes for the others until answers say otherwise: without it, eight answers about the hardest
-    images may undo what was corrected before; nor are labels trusted more than it trusts them, since what the hardest images
-    teach of the predictions is doubt. settings: of an earlier call with fewer answers, where choosing them anew would take too
-    long. groups: (N,) ids; each image, answered or not, is predicted without the labels and answers of its whole group (a
-    patient's), so that how answers generalise is chosen by images of others.
+    Parameters
+    ----------
+    basis : (N, D), see `basis`
+    labels : (N,), those given before anyone answered
+    answers : (N,) class numbers, -1 where there is none
+    predictions : (N, K) each, of models that did not see the label or answer of the image they judge, weighed beside the
+        regression's
+    estimate : what goes for the others until answers say otherwise: without it, eight answers about the hardest images may undo
+        what was corrected before; nor are labels trusted more than it trusts them, since what the hardest images teach of the
+        predictions is doubt
+    settings : of an earlier call with fewer answers, where choosing them anew would take too long
+    groups : (N,) ids; each image, answered or not, is predicted without the labels and answers of its whole group (a
+        patient's), so that how answers generalise is chosen by images of others
     """
     answered = np.asarray(answers) >= 0
     rows = np.flatnonzero(answered)

@@ -35,8 +35,12 @@ FEW = 8  # images of a class, below which nothing is said of it
 class Issue:
     """Something wrong with one image, or, where row is None, with a class or the whole set.
 
-    label, suggested: class numbers, None where there is none. score: 0 to 1, higher is worse. detail: one plain sentence.
-    other: the image that it is nearly the same picture as, of contradictions and duplicates.
+    Attributes
+    ----------
+    label, suggested : class numbers, None where there is none
+    score : 0 to 1, higher is worse
+    detail : one plain sentence
+    other : the image that it is nearly the same picture as, of contradictions and duplicates
     """
 
     row: int | None
@@ -52,11 +56,21 @@ class Issue:
 class Audited:
     """What is known of N labelled images with K classes.
 
-    labels, suggested: (N,) class numbers. doubt: (N,) in 0 to 1, that the label is wrong. flagged: (N,) bool. out_of_sample:
-    (N, K). neighbours: of the images. thumbnails: (N, P) grey. quality: by the name of a quality, (N,) scores in 0 to 1, low
-    is bad, and the score below which it is an issue, see `quality_scores`. none_of_these: which images look like none of the
-    classes. joint: (K, K) the share of images with label i that are j. groups: (N,) ids. split: (N,) names of the parts.
-    sites: by the column's name, (N,) what it says of each image.
+    Attributes
+    ----------
+    labels, suggested : (N,) class numbers
+    doubt : (N,) in 0 to 1, that the label is wrong
+    flagged : (N,) bool
+    out_of_sample : (N, K)
+    neighbours : of the images
+    thumbnails : (N, P) grey
+    quality : by the name of a quality, (N,) scores in 0 to 1, low is bad, and the score below which it is an issue, see
+        `quality_scores`
+    none_of_these : which images look like none of the classes
+    joint : (K, K) the share of images with label i that are j
+    groups : (N,) ids
+    split : (N,) names of the parts
+    sites : by the column's name, (N,) what it says of each image
     """
 
     labels: NDArray[np.int64]

@@ -24,13 +24,18 @@ from autoannotate.labelling.zero_shot.reliability import kappa
 class Settings:
     """The constants of the decision; each has its row in the ablation table of `eval/correction`.
 
-    fewest: labels that a class must have to be judged. found: labels that the mixture must find wrong: among few images it
-    errs as often as labels are wrong. likelihood_ratio: twice the log-likelihood that symmetric noise must explain more
-    than overlap does (χ², one degree of freedom, 99 %). border: the largest share of a cluster's edges that may leave it.
-    beyond_chance: standard deviations by which labels must agree with clusters. model_error: wrong labels that the mixture
-    must find for each error of its own. agreement: Cohen's κ of labels and the mixture that did not see them. evidence: the
-    z of its likelihood of unseen labels against discriminant analysis (Vuong 1989). contradicted: the share of its changes
-    over which the pool may contradict it.
+    Attributes
+    ----------
+    fewest : labels that a class must have to be judged
+    found : labels that the mixture must find wrong: among few images it errs as often as labels are wrong
+    likelihood_ratio : twice the log-likelihood that symmetric noise must explain more than overlap does (χ², one degree of
+        freedom, 99 %)
+    border : the largest share of a cluster's edges that may leave it
+    beyond_chance : standard deviations by which labels must agree with clusters
+    model_error : wrong labels that the mixture must find for each error of its own
+    agreement : Cohen's κ of labels and the mixture that did not see them
+    evidence : the z of its likelihood of unseen labels against discriminant analysis (Vuong 1989)
+    contradicted : the share of its changes over which the pool may contradict it
     """
 
     fewest: float = 5.0
@@ -52,8 +57,11 @@ TOO_FEW = 10  # images, with fewer of which nothing can be estimated
 class HeldOutMixture:
     """A `Mixture` of all images, and what mixtures and discriminants said of labels they had not seen.
 
-    fitted: of all labels. clean: (N, K), P(t | x) by mixtures that did not see the label. evidence: (N,), log-likelihood of
-    the label by these less that by discriminant analysis, neither having seen it.
+    Attributes
+    ----------
+    fitted : of all labels
+    clean : (N, K), P(t | x) by mixtures that did not see the label
+    evidence : (N,), log-likelihood of the label by these less that by discriminant analysis, neither having seen it
     """
 
     fitted: Mixture
@@ -65,10 +73,17 @@ class HeldOutMixture:
 class NoiseEstimate:
     """What is known of the true classes of N images.
 
-    predicted: (N, K), the pool: P(given | x), the label unseen. clean: (N, K), P(t | x). posterior: (N, K), P(t | x, given).
-    noise_matrix: T[true, given], (K, K). error_rate: the share of labels estimated to be wrong; model_error: of `clean`'s
-    classes. explanation: symmetric, clusters, mixture, answers, or "" where none is accepted. may_change: whether labels may
-    change. known: (K,) bool, classes with enough labels to be judged; a label of another is kept.
+    Attributes
+    ----------
+    predicted : (N, K), the pool: P(given | x), the label unseen
+    clean : (N, K), P(t | x)
+    posterior : (N, K), P(t | x, given)
+    noise_matrix : T[true, given], (K, K)
+    error_rate : the share of labels estimated to be wrong
+    model_error : of `clean`'s classes
+    explanation : symmetric, clusters, mixture, answers, or "" where none is accepted
+    may_change : whether labels may change
+    known : (K,) bool, classes with enough labels to be judged; a label of another is kept
     """
 
     predicted: NDArray[np.float64]
@@ -208,9 +223,13 @@ def weighed(
 ) -> Weighed:
     """Probabilities as sure as they are right, and labels weighed beside them.
 
-    predicted: (N, K), of labels that they did not see. labels: (N,), of which the share `rate` is wrong. answers: (N,) class
-    numbers, -1 where there is none: of the true classes; the noise is learned from them too.
     The error e of the predictions follows from the share d of labels that they contradict: d = e + r (1 − e K/(K−1)).
+
+    Parameters
+    ----------
+    predicted : (N, K), of labels that they did not see
+    labels : (N,), of which the share `rate` is wrong
+    answers : (N,) class numbers, -1 where there is none: of the true classes; the noise is learned from them too
     """
     k = predicted.shape[1]
     truth = np.full(len(labels), -1) if answers is None else np.asarray(answers)

@@ -81,7 +81,9 @@ def discriminant(
 ) -> NDArray[np.float64]:
     """Linear discriminant analysis with the shared covariance shrunk towards a sphere (Friedman 1989, eq. 18).
 
-    Returns the probabilities, (M, C), of the classes that the labels, (N,), have, for test points (M, d).
+    Returns
+    -------
+    The probabilities, (M, C), of the classes that the labels, (N,), have, for test points (M, d).
     """
     from scipy.special import softmax
 

@@ -32,8 +32,11 @@ FEWEST = 5  # labels of a class, without which the mixture does not know it
 class OutOfSample:
     """What models that never saw an image's label say of it.
 
-    views: (V, N, K), calibrated, rows sum to one: discriminant analysis, and label propagation over the graph. mixture: None
-    where fewer than two classes have labels enough. seen: (N, K) bool, classes that the models of an image had images of.
+    Attributes
+    ----------
+    views : (V, N, K), calibrated, rows sum to one: discriminant analysis, and label propagation over the graph
+    mixture : None where fewer than two classes have labels enough
+    seen : (N, K) bool, classes that the models of an image had images of
     """
 
     views: NDArray[np.float64]
@@ -126,7 +129,9 @@ def folds(
 ) -> Iterator[NDArray[np.int64]]:
     """Held-out rows, fold by fold, every class dealt out as evenly as its size allows; no fold is empty.
 
-    groups: (N,) ids; a group, of the class that most of its images have, is never divided.
+    Parameters
+    ----------
+    groups : (N,) ids; a group, of the class that most of its images have, is never divided
     """
     rng = np.random.default_rng([seed, 5])  # not the plain seed: who injects noise with it would put it all in one fold
     ids = np.arange(len(labels)) if groups is None else _in_order_seen(groups)

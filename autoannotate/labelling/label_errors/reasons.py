@@ -23,8 +23,15 @@ NEAREST = 8  # neighbours asked by the reasons
 class Evidence:
     """All that is known about N images with K classes.
 
-    labels: (N,). zero_shot, out_of_sample: (N, K) probabilities. student: (N, K) or None. neighbours: of the images, nearest
-    first. none_of_these: which images look like none of the classes, or None. class_names: K. image_names: N, for sentences.
+    Attributes
+    ----------
+    labels : (N,)
+    zero_shot, out_of_sample : (N, K) probabilities
+    student : (N, K) or None
+    neighbours : of the images, nearest first
+    none_of_these : which images look like none of the classes, or None
+    class_names : K
+    image_names : N, for sentences
     """
 
     labels: NDArray[np.int64]

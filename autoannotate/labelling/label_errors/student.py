@@ -126,7 +126,10 @@ def useless(noise: NoiseEstimate, labels: np.ndarray, keep: bool = False) -> Stu
 
     A student's predictions join the pool of `estimate_noise`, which says which labels are wrong, and not whether any are. So it
     can change labels only where the noise estimate lets them change, and few more than those that the other images contradict.
-    keep: labels are doubted and never changed, an audit, to whose ranking a student adds where classes overlap too.
+
+    Parameters
+    ----------
+    keep : labels are doubted and never changed, an audit, to whose ranking a student adds where classes overlap too
     """
     open_ = float((noise.predicted.argmax(axis=1) != labels).mean())
     if open_ < OPEN:

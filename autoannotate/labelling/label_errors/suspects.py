@@ -37,10 +37,15 @@ FEWEST = 10  # with fewer images confident learning has nothing to count
 class Suspects:
     """What is doubtful about N labels.
 
-    flagged: (N,) bool, worth a clinician's look. score: (N,) in [0, 1], higher is more doubtful. suggested: (N,) the class that
-    the evidence favours, the given one unless the evidence is strong. reasons: N sentences, "" where there is none.
-    out_of_sample: (N, K), what models that did not see a label say of it. error_rate: the estimated share of wrong labels.
-    none_of_these: (N,) bool, those of the flagged that look like none of the classes.
+    Attributes
+    ----------
+    flagged : (N,) bool, worth a clinician's look
+    score : (N,) in [0, 1], higher is more doubtful
+    suggested : (N,) the class that the evidence favours, the given one unless the evidence is strong
+    reasons : N sentences, "" where there is none
+    out_of_sample : (N, K), what models that did not see a label say of it
+    error_rate : the estimated share of wrong labels
+    none_of_these : (N,) bool, those of the flagged that look like none of the classes
     """
 
     flagged: NDArray[np.bool_]
@@ -68,19 +73,31 @@ def find_suspects(
 ) -> Suspects:
     """Doubt N labels.
 
-    features: (N, F). labels: (N,) in 0 … K-1. probabilities: (N, K), zero-shot. class_names: K. image_names: N, to name near
-    duplicates by. student: (N, K), what a network predicts, if there is one. estimate: about their true classes,
-    where it is known already. groups: (N,) ids, see `predict_out_of_sample`. none_of_these: which images look
-    like none of the classes. The order of the images does not matter.
+    The order of the images does not matter.
 
-    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is how probable the label is, the mean of P(label is true |
-    the other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and
-    w_r its weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the
-    classes that can be told by looking and hardly more than the estimated number of errors; and near duplicates that
-    contradict each other, and images of none of the classes. Suggested: `NoiseEstimate.corrected`. error_rate: by the
-    estimate, if it may change labels; else the
-    confident joint's, or where classes overlap the noise seen where prediction is easy, if less.
-    Raises ValueError on shapes that don't fit.
+    score = 1 − (1 − d) Π_r (1 − w_r s_r), a noisy-or: 1 − d is how probable the label is, the mean of P(label is true | the
+    other images) and of P(label is true | the image and the label given), s_r in [0, 1] how strongly reason r fires and w_r its
+    weight. It grows with every reason. Flagged: cleanlab's off-diagonal counts of the confident joint, among the classes that
+    can be told by looking and hardly more than the estimated number of errors; and near duplicates that contradict each other,
+    and images of none of the classes. Suggested: `NoiseEstimate.corrected`. error_rate: by the estimate, if it may change
+    labels; else the confident joint's, or where classes overlap the noise seen where prediction is easy, if less.
+
+    Parameters
+    ----------
+    features : (N, F)
+    labels : (N,) in 0 … K-1
+    probabilities : (N, K), zero-shot
+    class_names : K
+    image_names : N, to name near duplicates by
+    student : (N, K), what a network predicts, if there is one
+    estimate : about their true classes, where it is known already
+    groups : (N,) ids, see `predict_out_of_sample`
+    none_of_these : which images look like none of the classes
+
+    Raises
+    ------
+    ValueError
+        On shapes that don't fit.
     """
     features = Features.of(features)
     n, k = len(labels), len(class_names)
@@ -134,7 +151,11 @@ def find_suspects(
 class PredictedProbabilities:
     """Out-of-sample probabilities of N labels, and what else `noise_estimate` weighs.
 
-    views: (V, N, K), rows sum to one. labels: (N,). mixture, clusters: see `estimate_noise`.
+    Attributes
+    ----------
+    views : (V, N, K), rows sum to one
+    labels : (N,)
+    mixture, clusters : see `estimate_noise`
     """
 
     views: NDArray[np.float64]
@@ -164,7 +185,9 @@ def predict_out_of_sample(
 ) -> PredictedProbabilities:
     """Probabilities of N labels by models that did not see them; zero-shot's, (N, K), of a class with no other image.
 
-    groups: (N,) ids; images of one group (a patient, a study) are judged by models that saw none of it.
+    Parameters
+    ----------
+    groups : (N,) ids; images of one group (a patient, a study) are judged by models that saw none of it
     """
     features = Features.of(features)
     # by content, so that folds don't depend on file names; as far as the cache keeps it (half precision)

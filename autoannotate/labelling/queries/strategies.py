@@ -73,7 +73,13 @@ def strategy(function: Strategy) -> Strategy:
 
 
 def find_strategy(name: str) -> Strategy:
-    """The strategy of this name. Raises `UsageError` with the names there are."""
+    """The strategy of this name.
+
+    Raises
+    ------
+    UsageError
+        With the names there are.
+    """
     if name not in STRATEGIES:
         raise UsageError(f"There is no strategy {name!r}: choose one of {', '.join(sorted(STRATEGIES))}.")
     return STRATEGIES[name]
@@ -90,7 +96,12 @@ def pool_of(
 ) -> Pool:
     """The pool after a correction.
 
-    features: (N, F). answered: (N,) bool. groups: (N,), found in the features if not given. view: (N, K), more probabilities.
+    Parameters
+    ----------
+    features : (N, F)
+    answered : (N,) bool
+    groups : (N,), found in the features if not given
+    view : (N, K), more probabilities
     """
     features = Features.of(features)
     views = [corrected.probabilities]
@@ -113,7 +124,10 @@ def pool_of(
 def order(name: str, pool: Pool, size: int | None = None) -> NDArray[np.int64]:
     """The rows to ask next, the first one first: at most `size`, none answered, none two of one group.
 
-    Raises `UsageError` for an unknown name.
+    Raises
+    ------
+    UsageError
+        For an unknown name.
     """
     chosen = find_strategy(name)
     askable = len(_askable(pool))

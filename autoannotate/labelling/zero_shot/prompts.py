@@ -35,7 +35,9 @@ MAX_SENTENCES_OF_A_KIND = 9  # an image kind, in modality_prompts
 class ClassPrompts:
     """A class as the user named it, the sentences for it, the chosen sense in plain words, and its modality, if known.
 
-    says_something: False where the name says nothing about a picture (`0`, `A`, `class 2`), and nothing explains it.
+    Attributes
+    ----------
+    says_something : False where the name says nothing about a picture (`0`, `A`, `class 2`), and nothing explains it
     """
 
     name: str

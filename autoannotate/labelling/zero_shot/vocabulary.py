@@ -140,7 +140,10 @@ class Library:
     def kind(self, words: str) -> ImageKind:
         """The kind of image that `words` name: a kind ("chest X-ray", "CXR") or a modality of any body part ("CT").
 
-        Raises UsageError where there is no such kind and no such modality.
+        Raises
+        ------
+        UsageError
+            Where there is no such kind and no such modality.
         """
         if found := _kind(words, self.images, self.modalities):
             return found
@@ -207,7 +210,10 @@ _CLASS_KEYS = ("also", "terms", "absent", "sentences", "image", "modality", "par
 def load_library(file: Path | Sentences | None = None) -> Library:
     """The library that ships with the package, with the user's `file`, or sentences by class, merged over it.
 
-    Raises InputError, saying which file and which key, where a file cannot be read or has another form.
+    Raises
+    ------
+    InputError
+        Saying which file and which key, where a file cannot be read or has another form.
     """
     if file is None:
         return _shipped()

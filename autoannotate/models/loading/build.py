@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 def build(source: Source) -> tuple[nn.Module, Callable[[list[str]], Tensor]]:
     """Build the network, in evaluation mode on the CPU in float32, and its tokenizer.
 
-    Every form goes through one door: a folder in open_clip's own layout, written to a temporary place, in
-    which text towers and tokenizers are local files. So nothing is fetched, and open_clip checks that the
-    weights fit. Raises ModelError if the weights cannot be read or do not fit.
+    Every form goes through one door: a folder in open_clip's own layout, written to a temporary place, in which text towers and
+    tokenizers are local files. So nothing is fetched, and open_clip checks that the weights fit.
+
+    Raises
+    ------
+    ModelError
+        If the weights cannot be read or do not fit.
     """
     import open_clip
 

@@ -22,7 +22,10 @@ def model_folder(repo: str, name: str) -> Path:
     """The local folder with a repository's model, in open_clip's form if it has that one, else in
     transformers'.
 
-    Raises ModelError, speaking of the model by `name`, if it is neither here nor to be had.
+    Raises
+    ------
+    ModelError
+        Speaking of the model by `name`, if it is neither here nor to be had.
     """
     from huggingface_hub.errors import HFValidationError
     from huggingface_hub.utils import validate_repo_id
@@ -49,7 +52,10 @@ def model_folder(repo: str, name: str) -> Path:
 def file(repo: str, names: Sequence[str], name: str) -> Path | None:
     """The first of the named files of a repository, or None if it has none of them.
 
-    Raises ModelError, speaking of the model by `name`, if none is in the cache and the hub cannot be asked.
+    Raises
+    ------
+    ModelError
+        Speaking of the model by `name`, if none is in the cache and the hub cannot be asked.
     """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

@@ -38,11 +38,12 @@ from autoannotate.models.loading.weights import is_torchscript
 class Source:
     """All that is needed to build one model without the network.
 
-    name: what the user asked for
-    model_cfg, preprocess_cfg: as in an open_clip_config.json
-    weights: the checkpoint file; `transformers` says whether it is in the form of transformers' CLIPModel
-    text_config: config.json of a text tower from transformers; {} if the weights must tell it, None for open_clip's
-    tokenizer: folder with the files of a tokenizer from transformers; None for open_clip's own
+    Attributes
+    ----------
+    name : what the user asked for model_cfg, preprocess_cfg: as in an open_clip_config.json weights: the checkpoint file;
+        `transformers` says whether it is in the form of transformers' CLIPModel text_config: config.json of a text tower from
+        transformers; {} if the weights must tell it, None for open_clip's tokenizer: folder with the files of a tokenizer from
+        transformers; None for open_clip's own
     """
 
     name: str
@@ -62,7 +63,10 @@ class Source:
 def find(model: str) -> Source:
     """Find the files of a model, downloading what is named and not here; see above for what `model` may be.
 
-    Raises ModelError, one sentence with a way out, when there is no such model or its weights cannot be had.
+    Raises
+    ------
+    ModelError
+        One sentence with a way out, when there is no such model or its weights cannot be had.
     """
     if model in CATALOGUE:
         return _find(CATALOGUE[model].source, model) if CATALOGUE[model].source else _embedded()

@@ -68,7 +68,10 @@ _TOWERS = {
 def model_config(config: dict[str, Any]) -> dict[str, Any]:
     """The open_clip model config of a transformers `CLIPModel` config (the content of its config.json).
 
-    Raises ModelError where the two libraries do not hold the same network.
+    Raises
+    ------
+    ModelError
+        Where the two libraries do not hold the same network.
     """
     vision = _VISION_DEFAULTS | (config.get("vision_config") or {})
     text = _TEXT_DEFAULTS | (config.get("text_config") or {})
@@ -120,7 +123,10 @@ def preprocess_config(config: dict[str, Any]) -> dict[str, Any]:
 def convert(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The open_clip state dict of a transformers `CLIPModel` state dict.
 
-    Raises ModelError if a tensor has no place in open_clip's CLIP.
+    Raises
+    ------
+    ModelError
+        If a tensor has no place in open_clip's CLIP.
     """
     import torch
 

@@ -21,9 +21,13 @@ WITHIN = ("state_dict", "model", "model_state_dict", "net", "network")
 def read_weights(path: Path, ways_out: str = WAYS_OUT) -> dict[str, Tensor]:
     """The tensors of a checkpoint by name, without the `module.` that distributed training puts in front.
 
-    Reads .safetensors, torch.save files (a state dict, or a training checkpoint that has one, see `WITHIN`) and the
-    TorchScript archives in which OpenAI published CLIP. From pickles nothing but tensors and plain numbers is
-    taken. Raises ModelError if the file is none of these; ways_out: how its sentence ends.
+    Reads .safetensors, torch.save files (a state dict, or a training checkpoint that has one, see `WITHIN`) and the TorchScript
+    archives in which OpenAI published CLIP. From pickles nothing but tensors and plain numbers is taken.
+
+    Raises
+    ------
+    ModelError
+        If the file is none of these; ways_out: how its sentence ends.
     """
     import torch
     from safetensors.torch import load_file
@@ -76,9 +80,13 @@ def is_torchscript(path: Path) -> bool:
 def bert_config(path: Path) -> dict[str, Any]:
     """A BERT's config.json, read off the shapes of a CLIP's weights (.safetensors).
 
-    BiomedCLIP's folder does not hold the config of its PubMedBERT, only the hub does. Heads have 64 channels
-    in every BERT (Devlin et al., 2019, section 3) and in its children; the rest are transformers' defaults.
-    Raises ModelError if the text tower is no BERT.
+    BiomedCLIP's folder does not hold the config of its PubMedBERT, only the hub does. Heads have 64 channels in every BERT
+    (Devlin et al., 2019, section 3) and in its children; the rest are transformers' defaults.
+
+    Raises
+    ------
+    ModelError
+        If the text tower is no BERT.
     """
     from safetensors import safe_open
 

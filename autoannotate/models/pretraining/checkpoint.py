@@ -15,7 +15,11 @@ SAVE_SECONDS = 300
 class Checkpoint:
     """The state of a training run on disk. A folder holds one run: its settings are saved with it and compared.
 
-    settings: plain values that, when they differ, make another run. Raises OutputError where the folder cannot be written.
+    Raises OutputError where the folder cannot be written.
+
+    Attributes
+    ----------
+    settings : plain values that, when they differ, make another run
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:

@@ -263,11 +263,27 @@ def pretrain_clip(
 ) -> TrainingResult:
     """Train an encoder on image-text pairs and write it to `out` as an open_clip model folder that `--model` loads.
 
-    images: the folder that paths in the table are relative to. pairs: CSV, see `pairs.read_pairs`. init: any name that
-    `load_encoder` takes. lr: peak rate of the image tower; text_lr: of the text tower. anchor: weight of the cosine distance
-    of text embeddings to where they started. anchor_texts: a file of phrases to hold besides the captions, one a line.
-    held_out: share of the groups kept aside for the score. A run that was stopped goes on where it was when called again
-    with the same arguments. Raises InputError, OutputError, UsageError, ModelError.
+    A run that was stopped goes on where it was when called again with the same arguments.
+
+    Parameters
+    ----------
+    images : the folder that paths in the table are relative to
+    pairs : CSV, see `pairs.read_pairs`
+    init : any name that `load_encoder` takes
+    lr : peak rate of the image tower
+    text_lr : of the text tower
+    anchor : weight of the cosine distance of text embeddings to where they started
+    anchor_texts : a file of phrases to hold besides the captions, one a line
+    held_out : share of the groups kept aside for the score
+
+    Raises
+    ------
+    InputError
+        With what is wrong, and the way out.
+    OutputError
+        Where it cannot be written.
+    UsageError
+        ModelError.
     """
     if epochs <= 0 or batch_size < 2 or not 0 < held_out < 1:
         raise UsageError("--epochs must be positive, --batch-size at least 2, and --held-out between 0 and 1.")

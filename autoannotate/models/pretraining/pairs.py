@@ -17,9 +17,13 @@ CAPTION_COLUMNS = ("caption", "text", "report", "title")
 class Pairs:
     """N images and M distinct captions.
 
-    paths: N files. captions: M texts. truth: (N, M) sparse, 1 where the caption is true of the image.
-    groups: (N,) int; images of one group (a patient, a case, a video) stay on one side of every split.
-    weights: (N,) float, sums to 1: how often an image is drawn.
+    Attributes
+    ----------
+    paths : N files
+    captions : M texts
+    truth : (N, M) sparse, 1 where the caption is true of the image
+    groups : (N,) int; images of one group (a patient, a case, a video) stay on one side of every split
+    weights : (N,) float, sums to 1: how often an image is drawn
     """
 
     paths: tuple[Path, ...]
@@ -55,7 +59,11 @@ def read_pairs(table: Path, images: Path) -> Pairs:
     """Read a CSV with `path` (relative to `images`) and `caption` (or text, report, title); optionally `group` and `weight`.
 
     Several rows for one path are several true captions; one caption in several rows is true of several images.
-    Raises InputError when a column or most of the files are missing.
+
+    Raises
+    ------
+    InputError
+        When a column or most of the files are missing.
     """
     import pandas as pd
 

@@ -222,7 +222,12 @@ def pretrain_backbone(
 ) -> student_network.Backbone:
     """The backbone after SimCLR on pictures (N, S, S, 3) uint8, S at least the backbone's size; the one given stays as it is.
 
-    Raises ModelError where the `ssl` extra is missing, UsageError where there are fewer than 16 pictures.
+    Raises
+    ------
+    ModelError
+        Where the `ssl` extra is missing.
+    UsageError
+        Where there are fewer than 16 pictures.
     """
     _needs_lightly()
     if len(pixels) < FEWEST:
@@ -249,10 +254,23 @@ def pretrain_simclr(
 ) -> SimclrResult:
     """Train a student's backbone on the images of a folder, without labels, and write it to `out` for `label --student`.
 
-    images: a folder, read as `autoannotate label` reads it. init: `embedded` (the embedded encoder's image tower), `resnet18`
-    (from nothing) or the folder of an earlier run. held_out: share kept aside for the score, at most 256 images. A run that
-    was stopped goes on where it was when called again with the same arguments. Pictures are held in memory as bytes: 77 kB
-    each for `embedded`, 19 kB for `resnet18`. Raises InputError, OutputError, UsageError, ModelError.
+    A run that was stopped goes on where it was when called again with the same arguments. Pictures are held in memory as bytes:
+    77 kB each for `embedded`, 19 kB for `resnet18`.
+
+    Parameters
+    ----------
+    images : a folder, read as `autoannotate label` reads it
+    init : `embedded` (the embedded encoder's image tower), `resnet18` (from nothing) or the folder of an earlier run
+    held_out : share kept aside for the score, at most 256 images
+
+    Raises
+    ------
+    InputError
+        With what is wrong, and the way out.
+    OutputError
+        Where it cannot be written.
+    UsageError
+        ModelError.
     """
     if epochs <= 0 or batch_size < 2 or not 0 <= held_out < 1:
         raise UsageError("--epochs must be positive, --batch-size at least 2, and --held-out at least 0 and under 1.")
