@@ -85,7 +85,7 @@ def cluster() -> Iterator[str]:
         finally:
             for node in reversed(started):
                 node.terminate()
-                node.wait(30)
+                node.wait(120)  # a machine under load is slow to end one
             server.stop()
 
 
