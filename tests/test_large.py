@@ -168,7 +168,7 @@ class TestEmbeddings:
         assert (again.table["label"] == table["label"]).all()
 
     def test_what_does_not_fit_is_one_sentence(self, made: Path, tmp_path: Path) -> None:
-        np.save(tmp_path / "other.npy", np.ones((20, 7), dtype=np.float32))
+        np.save(tmp_path / "other.npy", np.random.default_rng(0).normal(size=(20, 7)).astype(np.float32))
         with pytest.raises(InputError, match=r"have 7 numbers each.*--model, or give the folder"):
             Annotator(["a", "b"], embeddings=tmp_path / "other.npy").label()
         with pytest.raises(UsageError, match="Name the images to label"):

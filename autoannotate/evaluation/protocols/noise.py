@@ -18,7 +18,7 @@ import numpy as np
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
-from autoannotate.evaluation.baselines import usual
+from autoannotate.evaluation.baselines import usual as usual_rivals
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.study import Outcome
 from autoannotate.evaluation.task import Clinician, Problem
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "given"
-DEFAULT = ("given", "clip", *usual(), "ours")
+DEFAULT = ("given", "clip", *usual_rivals(), "ours")
 HEADLINE = ("accuracy", "balanced_accuracy", "macro_f1")
 OPTIONS = frozenset({"count", "noise", "pixels", "model", "student", "fast"})
 CURVE = None

@@ -20,7 +20,7 @@ import numpy as np
 
 from autoannotate.errors import UsageError
 from autoannotate.evaluation import metrics
-from autoannotate.evaluation.baselines import usual
+from autoannotate.evaluation.baselines import usual as usual_rivals
 from autoannotate.evaluation.study import SPLIT, Outcome
 from autoannotate.evaluation.task import Clinician, Problem
 from autoannotate.labelling.zero_shot.prompts import class_prompts
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
 
 BASELINE = "clip"
-DEFAULT = ("clip", *usual(), "cnn", "ours")
+DEFAULT = ("clip", *usual_rivals(), "cnn", "ours")
 HEADLINE = ("accuracy", "macro_f1")
 OPTIONS = frozenset({"count", "prompts", "test", "pixels", "model", "student", "fast"})
 CURVE = None
