@@ -263,6 +263,7 @@ def test_axe_finds_nothing_serious_in_any_view(browser: Any, tmp_path: Path, siz
             ("p", "#readersSheet table"),
             ("m", "#mineTiles .thumb"),
             ("e", "#improve"),
+            ("d", "#doneTitle"),
         ):
             page.keyboard.press(key)
             page.locator(waits).first.wait_for()

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from made_runs import draw_images
 from review_browser import doubted_run, eventually, open_browser, said, shown, tab
 from typer.testing import CliRunner
@@ -108,9 +109,13 @@ def test_a_run_gets_a_plain_name_that_is_free(name: str, tmp_path: Path) -> None
 @pytest.mark.slow
 def test_a_folder_is_labelled_from_the_page(browser: Any, scans: Path, tmp_path: Path) -> None:
     start = Start(tmp_path / "runs", "Ana", allowed=AllowedFolders.of([scans]))
-    with listed(start) as (_, url), tab(browser) as page:
+    with listed(start) as (_, url), tab(browser, bypass_csp=True) as page:
         page.goto(url)
         page.get_by_text("There is no run here yet").wait_for()
+        found = Axe().run(page).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in ("serious", "critical")] == []
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
         def asked(images: str, classes: str, name: str) -> None:
             for field, text in (("Images in", images), ("Names", classes), ("Name of the run", name)):
