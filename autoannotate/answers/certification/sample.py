@@ -222,15 +222,17 @@ def draw_sample(
         )
     sizes = tuple(int(n) for n in annotations.table.loc[open_, GROUP].value_counts()) if whole_groups else ()
     units, most = len(sizes) or images, allowed(max_error, len(annotations.table))
+    wrong = expected(annotations, max_error)
     if whole_groups:
-        if not budgets and not most_groups(sizes, most):
+        fewer = sample_size(images, confidence, most, wrong) < images  # where single images are drawn
+        if not budgets and fewer and not most_groups(sizes, most):
             raise UsageError(
                 f"One group alone has {max(sizes):,} images, and {most:,} of {len(annotations.table):,} may be wrong: by whole "
                 "groups all would have to be reviewed. Draw single images with --sample images, or allow more with --max-error."
             )
         most = most_groups(sizes, most)
     if not budgets:
-        budgets = [sample_size(units, confidence, most, expected(annotations, max_error))]
+        budgets = [sample_size(units, confidence, most, wrong)]
     sample = Sample(
         paths=(),
         before=tuple(path for path in annotations.table["path"] if path in before),
