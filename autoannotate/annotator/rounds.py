@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def next_round(
             "unreadable": len(unreadable),
             "clinician": int((made.table["source"] == "clinician").sum()),
         },
-        "student": run.run.get("student", made.run["student"]),  # none is trained: ten minutes changed no label
+        "student": _student(run.run.get("student", made.run["student"])),
     }
     new = Annotations.of(
         replace(
@@ -130,6 +130,14 @@ def next_round(
         return run if isinstance(run, Annotations) else Annotations.of(run)
     history.keep(before.folder, contents(new), told)
     return new
+
+
+def _student(earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of the student after an update, which trains none: ten minutes changed no label."""
+    note = (
+        "No student was trained, and an update trains none." if earlier.get("kind") == "none" else earlier.get("note")
+    )
+    return {**earlier, "note": note}
 
 
 def _same(previous: Run, new: Run) -> bool:
