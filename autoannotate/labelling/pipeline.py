@@ -140,6 +140,8 @@ def label(
             evidence=previous.corrected.evidence if reuse and previous is not None else None,
             settings=previous.corrected.settings if reuse and previous is not None else None,
         )  # fmt: skip
+        if task.given is not None:
+            corrected = _with_proposals(inside, corrected, taken[rows])
     if initial.source == "answers":  # no model sees the errors that it made itself; how sure it is tells more
         expected = float(np.where(inside.answered, 0.0, 1.0 - corrected.confidence).mean())
         corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
@@ -204,6 +206,19 @@ def _applied(task: Task, checks: Sequence[Check]) -> tuple[NDArray[np.int64], ND
         return np.full(len(task), -1), np.zeros(len(task), dtype=bool)
     states = [one.state == spot_checks.APPLIED for one in checks]
     return spot_checks.applied(task.proposals, checks), np.array([*states, False])[task.proposals.group]
+
+
+def _with_proposals(inside: Task, corrected: Corrected, taken: NDArray[np.int64]) -> Corrected:
+    """The labels of applied proposals over those that the correction found."""
+    here = (taken >= 0) & ~inside.answered & (taken != corrected.labels)
+    rows = np.arange(len(taken))
+    labels = np.where(here, taken, corrected.labels)
+    return replace(
+        corrected,
+        labels=labels,
+        changed=corrected.changed | here,
+        confidence=np.where(here, corrected.probabilities[rows, labels], corrected.confidence),
+    )
 
 
 def _started(task: Task, taken: NDArray[np.int64]) -> Task:

@@ -113,6 +113,8 @@ def correct(
     space = basis(task.features, task.seed) if learn and meaningful and answered.sum() >= FEWEST else None
 
     weighing = replace(SETTINGS, evidence=-np.inf) if noise_proven else SETTINGS
+    # models learn from applied proposals, but only what was given is evidence of its own
+    weighed = came if task.given is None else np.asarray(task.given, dtype=np.int64)
 
     def estimate(*students: NDArray[np.floating]) -> tuple[NoiseEstimate, Generalised | None]:
         """The posterior of the true classes, learned from the answers where there are enough and they do not refute it."""
@@ -124,7 +126,7 @@ def correct(
         if space is None:
             return noise, None
         learned = generalise(
-            space, came, truth, k, predictions=evidence.beside(*students), estimate=noise, settings=settings,
+            space, weighed, truth, k, predictions=evidence.beside(*students), estimate=noise, settings=settings,
             groups=task.groups,
         )  # fmt: skip
         assert learned is not None  # there are enough answers
