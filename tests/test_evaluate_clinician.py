@@ -37,6 +37,7 @@ def study_of(count: int = 40, classes: int = 3, spread: float = 1.5, seed: int =
     )
 
 
+@pytest.mark.slow
 def test_every_ranking_ends_with_all_images_reviewed_and_all_labels_right() -> None:
     study = study_of(25, noise="symmetric:0.4")
     for method in clinician.RAW:
@@ -63,6 +64,7 @@ def test_ours_ends_there_too_and_needs_fewer_reviews_than_chance() -> None:
     assert ours.metrics["label_area"] > random.metrics["label_area"]
 
 
+@pytest.mark.slow
 def test_methods_meet_the_same_set_the_same_noise_and_the_same_clinician() -> None:
     study = study_of(25, noise="symmetric:0.4", error=0.1)
     setups = [clinician.make_setup(study, 0) for _ in range(2)]

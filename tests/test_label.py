@@ -110,6 +110,7 @@ def test_nothing_from_a_header_and_no_foreign_path_reaches_an_output(run: Any, s
             assert str(scans) not in text
 
 
+@pytest.mark.slow
 def test_the_run_says_how_to_repeat_it_and_the_same_seed_gives_the_same_bytes(
     run: Any, scans: Path, tmp_path: Path
 ) -> None:

@@ -163,6 +163,7 @@ def test_a_run_on_embeddings_of_a_file_labels_new_embeddings(tmp_path: Path) -> 
         predict(labeller, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_command_labels_new_images(run: Path, tmp_path: Path) -> None:
     draw_images(tmp_path / "new", ["n/1.png", "n/2.png"], side=64)
     command = [

@@ -59,6 +59,7 @@ def test_a_file_that_is_no_picture_is_counted_and_passed_over(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("stop", [1, 3, 4], ids=lambda step: f"at step {step}")  # within an epoch, and between two
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_and_ends_where_it_would_have(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: int
 ) -> None:

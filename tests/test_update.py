@@ -200,6 +200,7 @@ def test_what_changed_is_told_with_the_reason(run: Path) -> None:
     assert (path, "an answer was taken back") in [(c.path, c.why) for c in last.changes]
 
 
+@pytest.mark.slow
 def test_an_answer_to_a_picture_that_was_replaced_is_left_out_and_said(run: Path, scans: Path, tmp_path: Path) -> None:
     mine = Path(shutil.copytree(scans, tmp_path / "scans"))
     before = Annotator(CLASSES, student="none", cache=tmp_path / "cache").label(mine)
@@ -219,6 +220,7 @@ def test_an_answer_to_a_picture_that_was_replaced_is_left_out_and_said(run: Path
         assert len(store.current()) == 3
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_gone_stays_known_and_counts_again_once_it_is_back(scans: Path, tmp_path: Path) -> None:
     mine, run = Path(shutil.copytree(scans, tmp_path / "scans")), tmp_path / "mine"
     before = Annotator(CLASSES, student="none", cache=tmp_path / "cache").label(mine)
@@ -348,6 +350,7 @@ def test_a_restored_round_is_updated_with_all_answers(run: Path) -> None:
     assert update(run).table.equals(first.table)
 
 
+@pytest.mark.slow
 def test_answers_from_another_tool_are_learnt_from_once(guesses: Path, tmp_path: Path) -> None:
     """`apply` puts answers in the place of labels; the update after it lets the others learn, and the next one has nothing
     to do. It comes to the same labels as an update after the same answers in the page."""
