@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 import numpy as np
 
@@ -23,27 +23,43 @@ if TYPE_CHECKING:
 
     from autoannotate.images import ImageRef
 
+Value = TypeVar("Value")
+
 GIVEN, GROUP, TRUSTED = "given_label", "group", "trusted_label"
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known, by path.
+class KnownBefore(Generic[Value]):
+    """What is known, by path; a value is a label, or what is said of each finding.
 
     Attributes
     ----------
-    given : labels that exist, of every image of an audit; None where there were none
+    given : values that exist, of every image of an audit; None where there were none
     groups : numbers, images of one patient or lesion share one
-    trusted : labels that are right
+    trusted : values that are right
     without : why an image cannot take part, where it cannot
-    skipped : rows of trusted labels that do not fit, as sentences
+    skipped : rows of trusted values that do not fit, as sentences
     """
 
-    given: Mapping[str, str] | None = None
+    given: Mapping[str, Value] | None = None
     groups: Mapping[str, int] | None = None
-    trusted: Mapping[str, str] = field(default_factory=dict)
+    trusted: Mapping[str, Value] = field(default_factory=dict)
     without: Mapping[str, str] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
+
+    def renamed(self, paths: Mapping[str, str]) -> Self:
+        """The same of images that are called otherwise. paths: the new path by the old."""
+        return replace(
+            self,
+            given=None if self.given is None else {paths[path]: value for path, value in self.given.items()},
+            groups=None if self.groups is None else {paths[path]: number for path, number in self.groups.items()},
+            trusted={paths[path]: value for path, value in self.trusted.items()},
+            without={paths[path]: why for path, why in self.without.items() if path in paths},
+        )
+
+
+class Known(KnownBefore[str]):
+    """What is known of images with one label each."""
 
     def arguments(self, paths: Sequence[str], classes: Sequence[str], keep: bool = True) -> dict[str, Any]:
         """As arguments of `labelling.task.Task`. keep: given labels are never changed."""
@@ -56,16 +72,6 @@ class Known:
         if self.trusted:
             told["answers"] = np.array([number.get(self.trusted.get(path, ""), -1) for path in paths], dtype=np.int64)
         return told
-
-    def renamed(self, paths: Mapping[str, str]) -> Known:
-        """The same of images that are called otherwise. paths: the new path by the old."""
-        return Known(
-            None if self.given is None else {paths[path]: label for path, label in self.given.items()},
-            None if self.groups is None else {paths[path]: number for path, number in self.groups.items()},
-            {paths[path]: label for path, label in self.trusted.items()},
-            {paths[path]: why for path, why in self.without.items() if path in paths},
-            self.skipped,
-        )
 
     def kept_in(self, run: Run) -> Run:
         """The run with a column of labels.csv for each thing that is known."""

@@ -6,7 +6,7 @@ A run keeps given and trusted values in columns of findings.csv, and groups in o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoannotate.answers.given_findings import GivenFindings, read_given_findings
 from autoannotate.answers.given_labels import GivenLabels
 from autoannotate.answers.groups import read_groups
-from autoannotate.answers.known import GROUP, groups_joined, skipped_rows
+from autoannotate.answers.known import GROUP, KnownBefore, groups_joined, skipped_rows
 from autoannotate.errors import AutoannotateError
 from autoannotate.runs import history
 
@@ -31,24 +31,8 @@ UNKNOWN = -1
 Values = tuple[int, ...]  # of each finding, 1, 0 or -1
 
 
-@dataclass(frozen=True)
-class KnownFindings:
-    """What is known, by path.
-
-    Attributes
-    ----------
-    given : values that exist, of every image of an audit; None where there were none
-    groups : numbers, images of one patient or lesion share one
-    trusted : values that are right
-    without : why an image cannot take part, where it cannot
-    skipped : rows of trusted values that do not fit, as sentences
-    """
-
-    given: Mapping[str, Values] | None = None
-    groups: Mapping[str, int] | None = None
-    trusted: Mapping[str, Values] = field(default_factory=dict)
-    without: Mapping[str, str] = field(default_factory=dict)
-    skipped: tuple[str, ...] = ()
+class KnownFindings(KnownBefore[Values]):
+    """What is known of images with several findings each."""
 
     def arguments(self, paths: Sequence[str], findings: Sequence[str], keep: bool = True) -> dict[str, Any]:
         """As arguments of `FindingsAnnotator.tasks`. keep: given values are never changed."""
@@ -60,16 +44,6 @@ class KnownFindings:
         if self.trusted:
             told["answers"] = _stacked(self.trusted, paths, len(findings))
         return told
-
-    def renamed(self, paths: Mapping[str, str]) -> KnownFindings:
-        """The same of images that are called otherwise. paths: the new path by the old."""
-        return KnownFindings(
-            None if self.given is None else {paths[path]: each for path, each in self.given.items()},
-            None if self.groups is None else {paths[path]: number for path, number in self.groups.items()},
-            {paths[path]: each for path, each in self.trusted.items()},
-            {paths[path]: why for path, why in self.without.items() if path in paths},
-            self.skipped,
-        )
 
     def kept_in(self, run: Run) -> Run:
         """The run with a column for each thing that is known."""
