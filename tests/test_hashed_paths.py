@@ -20,7 +20,7 @@ from autoannotate.images.items import IDENTIFYING, items_of
 from autoannotate.runs.pictures import pictures_of
 from autoannotate.runs.record import RunRecord
 
-MARKERS = ("Mueller", "Anna", "4711")
+MARKERS = ("Mueller", "mueller", "Anna", "4711")
 
 
 @pytest.fixture(autouse=True)
@@ -39,6 +39,7 @@ def scans(folder: Path) -> Path:
     for name in IDENTIFYING:
         if name not in scan and dictionary_VR(name) in ("PN", "LO", "SH", "LT", "ST", "UT"):
             setattr(scan, name, "Mueller^Anna" if dictionary_VR(name) == "PN" else "Mueller 4711")
+    (folder / "4711.Mueller").write_bytes(bytes(range(200)))  # no ending, but a name
     scan.private_block(0x0099, "Mueller", create=True).add_new(1, "LO", "Anna")
     scan.save_as(folder / "Mueller_Anna" / "ct.dcm")
     return folder

@@ -240,6 +240,21 @@ def test_dicom_without_a_picture_says_what_it_is(tmp_path: Path, sop: str, words
     assert words in reason(without(file, "PixelData"))
 
 
+@pytest.mark.parametrize("tag", [b"\x08\0\x16\0UI", b"\x02\0\x10\0UI"])
+def test_a_damaged_length_puts_no_part_of_the_header_into_a_reason(tmp_path: Path, tag: bytes) -> None:
+    whole = dicom(tmp_path / "whole.dcm", RAMP).read_bytes()
+    start, told = whole.index(tag) + len(tag), set()
+    for length in (*range(0, 40, 2), 200, 2000):
+        (tmp_path / "a.dcm").write_bytes(whole[:start] + length.to_bytes(2, "little") + whole[start + 2 :])
+        try:
+            read_picture(ImageRef("a.dcm", tmp_path / "a.dcm"))
+        except UnreadableImageError as error:
+            told.add(str(error))
+    assert told
+    assert all(sentence.isprintable() for sentence in told)
+    assert not [sentence for sentence in told if any(part in sentence for part in ("Doe", "Jane", "4711", "1.2.3.4.5"))]
+
+
 def test_each_file_is_an_image_or_counted_under_a_kind(tmp_path: Path) -> None:
     grey(tmp_path / "image.png")
     files = {

@@ -16,7 +16,7 @@ from autoannotate.annotator.annotations import Annotations
 from autoannotate.annotator.reliability import judged, reliability
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, find, find_some, location, read_image
-from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed
+from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed, without_names
 from autoannotate.images.items import check_kind, items_of
 from autoannotate.images.ref import INCLUDED
 from autoannotate.models.cache_size import SIZE
@@ -239,6 +239,7 @@ class Annotator:
                 place, found = images, find(images, self.include)
             else:
                 place, found = find_some(images, self.include)
+            found = without_names(found) if self.hash_paths else found
             named = items_of(found.refs, self.item)
             tables = [item.middle for item in named]
             known = self._read_known(tables, groups=groups, trusted=trusted, skip_problems=skip_problems)

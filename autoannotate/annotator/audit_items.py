@@ -9,7 +9,7 @@ from pathlib import Path
 from autoannotate.answers.labelled_items import labelled_items
 from autoannotate.images import Found, ImageRef, find
 from autoannotate.images.find import natural
-from autoannotate.images.hashed_paths import hashed, renamed
+from autoannotate.images.hashed_paths import hashed, renamed, without_names
 from autoannotate.images.items import Item, items_of
 
 
@@ -56,4 +56,5 @@ def to_audit(images: str | Path, labels: str | Path, kind: str, hash_paths: bool
         made = items_of(hashed(found.refs), kind)
         names, by_path = renamed(named, made), {item.path: item for item in made}
         items = [by_path[names[item.path]] for item in named]
+        found = without_names(found)
     return ToAudit(found, [item.middle for item in named], [item.middle for item in items], items, kind)

@@ -20,7 +20,7 @@ from autoannotate.annotator.findings_labeller import FindingsLabeller, findings_
 from autoannotate.annotator.labeller import ABOUT, FOLDER, Labeller, digest, learn
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import ImageRef, PassedOver, find, read_image
-from autoannotate.images.hashed_paths import hashed
+from autoannotate.images.hashed_paths import hashed, without_names
 from autoannotate.images.items import items_of
 from autoannotate.models.embeddings_file import read_embeddings
 from autoannotate.runs import tables
@@ -120,7 +120,7 @@ def predict(
     if images is None:
         raise UsageError("Name the new images, as in autoannotate predict DIR IMAGES.")
     annotator = labeller.annotator(device, cache)
-    found = find(images)
+    found = without_names(find(images)) if hash_paths else find(images)
     items = items_of(hashed(found.refs) if hash_paths else found.refs, item or str(labeller.about["item"]))
     encoded = annotator.encode([each.middle for each in items], track)
     scale, paths = annotator.encoder.logit_scale, [ref.path for ref in encoded.refs]

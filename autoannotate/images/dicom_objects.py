@@ -74,11 +74,18 @@ def no_picture(header: Dataset) -> str:
     what = _by_class(_WITHOUT_PICTURE, header)
     if what is not None:
         return f"The file holds {what}, and no picture."
-    uid = header.get("SOPClassUID")
-    name = getattr(uid, "name", None) if uid else None
-    if name and not name.startswith("1.") and "Image" not in name:
+    name = known_name(header.get("SOPClassUID"))
+    if name and "Image" not in name:
         return f"The file holds no picture: it is a DICOM object of the kind {name.removesuffix(' Storage')}."
     return "The DICOM file holds a header without pixel data: the picture was removed, or the file is cut short."
+
+
+def known_name(uid: object) -> str | None:
+    """The name that DICOM gives a UID; None for others, which in a damaged file may be any part of the header."""
+    from pydicom.uid import UID_dictionary
+
+    known = UID_dictionary.get(str(uid))
+    return known[0] if known else None
 
 
 def _by_class(table: dict[str, T], header: Dataset) -> T | None:

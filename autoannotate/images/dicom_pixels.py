@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from autoannotate.errors import UnreadableImageError
+from autoannotate.images.dicom_objects import known_name
 from autoannotate.images.raster import is_whole_jpeg
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _NAMES = {  # not in every pydicom's dictionary
     _JPEG + "111": "JPEG XL JPEG Recompression", _JPEG + "112": "JPEG XL", _DEFLATED_FRAME: "Deflated Image Frame Compression",
     _JPEG + "92": "JPEG 2000 Part 2 Multi-component (Lossless Only)", _JPEG + "93": "JPEG 2000 Part 2 Multi-component",
 }  # fmt: skip
+_UID = re.compile(r"[0-9]+(\.[0-9]+){2,63}")
 _VIDEO = tuple(str(number) for number in range(100, 109))
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "XYB")
 
@@ -193,14 +196,18 @@ def _codec(syntax: str) -> Callable[[bytes], np.ndarray] | None:
 
 
 def _name(syntax: Any) -> str:
-    """The name of the transfer syntax with its UID."""
-    name = _NAMES.get(str(syntax)) or syntax.name
-    return f"the transfer syntax {syntax}" if name == str(syntax) else f"{name} ({syntax})"
+    """The name of the transfer syntax with its UID; nothing of a text that is none, which a damaged header may put there."""
+    if not _UID.fullmatch(str(syntax)):
+        return "a transfer syntax that does not exist"
+    name = _NAMES.get(str(syntax)) or known_name(syntax)
+    return f"{name} ({syntax})" if name else f"the transfer syntax {syntax}"
 
 
 def _no_decoder(syntax: Any) -> str:
     if str(syntax).startswith(_JPEG) and str(syntax).removeprefix(_JPEG).partition(".")[0] in _VIDEO:
         return f"The DICOM file holds a video, {_name(syntax)}: save its frames as images, which most viewers can."
+    if not _UID.fullmatch(str(syntax)):
+        return "The header of the DICOM file is damaged: it names a transfer syntax that does not exist."
     if syntax.is_private:
         return f"The image data is stored in a maker's private way, {_name(syntax)}, which nobody else can decode."
     return f"There is no decoder for {_name(syntax)}, in which the image data is stored."

@@ -7,13 +7,15 @@ kept beside the key, for this user alone.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 from autoannotate._internal.files import write_files
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import key_file, keyed_hash
-from autoannotate.images.ref import ImageRef, Item
+from autoannotate.images.kinds import UNKNOWN
+from autoannotate.images.ref import Found, ImageRef, Item, PassedOver
 from autoannotate.images.registry import readers
 
 HIDDEN = "IMAGES"  # what run.json and the report have in place of where the images are
@@ -31,6 +33,15 @@ def hashed(refs: Sequence[ImageRef]) -> list[ImageRef]:
         Where there can be no key.
     """
     return sorted((replace(ref, path=_hashed(ref)) for ref in refs), key=natural)
+
+
+def without_names(found: Found) -> Found:
+    """The same images; files of a kind that is known by the ending alone are of an unknown one, as `Doe.Jane` is no format."""
+    counts: Counter[PassedOver] = Counter()
+    for group in found.passed_over:
+        kind = UNKNOWN if group.kind.startswith(".") else replace(group, count=1)
+        counts[kind] += group.count
+    return replace(found, passed_over=tuple(replace(group, count=count) for group, count in counts.items()))
 
 
 def renamed(before: Sequence[Item], after: Sequence[Item]) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from autoannotate.images.ref import PassedOver
 
 HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
+UNKNOWN = PassedOver("files of an unknown kind", "their format is not known", 1)
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r", "ehthumbs.db"})
 _MAGIC = (
     (0, b"%PDF", "PDF documents", "pictures are not taken out of documents"),
@@ -83,8 +85,8 @@ def kind_of(file: Path, head: bytes) -> PassedOver:
             return PassedOver(kind, reason, 1)
     if _is_text(head):
         return PassedOver("text files", "they hold no pictures", 1)
-    return PassedOver(f".{ending} files" if ending.isalnum() and len(ending) <= 8 and not ending.isdigit() else
-                      "files of an unknown kind", "their format is not known", 1)  # fmt: skip
+    named = ending.isalnum() and len(ending) <= 8 and not ending.isdigit()
+    return replace(UNKNOWN, kind=f".{ending} files") if named else UNKNOWN
 
 
 def _is_text(head: bytes) -> bool:

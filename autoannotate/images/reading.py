@@ -152,7 +152,8 @@ def _why(error: OSError) -> str:
     """What is wrong where the system, or a library, says so."""
     if error.errno == errno.ELOOP:  # a link that leads to itself
         return _GONE
-    return _DAMAGED if error.errno is None else _NO_ANSWER
+    # EINVAL: what a library asks the system for, such as a place before the file's beginning, in a damaged file
+    return _DAMAGED if error.errno in (None, errno.EINVAL) else _NO_ANSWER
 
 
 def fingerprint(ref: ImageRef) -> str:
