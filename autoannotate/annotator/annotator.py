@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -13,10 +12,11 @@ import numpy as np
 
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotator.annotations import Annotations
+from autoannotate.annotator.arguments import arguments_of, check_sentences, settings
 from autoannotate.annotator.reliability import judged, reliability
-from autoannotate.errors import InputError, OutputError, UsageError
-from autoannotate.images import ImageRef, find, find_some, location, read_image
-from autoannotate.images.hashed_paths import HIDDEN, hashed, remember_place, renamed, without_names
+from autoannotate.errors import OutputError, UsageError
+from autoannotate.images import ImageRef, find, find_some, read_image
+from autoannotate.images.hashed_paths import hashed, renamed, without_names
 from autoannotate.images.items import check_kind, items_of
 from autoannotate.images.ref import INCLUDED
 from autoannotate.models.cache_size import SIZE
@@ -24,13 +24,11 @@ from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
-    from autoannotate.annotator.audit_items import ToAudit
     from autoannotate.annotator.weak_sources import Source
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
     from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.pipeline import Labelled
-    from autoannotate.labelling.proposals import Proposals
     from autoannotate.labelling.task import Task
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
     from autoannotate.labelling.zero_shot.reliability import Reliability
@@ -140,8 +138,9 @@ class Annotator:
             prompts = classes
         self.classes = self._check(list(classes) if isinstance(classes, Mapping) else classes)
         self.model, self.student, self.seed, self.device = model, student, seed, device
-        self.prompts = _sentences(prompts, self.classes) if isinstance(prompts, Mapping) else _path(prompts)
-        self.modality, self.cache, self.fast, self.item = modality, cache, fast, check_kind(item)
+        self.prompts = check_sentences(prompts, self.classes) if isinstance(prompts, Mapping) else _path(prompts)
+        self.modality, self.fast, self.item = modality, fast, check_kind(item)
+        self.cache = Path(cache) if isinstance(cache, str) else cache
         if fit_on < FEWEST_TO_FIT:
             raise UsageError(
                 f"Models need {FEWEST_TO_FIT} images or more to be fitted on: --fit-on {fit_on} is too few."
@@ -178,15 +177,7 @@ class Annotator:
     @classmethod
     def from_run(cls, run: Run, **changes: Any) -> Annotator:
         """The annotator that made a run, from its record; `changes` replace arguments, as in device="cpu"."""
-        record = run.record
-        asked = ("student", "prompts", "modality", "prior", "device", "cache", "cache_size", "fast", "item", "fit_on",
-                 "embeddings", "hash_paths", "include", "examples", "words", "accept_proposals", "probabilities")  # fmt: skip
-        known: dict[str, Any] = {name: value for name in asked if (value := record.arguments.get(name)) is not None}
-        if isinstance(place := known.get("cache"), str) and not os.access(place, os.W_OK):
-            known["cache"] = True  # the folder that the run used is not there, or not ours
-        known.update(model=record.model.name, seed=record.seed)
-        known.update(changes)
-        return cls(list(record.classes), **known)
+        return cls(list(run.record.classes), **(arguments_of(run.record) | changes))
 
     @property
     def encoder(self) -> Encoder:
@@ -311,6 +302,7 @@ class Annotator:
         """
         from autoannotate.annotator.audit_items import to_audit
         from autoannotate.annotator.audited import appearance, audited_run, with_problems
+        from autoannotate.annotator.embedded_rows import to_audit_rows
         from autoannotate.answers.given_labels import read_given_labels
         from autoannotate.answers.groups import look_grouped
         from autoannotate.answers.known import read_known
@@ -318,7 +310,11 @@ class Annotator:
 
         clock = Clock()
         with clock("find images"):
-            there = self._of_file() if images is None else to_audit(images, labels, self.item, self.hash_paths)
+            there = (
+                to_audit_rows(self.embeddings)
+                if images is None
+                else to_audit(images, labels, self.item, self.hash_paths)
+            )
             given = read_given_labels(labels, there.named, skip_problems, classes=self.classes)
             known = read_known(
                 there.named,
@@ -382,11 +378,13 @@ class Annotator:
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
         from autoannotate.annotator.audited import audited_again
-        from autoannotate.annotator.rounds import next_round, reopen
+        from autoannotate.annotator.embedded_rows import all_rows
+        from autoannotate.annotator.rounds import next_round, reopen, student_predictions
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.merge import merge_answers
         from autoannotate.answers.standing import about_images
         from autoannotate.labelling.queries.strategies import find_strategy
+        from autoannotate.runs.proposals import read_proposals
 
         if strategy is not None:
             find_strategy(strategy)
@@ -394,7 +392,9 @@ class Annotator:
         with clock("find images"):
             pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
             words = pictures or not (run.record.given or self.probabilities)
-            now = reopen(run, images, None if pictures else self._embeddings_of_file(words).refs)
+            now = reopen(
+                run, images, None if pictures else all_rows(self.embeddings, self.encoder if words else None).refs
+            )
         encoded, clip = self._seen(now.found if pictures else None, clock, track, words=words)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):
@@ -407,7 +407,8 @@ class Annotator:
             told["answers"] = np.where(asked, answered.answers, told.get("answers", -1))
             task = replace(
                 self.task(encoded, clip), excluded=answered.excluded, unsure=answered.unsure,
-                student=self._earlier(run, encoded.refs), proposals=self._proposed(run, names), **told,
+                student=student_predictions(run, encoded.refs, len(self.classes)),
+                proposals=read_proposals(run.proposals, run.record.proposals, names, self.classes), **told,
             )  # fmt: skip
             labelled = self._labelled(task, encoded.refs, track, train=False, strategy=strategy)
         readers = {path: one.readers for path, one in together.images.items()}
@@ -452,56 +453,6 @@ class Annotator:
 
         return RayEngine(self.store)
 
-    def _of_file(self) -> ToAudit:
-        """The images that a file of embeddings names, as what is audited."""
-        from autoannotate.annotator.audit_items import ToAudit
-        from autoannotate.images import Found
-        from autoannotate.images.items import Item
-
-        refs = self._embeddings_of_file(words=False).refs
-        return ToAudit(Found(refs), refs, refs, [Item(ref.path, "image", (ref,)) for ref in refs], "image")
-
-    def _embeddings_of_file(self, words: bool = True) -> Encoded:
-        """The rows of the file of embeddings, as if encoded here.
-
-        Raises `InputError` where classes are told by words and the embeddings are not of the model that knows them.
-        """
-        from autoannotate.models.embeddings_file import read_embeddings
-        from autoannotate.models.encoding import Encoded
-
-        if self.embeddings is None:
-            raise UsageError("Name the images to label, or embeddings that were made of them with --embeddings.")
-        given = read_embeddings(self.embeddings)
-        made, expected = given.values.shape[1], self.encoder.embed_dim
-        if words and made != expected:
-            raise InputError(
-                f"The embeddings in {self.embeddings} have {made:,} numbers each, and the texts of the model {self.model} have "
-                f"{expected:,}: name the CLIP model that made them with --model, or give the folder of the images too, or say "
-                "what another model thinks of them with --probabilities."
-            )
-        refs = [ImageRef(path, self.embeddings.parent / path) for path in given.names]
-        return Encoded(refs, given.values, given.values, [])
-
-    def rows_of_file(self, paths: Sequence[str]) -> list[ImageRef]:
-        """The images of a run without pictures, by name."""
-        where = Path() if self.embeddings is None else self.embeddings.parent
-        return [ImageRef(path, where / path) for path in paths]
-
-    def encoded_rows(self, refs: Sequence[ImageRef]) -> Encoded:
-        """Rows of the file of embeddings, as if encoded here.
-
-        Raises
-        ------
-        InputError
-            Where it lacks some.
-        """
-        from autoannotate.models.embeddings_file import read_embeddings
-        from autoannotate.models.encoding import Encoded
-
-        assert self.embeddings is not None
-        values = read_embeddings(self.embeddings).of([ref.path for ref in refs])
-        return Encoded(list(refs), values, values, [])
-
     def _with_sources(self, clip: ZeroShot, refs: Sequence[ImageRef], known: np.ndarray | None = None) -> ZeroShot:
         """Zero-shot, weighed with what the files of probabilities say; known: (N,) answers, -1 elsewhere."""
         if not self.probabilities:
@@ -538,15 +489,16 @@ class Annotator:
     ) -> tuple[Encoded, ZeroShot]:
         """Images as encoded, or rows of the file of embeddings where there are none (`found` is None) or `words` tell nothing
         of them; and what zero-shot says of them."""
+        from autoannotate.annotator.embedded_rows import all_rows, rows_of
         from autoannotate.annotator.weak_sources import nothing_to_say
 
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
             if found is None:
-                encoded = self._embeddings_of_file(words)
+                encoded = all_rows(self.embeddings, self.encoder if words else None)
             else:
-                encoded = self.encode(found, track) if words else self.encoded_rows(found)
+                encoded = self.encode(found, track) if words else rows_of(self.embeddings, found)
         with clock("zero-shot"):
             clip = self.zero_shot(encoded.embeddings) if words else nothing_to_say(self.classes, len(encoded.refs))
             return encoded, self._with_sources(clip, encoded.refs)
@@ -601,6 +553,7 @@ class Annotator:
         clock: Clock,
         readers: Mapping[str, Sequence[str]] | None = None,
     ) -> Run:
+        from autoannotate.annotator.slices import label_by_slice
         from autoannotate.annotator.weak_sources import told_of_embeddings
         from autoannotate.runs.build import build_run, heat_maps, with_items
 
@@ -611,7 +564,7 @@ class Annotator:
             worth = replace(worth, verdict=f"{worth.verdict} {doubt}".strip())
         run = build_run(
             encoded.refs, encoded.unreadable, self.classes, clip, worth, labelled,
-            self._settings(images), clock.seconds, self.student, encoded.notes, readers,
+            settings(vars(self), images, self.encoder), clock.seconds, self.student, encoded.notes, readers,
         )  # fmt: skip
         run.run["doubts"] = doubt or None
         if self._sources:
@@ -619,96 +572,15 @@ class Annotator:
             other = (table["source"] == "clip") & (table["label"] != table["clip_label"])
             run = replace(run, table=table.assign(source=table["source"].mask(other, "sources")))
             run.run["sources"] = [asdict(one) for one in self._sources]
-        by_slice = self._label_by_slice(run, encoded)
+        by_slice = label_by_slice(run, encoded, lambda values: self.zero_shot(values).probabilities)
         telling = {path: max(said, key=lambda part: said[part]) for path, said in by_slice.items() if said}
         run.run["heat_maps"] = heat_maps(encoded.refs, by_slice)
         return with_items(run, encoded.refs, telling)
-
-    def _settings(self, images: str | Path | None) -> dict[str, Any]:
-        """What it takes to repeat the run."""
-        return {
-            "arguments": {
-                "images": None if images is None else HIDDEN if self.hash_paths else location(images),
-                "place": remember_place(location(images)) if self.hash_paths and images is not None else None,
-                "hash_paths": self.hash_paths,
-                "include": self.include,
-                "embeddings": None if self.embeddings is None else self.embeddings.absolute().as_posix(),
-                "probabilities": [file.absolute().as_posix() for file in self.probabilities] or None,
-                "modality": self.modality,
-                "student": self.student,
-                "prompts": self.prompts.as_posix() if isinstance(self.prompts, Path) else self.prompts,
-                "prior": None if self.prior is None else dict(zip(self.classes, self.prior.tolist(), strict=True)),
-                "device": self.device,
-                "fast": self.fast,
-                "item": self.item,
-                "examples": None if self.examples is None else self.examples.absolute().as_posix(),
-                "words": self.words,
-                "fit_on": self.fit_on,
-                "cache_size": self.cache_size,
-                "accept_proposals": self.accept_proposals,
-                "cache": self.cache if isinstance(self.cache, bool) else Path(self.cache).as_posix(),
-            },
-            "seed": self.seed,
-            "classes": self.classes,
-            "model": {
-                "name": self.model,
-                "weights_sha256": self.encoder.weights_hash,
-                "image_size": self.encoder.image_size,
-                "device": str(self.encoder.device),
-            },
-        }
-
-    def _label_by_slice(self, run: Run, encoded: Encoded) -> dict[str, dict[str, float]]:
-        """How probable each slice makes the label of its item, by zero-shot: path by path, of items that have several."""
-        slices = encoded.slices
-        if slices is None or not slices.refs:
-            return {}
-        rows = {ref.path: row for row, ref in enumerate(slices.refs)}
-        said = self.zero_shot(slices.embeddings).probabilities
-        label = dict(zip(run.table["path"], run.table["label"], strict=True))
-        return {
-            ref.path: {
-                part.path: float(said[rows[part.path], self.classes.index(label[ref.path])])
-                for part in ref.slices
-                if part.path in rows
-            }
-            for ref in encoded.refs
-            if len(ref.slices) > 1
-        }
 
     def _reliability(self, clip: ZeroShot, labelled: Labelled) -> Reliability:
         examples = 0 if self._shown is None else len(self._shown[1])
         return reliability(clip, labelled, examples=examples, words=self.words, prior=self.prior)
 
-    def _proposed(self, run: Run, names: Sequence[str]) -> Proposals | None:
-        """What the first labels of the run left to spot checks."""
-        from autoannotate.runs.proposals import read_proposals
-
-        return read_proposals(run.proposals, run.record.proposals, names, self.classes)
-
-    def _earlier(self, run: Run, refs: Sequence[ImageRef]) -> Any:
-        """What the run's student predicted for these images, where there was one."""
-        from autoannotate.runs import history, student_predictions
-        from autoannotate.runs.picture_stamps import stamps
-
-        if run.student is None or run.folder is None:
-            return None
-        paths = history.load_round(run.folder, 0).table["path"].tolist()
-        known = stamps(run.folder, 0, {ref.path: ref for ref in refs})
-        return student_predictions.about(run.student, paths, known, refs, len(self.classes))
-
 
 def _path(prompts: Path | str | None) -> Path | None:
     return Path(prompts) if prompts else None
-
-
-def _sentences(prompts: Mapping[str, str | Sequence[str]], classes: Sequence[str]) -> dict[str, list[str]]:
-    """The sentences of each class, as a list. Raises `UsageError` for what is no class, and for a class without any."""
-    given = {str(name).strip(): [texts] if isinstance(texts, str) else list(texts) for name, texts in prompts.items()}
-    if odd := [name for name in given if name not in classes]:
-        raise UsageError(
-            f"The prompts have sentences for {odd[0]!r}, which is none of the classes {', '.join(classes)}."
-        )
-    if empty := [name for name, texts in given.items() if not texts or not all(isinstance(t, str) for t in texts)]:
-        raise UsageError(f"The sentences for {empty[0]!r} are a text, or a list of texts.")
-    return given

@@ -12,6 +12,7 @@ import numpy as np
 from autoannotate._internal.progress import Clock, Track, silent
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.arguments import settings
 from autoannotate.errors import UsageError
 from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_findings
@@ -118,9 +119,11 @@ class FindingsAnnotator(Annotator):
         return made
 
     def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
+        from autoannotate.annotator.embedded_rows import all_rows
+
         with clock("load the encoder"):
             _ = self.encoder
-        return Annotations.of(self._labels_of(None, self._embeddings_of_file(), clock, track))
+        return Annotations.of(self._labels_of(None, all_rows(self.embeddings, self.encoder), clock, track))
 
     def _labels_of(
         self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track,
@@ -223,15 +226,18 @@ class FindingsAnnotator(Annotator):
         self, found: Sequence[ImageRef] | None, clock: Clock, track: Track
     ) -> tuple[Encoded, list[ZeroShot]]:
         """Images as encoded, all rows of the file of embeddings where there are none; and what zero-shot says of them."""
+        from autoannotate.annotator.embedded_rows import all_rows
+
         with clock("load the encoder"):
             _ = self.encoder
         with clock("encode images"):
-            encoded = self._embeddings_of_file() if found is None else self.encode(found, track)
+            encoded = all_rows(self.embeddings, self.encoder) if found is None else self.encode(found, track)
         with clock("zero-shot"):
             return encoded, self.zero_shot_findings(encoded.embeddings)
 
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
         from autoannotate.annotator.audited import audited_findings_again
+        from autoannotate.annotator.embedded_rows import all_rows
         from autoannotate.annotator.rounds import next_round, reopen
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.findings import answered_findings
@@ -243,7 +249,7 @@ class FindingsAnnotator(Annotator):
         clock = Clock()
         with clock("find images"):
             pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
-            now = reopen(run, images, None if pictures else self._embeddings_of_file().refs)
+            now = reopen(run, images, None if pictures else all_rows(self.embeddings, self.encoder).refs)
         encoded, clips = self._seen_findings(now.found if pictures else None, clock, track)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):
@@ -277,10 +283,10 @@ class FindingsAnnotator(Annotator):
         from autoannotate.runs.build_findings import build_findings_run
 
         worth = [self._reliability(clip, part) for clip, part in zip(clips, labelled.of_each, strict=True)]
-        settings = self._settings(images)
-        settings["arguments"] |= {"prior": self.priors or None}
+        asked = settings(vars(self), images, self.encoder)
+        asked["arguments"] |= {"prior": self.priors or None}
         run = build_findings_run(
-            encoded.refs, encoded.unreadable, clips, worth, labelled, settings, clock.seconds, encoded.notes
+            encoded.refs, encoded.unreadable, clips, worth, labelled, asked, clock.seconds, encoded.notes
         )
         run.run["rules"] = [rule.text for rule in self.rules.rules]
         run.run["learned_rules"] = [{**asdict(each), "words": each.words} for each in labelled.learned]

@@ -17,6 +17,7 @@ from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
 from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.embedded_rows import rows_of
 from autoannotate.annotator.estimator import FeatureClassifier
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef
@@ -233,7 +234,7 @@ def learn(run: Run, refs: Sequence[ImageRef], annotator: Annotator, track: Track
         Where fewer than two classes have labels.
     """
     by_file = annotator.embeddings is not None
-    encoded = annotator.encoded_rows(refs) if by_file else annotator.encode(refs, track)
+    encoded = rows_of(annotator.embeddings, refs) if by_file else annotator.encode(refs, track)
     trainer = None if by_file else annotator.trainer
     return learn_from(run, encoded, annotator, trainer=trainer, track=track)
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
 from autoannotate.annotator.annotator import STUDENT_SIDE
+from autoannotate.annotator.embedded_rows import refs_of
 from autoannotate.annotator.findings_annotator import annotator_of
 from autoannotate.annotator.findings_labeller import FindingsLabeller, findings_digest, learn_findings
 from autoannotate.annotator.labeller import ABOUT, FOLDER, Labeller, digest, learn
@@ -68,7 +69,7 @@ def labeller_of(
                 return kept
     annotator, names = annotator_of(run, device=device), list(run.table["path"])
     by_file = annotator.embeddings is not None
-    refs = annotator.rows_of_file(names) if by_file else pictures_of(run.record, names, images, folder)
+    refs = refs_of(annotator.embeddings, names) if by_file else pictures_of(run.record, names, images, folder)
     made = (learn_findings if several else learn)(run, refs, annotator, track)
     made.save(place)
     return made

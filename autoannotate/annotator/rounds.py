@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.answers.known import Known, known_of
@@ -17,8 +18,10 @@ from autoannotate.answers.update_record import account, changes_of, new_round
 from autoannotate.errors import InputError
 from autoannotate.runs import history
 from autoannotate.runs.growth import FileChanges, file_changes
+from autoannotate.runs.picture_stamps import stamps
 from autoannotate.runs.pictures import all_pictures, place_of, vanished
 from autoannotate.runs.save import contents
+from autoannotate.runs.student_predictions import about as predictions_kept
 from autoannotate.runs.tables import same
 
 if TYPE_CHECKING:
@@ -147,3 +150,12 @@ def _same(previous: Run, new: Run) -> bool:
     if previous.issues is not None and new.issues is not None:
         pairs.append((previous.issues, new.issues))
     return all(same(a, b) for a, b in pairs)
+
+
+def student_predictions(run: Run, refs: Sequence[ImageRef], classes: int) -> NDArray[np.float64] | None:
+    """What the run's student predicted for these images, (N, classes); None where there was none."""
+    if run.student is None or run.folder is None:
+        return None
+    paths = history.load_round(run.folder, 0).table["path"].tolist()
+    known = stamps(run.folder, 0, {ref.path: ref for ref in refs})
+    return predictions_kept(run.student, paths, known, refs, classes)

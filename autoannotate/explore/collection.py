@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.annotator.annotator import Annotator
+from autoannotate.annotator.embedded_rows import refs_of, rows_of
 from autoannotate.annotator.findings_annotator import annotator_of
 from autoannotate.errors import InputError, UsageError
 from autoannotate.explore import groups as grouping
@@ -237,10 +238,10 @@ def open_collection(
 
         annotator = annotator_of(run, device=device)
         pictures = annotator.embeddings is None or run.record.arguments.get("images") is not None or images is not None
-        refs = pictures_of(source, images) if pictures else annotator.rows_of_file(list(run.table["path"]))
+        refs = pictures_of(source, images) if pictures else refs_of(annotator.embeddings, list(run.table["path"]))
     if len(refs) < 2:
         raise InputError("A map needs two images or more.")
-    encoded = annotator.encode(refs, track) if pictures else annotator.encoded_rows(refs)
+    encoded = annotator.encode(refs, track) if pictures else rows_of(annotator.embeddings, refs)
     known = Metadata.none(len(encoded.refs))
     if metadata is not None:
         known = read_metadata(metadata, [ref.path for ref in encoded.refs], group)
