@@ -111,6 +111,34 @@ PARTS = st.lists(st.sampled_from(["a", "A", "b", "pat1", "pat2", "x.png", "x.jpg
                  max_size=4)  # fmt: skip
 
 
+def test_a_prefix_like_that_of_an_upload_is_part_of_a_name_where_there_is_such_a_file() -> None:
+    run = [
+        "pat1/scan1.jpg",
+        "pat2/1a2b3c4d-scan1.jpg",
+        "pat3/b c.jpg",
+        "pat4/b_c.jpg",
+        "pat5/Only.jpg",
+        "pat6/only.JPG",
+    ]
+    names = ImageNames([*run, "1a2b3c4d-root.jpg", "pat7/root.jpg"], root=Path("/srv/mix"))
+    assert names.find("/data/upload/3/9f8e7d6c-1a2b3c4d-scan1.jpg").path == "pat2/1a2b3c4d-scan1.jpg"
+    assert names.find("9f8e7d6c-1a2b3c4d-scan1.jpg").path == "pat2/1a2b3c4d-scan1.jpg"
+    assert names.find("/elsewhere/1a2b3c4d-root.jpg").path is None, "never the file without the prefix"
+    assert names.find("pat9/1a2b3c4d-scan9.jpg").path is None
+    assert names.find("pat1/9f8e7d6c-scan1.jpg").path is None, "uploads lie in no patient's folder"
+    assert names.find("/data/upload/3/9f8e7d6c-b_c.jpg").candidates == ("pat3/b c.jpg", "pat4/b_c.jpg")
+    assert names.find("../../data/media/upload/3/9f8e7d6c-scan1.jpg").path == "pat1/scan1.jpg"
+    assert names.find("only.jpg").path is None, "either case of letters could be meant"
+
+
+def test_a_plus_in_an_address_may_be_a_space() -> None:
+    names = ImageNames(["p/a+b.png", "p/a b.png", "q/c+d.png", "q/e f.png"], root=Path("/srv/mix"))
+    assert names.find("/data/local-files/?d=mix/p/a+b.png").candidates == ("p/a+b.png", "p/a b.png")
+    assert names.find("/data/local-files/?d=mix/p/a%2Bb.png").path == "p/a+b.png"
+    assert names.find("/data/local-files/?d=mix/q/c+d.png").path == "q/c+d.png"
+    assert names.find("/data/local-files/?d=mix/q/e+f.png").path == "q/e f.png"
+
+
 @given(st.lists(PARTS, min_size=1, max_size=6, unique_by=tuple), PARTS)
 def test_a_match_has_the_same_file_name_and_no_other_folder(paths: list[list[str]], name: list[str]) -> None:
     known = ["/".join(parts) for parts in paths]

@@ -22,7 +22,10 @@ from autoannotate.exports._names import file_stems, safe
 from autoannotate.runs.run import Run
 
 MOST = 4  # candidates that a sentence names
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of a file that is uploaded
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-(?=.)")  # what Label Studio puts before the name of a file that is uploaded
+_UPLOAD_FOLDERS = re.compile(
+    r"(.*/)?(images|upload(/\d+)?)/", re.IGNORECASE
+)  # where its exports say that such files are
 _EXPORT_FOLDERS = re.compile(r"images|all|data|.*-images", re.IGNORECASE)
 _UPLOAD = re.compile(r"(.*/)?data/upload/(\d+/)?[0-9a-f]{8}-")
 _LOCAL_FILES = re.compile(r"(.*/)?data/local-files/?")
@@ -102,36 +105,44 @@ class ImageNames:
         if self.images_in:
             return self._inside(name, self.images_in)
         readings = _readings(name)
-        exact = next((path for path in (name, *("/".join(one.parts) for one in readings if not one.uploaded))
-                      if path in self._known), None)  # fmt: skip
-        if exact is not None:
+        decided = (
+            [Match(name)]
+            if name in self._known
+            else [match for reading in readings if (match := self._decide(reading)) is not None]
+        )
+        if not _ADDRESS.match(name):
+            decided = decided[:1]  # the surest
+        if len(said := list(dict.fromkeys(match.path for match in decided if match.path is not None))) > 1:
+            return _uncertain(said)
+        for path in said:
+            if self._is_another_file(name, path):
+                return Match(None, f"{name} is another file than the run's {path}", (path,))
             copied = self._copied(readings) if by_file and self.exported else None
-            return Match(exact) if copied in (None, exact) else _uncertain((exact, str(copied)))
-        doubts: list[Match] = []
-        for reading in readings:
-            for index, fold in zip(self._indices, (_nfc, _folded), strict=True):
-                match = self._find(reading, index, fold)
-                if match.path is not None and self._is_another_file(name, match.path):
-                    return Match(None, f"{name} is another file than the run's {match.path}", (match.path,))
-                if match.path is not None:
-                    return match
-                doubts.append(match)
-        ambiguous = any(len(doubt.candidates) > 1 for doubt in doubts)
-        if not ambiguous and (copied := self._copied(readings)) is not None:
+            return Match(path) if copied in (None, path) else _uncertain((path, str(copied)))
+        if not any(len(match.candidates) > 1 for match in decided) and (copied := self._copied(readings)) is not None:
             return Match(copied)
-        return max(doubts, key=lambda doubt: len(doubt.candidates), default=_uncertain(()))
+        return next(iter(decided), _uncertain(self._alike(readings)))
+
+    def _decide(self, reading: Named) -> Match | None:
+        """The image that a reading of a name means, or could; None where no file has that name, in either case of letters."""
+        if not reading.uploaded and (path := "/".join(reading.parts)) in self._known:
+            return Match(path)
+        for index, fold in zip(self._indices, (_nfc, _folded), strict=True):
+            if (match := self._find(reading, index, fold)) is not None:
+                return match
+        return None
 
     def _find(
         self, reading: Named, index: Mapping[str, Sequence[tuple[Parts, str]]], fold: Callable[[str], str]
-    ) -> Match:
+    ) -> Match | None:
         parts = tuple(map(fold, reading.parts))
         if not parts:
-            return _uncertain(())
+            return None
         if reading.uploaded:
-            same = [path for _, path in index.get(parts[-1], ())] or [
-                path for file, found in index.items() if _uploaded_name(file) == parts[-1] for _, path in found
+            same = [
+                path for file, found in index.items() if parts[-1] in (file, _uploaded_name(file)) for _, path in found
             ]
-            return Match(same[0]) if len(same) == 1 else _uncertain(same)
+            return Match(same[0]) if len(same) == 1 else _uncertain(same) if same else None
         same_file = index.get(parts[-1], ())
         ends = [(known, path) for known, path in same_file if parts[-len(known) :] == known]
         if ends:
@@ -144,7 +155,7 @@ class ImageNames:
         inside = [path for known, path in same_file if known[-len(parts) :] == parts]
         if len(inside) == 1:
             return Match(inside[0])
-        return _uncertain(inside or [path for _, path in same_file] or self._alike(parts[-1], index))
+        return _uncertain(inside or [path for _, path in same_file]) if same_file else None
 
     def _is_root(self, before: Parts, fold: Callable[[str], str]) -> bool:
         """Whether these are the folder that the images of the run lie in, by its name."""
@@ -207,14 +218,12 @@ class ImageNames:
                     return Match(path)
         return Match(None, f"the run has no such image in {folder}")
 
-    def _alike(self, file: str, index: Mapping[str, Sequence[tuple[Parts, str]]]) -> list[str]:
+    def _alike(self, readings: Sequence[Named]) -> list[str]:
         """The images whose file has the same name but for its ending: what a person may have meant."""
-        stem = file.rpartition(".")[0]
-        return (
-            [path for other, found in index.items() if other.rpartition(".")[0] == stem for _, path in found]
-            if stem
-            else []
-        )
+        stems = {_folded(one.parts[-1]).rpartition(".")[0] for one in readings if one.parts} - {""}
+        return [
+            path for file, found in self._indices[1].items() if file.rpartition(".")[0] in stems for _, path in found
+        ]
 
 
 def _uncertain(candidates: Sequence[str], before: str = "") -> Match:
@@ -234,7 +243,9 @@ def _readings(name: str) -> list[Named]:
         return []
     if not _ADDRESS.match(name):
         readings = [Named(_split(name)), Named(_split(unquote(name)))]
-        if _UPLOADED.match(file := readings[0].parts[-1] if readings[0].parts else ""):
+        file = readings[0].parts[-1] if readings[0].parts else ""
+        folders = "".join(f"{part}/" for part in readings[0].parts[:-1])
+        if _UPLOADED.match(file) and (not folders or _UPLOAD_FOLDERS.fullmatch(folders)):
             readings.append(Named((_UPLOADED.sub("", file),), uploaded=True))
         return list(dict.fromkeys(readings))
     address = urlsplit(name)
