@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autoannotate.annotator.weak_sources import read_probabilities
 from autoannotate.errors import InputError
 from autoannotate.labelling.label_model import dawid_skene
-from autoannotate.models.embeddings_file import read_embeddings, read_probabilities
+from autoannotate.models.embeddings_file import read_embeddings
 
 PATHS = ["a.png", "b.png", "c.png"]
 VALUES = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -68,6 +69,10 @@ def test_a_source_that_says_nothing_of_an_image_is_unknown_there(tmp_path: Path)
     found = read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
     assert np.isnan(found[:2]).all()
     assert found[2].tolist() == [0.75, 0.25]
+    (tmp_path / "p.csv").write_bytes("Path;x;y\r\nc.png;0,75;0,25\r\n".encode("utf-16"))
+    assert read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])[2].tolist() == [0.75, 0.25], (
+        "as a spreadsheet saves it"
+    )
 
 
 def test_reliable_sources_outweigh_unreliable_ones() -> None:

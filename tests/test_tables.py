@@ -95,18 +95,21 @@ def test_answers_are_applied(as_saved: Callable[[str], Path], tmp_path: Path, sp
 def test_a_run_whose_tables_a_spreadsheet_saved_still_loads(tmp_path: Path, separator: str, encoding: str) -> None:
     run = make_run(tmp_path / "scans", ("größe/1.png", "=2.png", "c, d/3.png"), reason='\'=1; of "2"')
     run.save(tmp_path / "run")
-    for name in ("labels.csv", "suspects.csv", "unreadable.csv"):
-        file = tmp_path / "run" / name
+    for file in (
+        (tmp_path / "run" / name) for name in ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv")
+    ):
         rows = list(csv.reader(io.StringIO(file.read_text(encoding="utf-8"))))
         if separator == ";":  # such countries have decimal commas
             rows = [[cell.replace(".", ",") if cell[:2] in ("0.", "1.") else cell for cell in row] for row in rows]
-        rows[0] = [name.capitalize() for name in rows[0]]
+        if file.name != "probabilities.csv":  # whose columns are the classes
+            rows[0] = [name.capitalize() for name in rows[0]]
         text = io.StringIO()
         csv.writer(text, delimiter=separator, lineterminator="\r\n").writerows([*rows, [""] * len(rows[0])])
         file.write_bytes(text.getvalue().encode(encoding))
     loaded = Annotations.load(tmp_path / "run")
     pd.testing.assert_frame_equal(loaded.table, run.table)
     pd.testing.assert_frame_equal(loaded.suspects, run.suspects)
+    pd.testing.assert_frame_equal(loaded.probabilities, run.probabilities)
 
 
 def test_rows_keep_the_number_that_a_spreadsheet_gives_them(tmp_path: Path) -> None:

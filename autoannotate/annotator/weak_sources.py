@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate._internal.wording import counted
+from autoannotate._internal.wording import counted, listed
+from autoannotate.errors import InputError
 from autoannotate.labelling.label_model import dawid_skene
-from autoannotate.models.embeddings_file import read_probabilities
+from autoannotate.models.embeddings_file import check_probabilities
+from autoannotate.runs.delimited import read_delimited
+from autoannotate.runs.tables import fused
 
 if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
@@ -104,3 +108,42 @@ def told_of_embeddings(features: NDArray[np.floating], labels: NDArray[np.intege
         f"{said} The embeddings look useless for these classes: nearest images have the same label in {agree:.0%}, and "
         f"{np.mean(chance):.0%} would by chance. Are they of these images, in this order, and of a model of such images?"
     )
+
+
+def read_probabilities(file: Path, paths: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
+    """Another model's probabilities, a CSV with `path` and a column a class, in the order of the images: (N, K).
+
+    An image without a row gets NaN: that source says nothing of it.
+
+    Raises
+    ------
+    InputError
+        A column is missing, a cell is no number, rows do not sum to one, or none is about an image.
+    """
+    table = read_delimited(file)
+    keys = [fused(name) for name in table.header]
+    columns = {name: table.column([name]) if name == "path" else _place(keys, name) for name in ("path", *classes)}
+    if lacking := [name for name, place in columns.items() if place is None]:
+        raise InputError(f"{file} lacks the column {lacking[0]}: it needs path and one a class ({listed(classes)}).")
+    row: dict[str, int] = {}
+    numbers = np.full((len(table.rows), len(classes)), np.nan)
+    for i, (_, cells) in enumerate(table.rows):
+        cells = [*cells, *[""] * (len(table.header) - len(cells))]
+        name = fused(cells[columns["path"]], "path")  # type: ignore[index]
+        if name in row:
+            raise InputError(f"{file} has more than one row of {name}.")
+        row[name] = i
+        for k, one in enumerate(classes):
+            with contextlib.suppress(ValueError):  # what is no number is named by the check below
+                numbers[i, k] = float(cells[columns[one]].strip().replace(",", "."))  # type: ignore[index]
+    given = check_probabilities(numbers, list(row), classes, file.name)
+    at = np.array([row.get(path, -1) for path in paths])
+    if (at < 0).all():
+        raise InputError(
+            f"None of the rows of {file} is about one of the images: its first is {next(iter(row), '')!r}."
+        )
+    return np.where(at[:, None] >= 0, given[np.maximum(at, 0)], np.nan)
+
+
+def _place(keys: Sequence[str], name: str) -> int | None:
+    return keys.index(name) if name in keys else None

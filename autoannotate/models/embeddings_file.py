@@ -162,36 +162,3 @@ def check_probabilities(
         told = [f"{paths[i]} ({total[i]:.3g})" for i in off[:3]]
         raise InputError(f"{counted(len(off), 'row')} of {name} do not sum to one: {listed(told)}.")
     return values / total[:, None]
-
-
-def read_probabilities(file: Path, paths: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
-    """Another model's probabilities, a CSV with `path` and a column a class, in the order of the images: (N, K).
-
-    An image without a row gets NaN: that source says nothing of it.
-
-    Raises
-    ------
-    InputError
-        A column is missing, a cell is no number, rows do not sum to one, or none is about an image.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(file, encoding="utf-8-sig", dtype={"path": str})
-    except FileNotFoundError:
-        raise InputError(f"There is no file {file}: check its name.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} cannot be read as a table ({str(error).splitlines()[0][:120]}).") from None
-    if lacking := [name for name in ("path", *classes) if name not in table]:
-        raise InputError(f"{file} lacks the column {lacking[0]}: it needs path and one a class ({listed(classes)}).")
-    if table["path"].duplicated().any():
-        raise InputError(f"{file} has more than one row of {table['path'][table['path'].duplicated()].iloc[0]}.")
-    numbers = table[list(classes)].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    given = check_probabilities(numbers, table["path"].tolist(), classes, file.name)
-    row = {path: i for i, path in enumerate(table["path"])}
-    at = np.array([row.get(path, -1) for path in paths])
-    if (at < 0).all():
-        raise InputError(
-            f"None of the rows of {file} is about one of the images: its first is {table['path'].iloc[0]!r}."
-        )
-    return np.where(at[:, None] >= 0, given[np.maximum(at, 0)], np.nan)

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.files import OF_A_RUN, plain_errors, write_files
 from autoannotate.errors import InputError
-from autoannotate.runs.tables import could_fire, fused, to_csv
+from autoannotate.runs import tables
+from autoannotate.runs.delimited import read_delimited
+from autoannotate.runs.tables import could_fire, to_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +60,7 @@ def about(folder: Path) -> dict[str, Any]:
 
 def read_boxes_table(folder: Path) -> pd.DataFrame:
     """boxes.csv: the boxes as they were read."""
-    return _table(folder / BOXES, ("path", *CORNERS, "label"))
+    return tables.read(folder / BOXES, ("path", *CORNERS, "label"))
 
 
 def read_proposals(folder: Path) -> pd.DataFrame:
@@ -73,7 +75,7 @@ def read_proposals(folder: Path) -> pd.DataFrame:
         raise InputError(
             f"{folder} holds an audit of boxes without repairs: run it again with --repair to have some to take or drop."
         )
-    return _table(folder / PROPOSALS, COLUMNS)
+    return tables.read(folder / PROPOSALS, COLUMNS)
 
 
 def read_decisions(folder: Path) -> dict[int, str]:
@@ -82,10 +84,12 @@ def read_decisions(folder: Path) -> dict[int, str]:
     file = folder / DECISIONS
     if not file.exists():
         return found
-    with file.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            if (row.get("proposal") or "").isdigit() and row.get("decision") in (TAKE, DROP, OPEN):
-                found[int(row["proposal"])] = str(row["decision"])
+    table = read_delimited(file, ours=True)
+    where = [table.column([name]) for name in _DECIDED[:2]]
+    for _, row in table.rows:
+        proposal, decision = ("" if i is None or i >= len(row) else row[i] for i in where)
+        if proposal.isdigit() and decision in (TAKE, DROP, OPEN):
+            found[int(proposal)] = decision
     return {number: said for number, said in found.items() if said != OPEN}
 
 
@@ -152,17 +156,3 @@ def repaired_boxes(boxes: pd.DataFrame, proposals: pd.DataFrame, decisions: Mapp
     if added:
         made = pd.concat([made, pd.DataFrame(added)])
     return made.reset_index(drop=True)[["path", *CORNERS, "label", "change", "overlap", "decision"]]
-
-
-def _table(file: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(file, keep_default_na=False)
-    except (OSError, ValueError):
-        raise InputError(f"{file} cannot be read: put a copy of it back, or run the audit again.") from None
-    if not set(columns) <= set(table.columns):
-        raise InputError(f"{file} lacks columns: put a copy of it back, or run the audit again.")
-    for name in set(columns) & {"path", "label", "suggested_label"}:
-        table[name] = [fused(str(cell), name) for cell in table[name]]
-    return table

@@ -37,6 +37,10 @@ NUMBERS: dict[str, type] = {
     "trusted_value": int,
     "suspect": int,
     "rank": int,
+    "proposal": int,
+    "box": int,
+    "overlap": float,
+    **dict.fromkeys(("x_min", "y_min", "x_max", "y_max", "new_x_min", "new_y_min", "new_x_max", "new_y_max"), float),
 }
 """The columns that are numbers; every other column is text."""
 
@@ -168,12 +172,13 @@ def read_probabilities(file: Path) -> pd.DataFrame | None:
         return None
     table = read_delimited(file, ours=True)
     names = [fused(name) for name in table.header[1:]]
+    rows = [row for _, row in table.rows if any(row)]  # spreadsheets leave blank ones
     try:
-        values = [[float(cell) for cell in row[1 : len(names) + 1]] for _, row in table.rows]
+        values = [[_number(cell, float) for cell in row[1 : len(names) + 1]] for row in rows]
     except ValueError as error:
         raise InputError(f"{file} holds a cell that is not a number ({error}).") from None
     made = pd.DataFrame(values, columns=names, dtype="float64")
-    made.insert(0, "path", pd.Series([fused(row[0], "path") for _, row in table.rows], dtype="object"))
+    made.insert(0, "path", pd.Series([fused(row[0], "path") for row in rows], dtype="object"))
     return made
 
 

@@ -22,7 +22,7 @@ $("reader").value = reader || remember("reader") || "";
 $("reader").addEventListener("change", () => remember("reader", $("reader").value));
 let at = Math.max(0, proposals.findIndex((one) => one.decision === "open"));
 const past = [];
-let busy = false;
+let last = Promise.resolve();  // what is being kept or shown: keys pressed meanwhile wait, none is lost
 
 const WORDS = { cut: "Cut at the border", turned: "Put its corners in order", moved: "Move the box", relabelled: "Another class", dropped: "Leave the box out", added: "Add a box" };
 function inWords(one) {
@@ -79,38 +79,35 @@ async function show() {
 
 function go(to) {
   at = Math.min(proposals.length - 1, Math.max(0, to));
-  show();
+  return show();
 }
 
+const after = (act) => { last = last.then(act); };
+
 async function decide(decision, index = at) {
-  if (busy) return;
   if (!$("reader").value.trim()) { trouble("Say who you are first: your name is kept with each decision."); $("reader").focus(); return; }
-  busy = true;
   try {
     const one = proposals[index];
     one.decision = (await ask("api/decisions", { proposal: one.proposal, decision, reader: $("reader").value })).decision;
     trouble("");
     if (decision === "open") { at = index; } else {
       past.push(index);
-      const after = proposals.findIndex((each, i) => i > index && each.decision === "open");
-      const open = after >= 0 ? after : proposals.findIndex((each) => each.decision === "open");
+      const later = proposals.findIndex((each, i) => i > index && each.decision === "open");
+      const open = later >= 0 ? later : proposals.findIndex((each) => each.decision === "open");
       at = open >= 0 ? open : Math.min(index + 1, proposals.length - 1);
       if (open < 0) $("live").textContent = "All proposals are decided.";
     }
     await show();
-  } catch (error) { trouble(`Not kept: ${error.message}`); } finally { busy = false; }
+  } catch (error) { trouble(`Not kept: ${error.message}`); }
 }
-const reopen = () => { if (past.length) decide("open", past.pop()); };
+const reopen = async () => { if (past.length) await decide("open", past.pop()); };
 
-$("take").addEventListener("click", () => decide("take"));
-$("drop").addEventListener("click", () => decide("drop"));
-$("back").addEventListener("click", () => go(at - 1));
-$("next").addEventListener("click", () => go(at + 1));
-$("reopen").addEventListener("click", reopen);
 const KEYS = { t: () => decide("take"), d: () => decide("drop"), u: reopen, arrowleft: () => go(at - 1), arrowright: () => go(at + 1) };
+const BUTTONS = { take: "t", drop: "d", back: "arrowleft", next: "arrowright", reopen: "u" };
+for (const [id, key] of Object.entries(BUTTONS)) $(id).addEventListener("click", () => after(KEYS[key]));
 addEventListener("keydown", (event) => {
   if (event.target.tagName === "INPUT" || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   const act = KEYS[event.key.toLowerCase()];
-  if (act) { event.preventDefault(); act(); }
+  if (act) { event.preventDefault(); after(act); }
 });
-show();
+after(show);
