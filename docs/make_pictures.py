@@ -1,16 +1,19 @@
-"""Draw the figures of the concepts from the runs that `autoannotate demo` made.
+"""Draw the figures of the concepts, and photograph reports and the page, from the runs that `autoannotate demo` made.
 
 autoannotate demo --out DEMO && python docs/make_pictures.py DEMO
 """
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from playwright.sync_api import sync_playwright
 
 from autoannotate import Annotations
 from autoannotate.runs.history import load_round
@@ -50,5 +53,27 @@ def main(demo: Path) -> None:
     figure.savefig(TARGET / "answers.png", dpi=110)
 
 
+def photograph(demo: Path) -> None:
+    """The first screen of both reports, and the page with the second run's queue, as Chromium shows them."""
+    run = demo / "normal-or-pneumonia" / "run"
+    command = [sys.executable, "-m", "autoannotate", "review", str(run), "--reader", "Ana", "--no-browser"]
+    chromium = os.environ.get("AUTOANNOTATE_CHROMIUM", "/usr/bin/chromium")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as started:
+        assert server.stdout is not None
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for name, address, size in (
+            ("report", (demo / "chest-or-breast" / "run" / "report.html").as_uri(), (1200, 1150)),
+            ("demo-report", (run / "report.html").as_uri(), (1100, 900)),
+            ("review", server.stdout.readline().strip(), (1280, 800)),
+        ):
+            page = browser.new_page(viewport={"width": size[0], "height": size[1]})
+            page.goto(address)
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=TARGET / f"{name}.png")
+        browser.close()
+        server.terminate()
+
+
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    photograph(Path(sys.argv[1]))

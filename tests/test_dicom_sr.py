@@ -17,7 +17,7 @@ from pydicom.uid import ComprehensiveSRStorage
 
 from autoannotate import Annotations
 from autoannotate.errors import InputError, UsageError
-from autoannotate.labelling.zero_shot.vocabulary import load_library
+from autoannotate.labelling.zero_shot.vocabulary_file import load_library
 
 highdicom = pytest.importorskip("highdicom", reason="highdicom is not here: pip install 'autoannotate[sr]'")
 

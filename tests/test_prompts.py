@@ -13,7 +13,8 @@ from medmnist import INFO
 
 from autoannotate.errors import InputError, UsageError
 from autoannotate.labelling.zero_shot.prompts import MAX_SENTENCES, ClassPrompts, class_prompts, modality_prompts
-from autoannotate.labelling.zero_shot.vocabulary import key, load_library, spoken
+from autoannotate.labelling.zero_shot.vocabulary import key, spoken
+from autoannotate.labelling.zero_shot.vocabulary_file import load_library
 
 MEDMNIST_2D = [name for name in INFO if not name.endswith("3d")]
 IMAGE_OF = {

@@ -21,7 +21,8 @@ from autoannotate.images import dicom
 from autoannotate.images.quiet import quiet
 from autoannotate.images.registry import reader_for
 from autoannotate.images.sources import dicomweb
-from autoannotate.labelling.zero_shot.vocabulary import Code, Library, load_library
+from autoannotate.labelling.zero_shot.vocabulary import Code, Library
+from autoannotate.labelling.zero_shot.vocabulary_file import load_library
 from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any
 
 from autoannotate.errors import InputError
 from autoannotate.labelling.rules import Rules
-from autoannotate.labelling.zero_shot.vocabulary import Sentences, key, load_library
+from autoannotate.labelling.zero_shot.vocabulary import Sentences, key
+from autoannotate.labelling.zero_shot.vocabulary_file import load_library
 from autoannotate.runs.delimited import decode
 
 

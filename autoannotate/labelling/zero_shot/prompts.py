@@ -20,9 +20,9 @@ from autoannotate.labelling.zero_shot.vocabulary import (
     Meaning,
     Sentences,
     key,
-    load_library,
     spoken,
 )
+from autoannotate.labelling.zero_shot.vocabulary_file import load_library
 
 # names that say nothing about a picture, as `0`, `A` and `class 2`
 _BARE = re.compile(r"(?:class|label|category|group|cluster)?[\s_-]*(?:\d+|[a-z]|[ivx]+)", re.IGNORECASE)
