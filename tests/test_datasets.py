@@ -12,14 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoannotate.errors import InputError, UsageError
-from autoannotate.evaluation.datasets import (
-    balanced_sample,
-    download,
-    read_labelled,
-    split_name,
-    squashed,
-    stratified_split,
-)
+from autoannotate.evaluation.datasets import download, read_labelled, split_name
+from autoannotate.evaluation.labelled_set import balanced_sample, squashed, stratified_split
 from autoannotate.images import read_image
 
 

@@ -28,7 +28,8 @@ from autoannotate.cli.commands.evaluate import print_results
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, ModelError, UsageError
 from autoannotate.evaluation import methods as registry
-from autoannotate.evaluation.datasets import LabelledSet, read_labelled
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.evaluation.labelled_set import LabelledSet
 from autoannotate.evaluation.protocols import noise, pair
 from autoannotate.evaluation.report import story, summarised, write_results
 from autoannotate.evaluation.runner import RECORDS, Evaluation, Record, evaluate, prepare

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation import plots
-from autoannotate.evaluation.datasets import LabelledSet
+from autoannotate.evaluation.labelled_set import LabelledSet
 from autoannotate.evaluation.protocols import clinician, find_protocol
 from autoannotate.evaluation.study import Options, Study
 from autoannotate.images import ImageRef

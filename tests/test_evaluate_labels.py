@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoannotate.errors import InputError, UsageError
-from autoannotate.evaluation.datasets import LabelledSet
+from autoannotate.evaluation.labelled_set import LabelledSet
 from autoannotate.evaluation.protocols import find_protocol
 from autoannotate.evaluation.protocols import labels as protocol
 from autoannotate.evaluation.study import Options, Study

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from autoannotate.cli.main import app
 from autoannotate.errors import UsageError
-from autoannotate.evaluation.datasets import LabelledSet
+from autoannotate.evaluation.labelled_set import LabelledSet
 from autoannotate.evaluation.protocols import ood
 from autoannotate.evaluation.report import without_baseline
 from autoannotate.evaluation.study import Options

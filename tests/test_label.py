@@ -22,7 +22,8 @@ from pydicom.data import get_testdata_file
 
 from autoannotate import Annotations, Annotator
 from autoannotate.errors import InputError
-from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.evaluation.labelled_set import balanced_sample
 from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.models import embedding_cache as encodings
 from autoannotate.models import encoding

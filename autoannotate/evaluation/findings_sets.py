@@ -9,7 +9,8 @@ import numpy as np
 
 from autoannotate.answers.given_findings import read_given_findings
 from autoannotate.errors import InputError, UsageError
-from autoannotate.evaluation.datasets import GROUPS, TABLE, LabelledSet
+from autoannotate.evaluation.datasets import GROUPS, TABLE
+from autoannotate.evaluation.labelled_set import LabelledSet
 from autoannotate.images import find_images
 from autoannotate.runs.delimited import column_key
 from autoannotate.runs.run import check_findings

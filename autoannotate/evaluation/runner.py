@@ -31,7 +31,7 @@ from autoannotate._internal.files import plain_errors, write_files
 from autoannotate._internal.progress import Track, silent
 from autoannotate._internal.version import __version__
 from autoannotate.errors import AutoannotateError, InputError, UsageError
-from autoannotate.evaluation.datasets import LabelledSet, balanced_sample, squashed
+from autoannotate.evaluation.labelled_set import LabelledSet, balanced_sample, squashed
 from autoannotate.evaluation.protocols import EvaluationProtocol, chosen_methods, find_protocol
 from autoannotate.evaluation.study import SAMPLE, Options, Study, annotator_for
 from autoannotate.models.student_checkpoint import check_student

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from autoannotate.evaluation.datasets import LabelledSet
+from autoannotate.evaluation.labelled_set import LabelledSet
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -15,7 +15,8 @@ import numpy as np
 
 from autoannotate import Annotator
 from autoannotate.evaluation.baselines.shared import cross_validated
-from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.evaluation.labelled_set import balanced_sample
 from autoannotate.labelling.features import standardised
 
 STRENGTH = 1e-2  # inverse regularisation of the probe

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from autoannotate import Annotator
-from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.evaluation.labelled_set import balanced_sample
 from autoannotate.images import read_image
 
 PAIRS = {

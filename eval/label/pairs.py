@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from autoannotate import Annotator
-from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.evaluation.labelled_set import balanced_sample
 from autoannotate.evaluation.metrics import balanced_accuracy
 from autoannotate.labelling.semi_supervised.refinement import refine
 

@@ -22,7 +22,8 @@ import numpy as np
 import product
 
 from autoannotate import Annotator
-from autoannotate.evaluation.datasets import balanced_sample, read_labelled
+from autoannotate.evaluation.datasets import read_labelled
+from autoannotate.evaluation.labelled_set import balanced_sample
 from autoannotate.evaluation.metrics import recall_at
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.labelling.features import Features

@@ -39,7 +39,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from autoannotate.errors import UsageError
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Outcome, Study
 
 

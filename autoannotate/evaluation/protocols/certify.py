@@ -23,7 +23,7 @@ from autoannotate.evaluation.study import Outcome
 from autoannotate.runs.run import LABELS, SUSPECTS, UNREADABLE, Run
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
     from autoannotate.evaluation.task import Solution
 

@@ -40,7 +40,7 @@ from autoannotate.labelling.queries.strategies import STRATEGIES
 if TYPE_CHECKING:
     from PIL import Image
 
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.task import Task

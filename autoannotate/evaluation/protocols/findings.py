@@ -28,7 +28,7 @@ from autoannotate.labelling.findings import PRESENT, label_findings
 from autoannotate.labelling.task import Task
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "probe"

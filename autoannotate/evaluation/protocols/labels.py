@@ -25,7 +25,7 @@ from autoannotate.evaluation.protocols import Curve
 from autoannotate.evaluation.study import MODEL, SPLIT, Outcome
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
     from autoannotate.models.student_network import Backbone
 

@@ -24,7 +24,7 @@ from autoannotate.evaluation.study import Outcome
 from autoannotate.evaluation.task import Clinician, Problem
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "given"

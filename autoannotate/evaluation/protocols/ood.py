@@ -22,7 +22,7 @@ from autoannotate.evaluation.metrics import recall_at
 from autoannotate.evaluation.study import SPLIT, Outcome
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
     from autoannotate.labelling.task import Task
 

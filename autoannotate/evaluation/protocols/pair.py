@@ -26,7 +26,7 @@ from autoannotate.evaluation.task import Clinician, Problem
 from autoannotate.labelling.zero_shot.prompts import class_prompts
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
 

@@ -42,7 +42,7 @@ from autoannotate.evaluation.scanner_changes import CHANGES
 from autoannotate.evaluation.study import SPLIT, Outcome
 
 if TYPE_CHECKING:
-    from autoannotate.evaluation.datasets import LabelledSet
+    from autoannotate.evaluation.labelled_set import LabelledSet
     from autoannotate.evaluation.study import Options, Study
 
 BASELINE = "pixels"
