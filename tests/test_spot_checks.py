@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -9,8 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_runs import make_run
+from rich.console import Console
 
 from autoannotate import Annotations
+from autoannotate.answers.apply import apply
+from autoannotate.cli.print_run import print_summary
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.propose import FEWEST
 from autoannotate.labelling.pipeline import label
@@ -207,6 +211,14 @@ def test_proposals_are_kept_beside_the_run_and_read_again(tmp_path: Path) -> Non
         "30 labels would change from chest to breast (by clusters of the images; an estimated 21 right): check 12 of them"
     )
     assert "check 12 of them" in (tmp_path / "run" / "report.html").read_text()
+
+    (tmp_path / "answers.csv").write_text("path,answer\n000.png,breast\n002.png,breast\n004.png,chest\n")
+    apply(again, tmp_path / "answers.csv", reader="Ana")
+    printed = io.StringIO()
+    print_summary(Annotations.load(tmp_path / "run"), tmp_path / "run", Console(file=printed, width=200))
+    said = f"{30 - 15 - 2} more labels would change from chest to breast"  # every other one was breast from the start
+    assert said in printed.getvalue()
+    assert said in (tmp_path / "run" / "report.html").read_text()
 
 
 @pytest.fixture(scope="module")

@@ -70,10 +70,15 @@ def reliability(
         )  # fmt: skip
     if initial.source == "proposals":
         borne_out = [one for one in labelled.checks if one.state == APPLIED]
+        changed = 0
+        if labelled.proposals is not None:
+            applied = [g for g, one in enumerate(labelled.checks) if one.state == APPLIED]
+            of_them = np.isin(labelled.proposals.group, applied)
+            changed = int((of_them & (labelled.labels == labelled.proposals.proposed)).sum())
         answers = sum(len(one.sample) for one in borne_out)
         return replace(
             told, trust=round(min(one.bound or 0.0 for one in borne_out), 4), meaningful=True,
-            verdict=f"CLIP could not tell these classes; {sum(one.group.size for one in borne_out):,} labels were changed "
+            verdict=f"CLIP could not tell these classes; {changed:,} labels were changed "
             f"as proposed, which {answers} answers about a random sample of them bore out.",
             advice="More answers make the others better.",
         )  # fmt: skip

@@ -27,6 +27,7 @@ from autoannotate.answers.standing import about_replaced
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError
 from autoannotate.runs import history, tables
+from autoannotate.runs.proposals import recounted
 from autoannotate.runs.run import Run
 from autoannotate.runs.save import contents
 
@@ -192,7 +193,10 @@ def _kept(annotations: Run, folder: Path, answers: Sequence[Answer]) -> tuple[Ru
         return annotations, together, account
     changes = _changes(annotations.table, merged.table, standing)
     number = last.number + 1
-    merged = replace(merged, run={**merged.run, "round": number, "counts": _counts(merged)}, folder=folder)
+    labels = dict(zip(merged.table["path"], merged.table["label"], strict=True))
+    groups = recounted(annotations.record.proposals, annotations.proposals, labels)
+    run = {**merged.run, "round": number, "counts": _counts(merged)} | ({"proposals": groups} if groups else {})
+    merged = replace(merged, run=run, folder=folder)
     record = history.Round(
         number, "apply", datetime.now(UTC).isoformat(timespec="seconds"), tuple(sorted(used)),
         tuple(sorted(used - set(last.answers))), tuple(sorted(set(last.answers) - used)), changes,

@@ -123,6 +123,8 @@ def build_run(
     probabilities.insert(0, "path", table["path"])
     lost = pd.DataFrame(unreadable, columns=UNREADABLE)
     waiting = proposals.table_of(labelled.proposals, table["path"].tolist(), list(class_names))
+    labels = dict(zip(table["path"], table["label"], strict=True))
+    run["proposals"] = proposals.recounted(run["proposals"], waiting, labels)
     return Run(
         table, queued, lost, run, list(refs), student=said, probabilities=probabilities, proposals=waiting
     )  # fmt: skip

@@ -6,6 +6,7 @@ sample of the same group however many answers there are.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +70,25 @@ def record_of(
     ]
 
 
+def recounted(
+    record: Sequence[Mapping[str, Any]], proposed: pd.DataFrame | None, labels: Mapping[str, str]
+) -> list[dict[str, Any]]:
+    """The groups of run.json with how many images of each have the proposed label now (`changed`).
+
+    Parameters
+    ----------
+    proposed : the rows of proposals.csv, see `table_of`
+    labels : by path, those of the run
+    """
+    if proposed is None:
+        return [dict(one) for one in record]
+    changed = Counter(
+        int(group) for path, group, new in zip(proposed["path"], proposed["group"], proposed["proposed"], strict=True)
+        if labels.get(path) == new
+    )  # fmt: skip
+    return [{**one, "changed": changed[int(one["group"])]} for one in record]
+
+
 def read_proposals(
     table: pd.DataFrame | None, record: Sequence[Mapping[str, Any]], paths: Sequence[str], classes: Sequence[str]
 ) -> Proposals | None:
@@ -96,14 +116,20 @@ def read_proposals(
 
 
 def change_in_words(one: Mapping[str, Any]) -> str:
-    """What a group of run.json would change.
+    """What a group of run.json would change, beside what answers changed already.
 
     >>> change_in_words({"images": 143, "given": "normal", "proposed": "pneumonia"})
     '143 labels would change from normal to pneumonia'
+    >>> change_in_words({"images": 143, "changed": 12, "given": "normal", "proposed": "pneumonia"})
+    '131 more labels would change from normal to pneumonia'
     """
+    done = one.get("changed", 0)
+    return f"{counted(one['images'] - done, 'more label' if done else 'label')} would change {_between(one)}"
+
+
+def _between(one: Mapping[str, Any]) -> str:
     several = one["given"] is None or one["proposed"] is None
-    between = "between several classes" if several else f"from {one['given']} to {one['proposed']}"
-    return f"{counted(one['images'], 'label')} would change {between}"
+    return "between several classes" if several else f"from {one['given']} to {one['proposed']}"
 
 
 def waiting_in_words(one: Mapping[str, Any]) -> str:
@@ -116,7 +142,8 @@ def waiting_in_words(one: Mapping[str, Any]) -> str:
 
 def decided_in_words(one: Mapping[str, Any]) -> str:
     """What was decided of a group, on whose sample, and with which bound."""
-    what = change_in_words(one).replace(" would change ", " ")
+    labels = one["images"] if one["state"] == REFUSED else one.get("changed", one["images"])
+    what = f"{counted(labels, 'label')} {_between(one)}"
     if one["state"] == UNSEEN:
         return f"applied unseen: {what}"
     by = f" checked by {listed(one['readers'])}" if one["readers"] else " checked"
