@@ -342,6 +342,50 @@ def test_four_dimensions_analyze_and_label_maps(tmp_path: Path) -> None:
     assert read_picture(found.refs[-1]).image.size == (8, 8)
 
 
+def test_volumes_of_neuroimaging_programs_and_of_philips_scanners(tmp_path: Path) -> None:
+    values = np.arange(6 * 7 * 5, dtype=np.int16).reshape(6, 7, 5)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([1, 1, 4, 1])), tmp_path / "a.nii")
+    nibabel.save(nibabel.MGHImage(values, np.diag([1, 1, 4, 1])), tmp_path / "a.mgz")
+    assert len(find(tmp_path).refs) == 10
+    assert (pixels(tmp_path / "a.mgz", 2) == pixels(tmp_path / "a.nii", 2)).all()
+    theirs = Path(nibabel.__file__).parent / "tests" / "data"
+    if not theirs.is_dir():
+        pytest.skip("this nibabel ships no test data")
+    for name in ("phantom_EPI_asc_CLEAR_2_1.PAR", "minc1_4d.mnc", "example4d+orig.HEAD"):
+        values = nibabel.load(theirs / name).get_fdata()[..., 0].astype(float)
+        refs = [ref for ref in find(theirs).refs if ref.path.startswith(f"{name}#")]
+        shown = np.stack([np.asarray(read_image(ref)).astype(float)[..., 0] for ref in refs])
+        low, high = np.percentile(values, (0.5, 99.5))
+        assert abs(shown.mean() - np.clip((values - low) / (high - low) * 255, 0, 255).mean()) < 1.5, name
+    assert {group.kind: group.count for group in find(theirs).passed_over}["voxels of volumes"] == 5
+    assert "not beside it" in reason(theirs / "analyze.hdr", 0)
+    assert "not beside it" in reason(theirs / "T2.PAR", 0)
+
+
+def test_jpeg_ls_lab_and_what_gzip_and_run_lengths_look_like(tmp_path: Path) -> None:
+    import gzip
+
+    import imagecodecs
+
+    shades = (np.arange(64 * 48).reshape(48, 64) * 20).astype(np.uint16)
+    (tmp_path / "a.jls").write_bytes(imagecodecs.jpegls_encode(shades))
+    grey(tmp_path / "b.png")
+    (tmp_path / "c.dcm.gz").write_bytes(gzip.compress(dicom(tmp_path / "c.dcm", RAMP).read_bytes()))
+    (tmp_path / "d.tar.gz").write_bytes(gzip.compress(bytes(600)))
+    (tmp_path / "e.rle").write_bytes(bytes((2, 0, 0, 0, 64, 0, 0, 0)) + bytes(range(250)))  # no DICOM of group 2
+    assert [ref.path for ref in find(tmp_path).refs] == ["a.jls", "b.png", "c.dcm"]
+    assert counts(tmp_path) == {"files compressed by gzip": 1, "archives": 1, ".rle files": 1}
+    shown = pixels(tmp_path / "a.jls").astype(float)
+    assert shown.shape == (48, 64, 3)
+    assert np.corrcoef(shown[..., 0].ravel(), shades.ravel())[0, 1] > 0.999
+    lab = np.full((8, 8, 3), (130, 80, 216), np.uint8)  # L = 51, a = 80, b = -40: a strong magenta
+    tifffile.imwrite(tmp_path / "lab.tif", lab, photometric="cielab")
+    red, green, blue = pixels(tmp_path / "lab.tif")[0, 0].astype(int)
+    assert red > 150
+    assert green < 40
+    assert blue > 150
+
+
 def test_avif_jpeg_xl_and_heic(tmp_path: Path) -> None:
     import imagecodecs
     import pillow_heif

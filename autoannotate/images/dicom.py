@@ -42,6 +42,8 @@ def _recognises(head: bytes) -> bool:
     if head[128:132] == b"DICM" or _is_encrypted(head):
         return True
     group, element, rest = head[:2], head[2:4], head[4:8]
+    if group in (b"\x02\0", b"\x08\0") and element == b"\0\0" and rest not in (b"UL\4\0", b"\4\0\0\0"):
+        return False  # the length of the group takes four bytes
     if group == b"\x02\0" and element in (b"\0\0", b"\x01\0", b"\x02\0", b"\x03\0", b"\x10\0"):
         return rest[:2] in _VRS or rest[1:] == b"\0\0\0"
     if group == b"\x08\0" and element[1:] == b"\0" and element[:1] in b"\x00\x01\x05\x06\x08\x12\x14\x16\x18\x20":

@@ -10,18 +10,19 @@ from autoannotate.images.ref import PassedOver
 HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
 UNKNOWN = PassedOver("files of an unknown kind", "their format is not known", 1)
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r", "ehthumbs.db"})
+_ARCHIVES = "in a folder they are not opened: give one by its name, or several by a pattern"
 _MAGIC = (
     (0, b"%PDF", "PDF documents", "pictures are not taken out of documents"),
-    (0, b"PK\x03\x04", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
-    (0, b"\x1f\x8b", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
+    (0, b"\x1f\x8b", "files compressed by gzip", "only volumes are read so: unpack them (gunzip)"),
+    (0, b"PK\x03\x04", "archives", _ARCHIVES),
     (
         0,
         b"7z\xbc\xaf\x27\x1c",
         "archives",
-        "in a folder they are not opened: give one by its name, or several by a pattern",
+        _ARCHIVES,
     ),
-    (0, b"Rar!\x1a\x07", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
-    (257, b"ustar", "archives", "in a folder they are not opened: give one by its name, or several by a pattern"),
+    (0, b"Rar!\x1a\x07", "archives", _ARCHIVES),
+    (257, b"ustar", "archives", _ARCHIVES),
     (4, b"ftyp", "videos", "videos are not read: save their frames as images"),
     (0, b"\x1aE\xdf\xa3", "videos", "videos are not read: save their frames as images"),
     (0, b"\0\0\x01\xba", "videos", "videos are not read: save their frames as images"),
@@ -41,10 +42,13 @@ _MAGIC = (
     (0, b"\0\0\x01\0", "icons", "they are no pictures of patients"),
     (0, b"BM", "BMP pictures of an unknown make", "they are not read: save them as PNG"),
     (0, b"SQLite format 3", "databases", "they hold no pictures"),
-    (0, b"\xd0\xcf\x11\xe0", "Office documents", "pictures are not taken out of documents"),
+    (0, b"\xd0\xcf\x11\xe0", "Office documents and their like", "pictures are not taken out of documents"),
     (0, b"\x80\x02", "Python pickles", "they can run programs when they are opened"),
 )
 _ENDINGS = {
+    "tar": ("archives", _ARCHIVES),
+    "raw": ("raw values without a header", "nobody can tell their shape: write a header beside them (.mhd or .nhdr)"),
+    "eps": ("PostScript files", "they are drawings, no pictures"),
     "svg": ("SVG drawings", "they are drawings, no pictures"),
     "mp4 mov m4v mpg mpeg wmv flv": ("videos", "videos are not read: save their frames as images"),
     "csv tsv xls xlsx parquet ods": ("tables", "they hold no pictures"),
@@ -57,7 +61,9 @@ _ENDINGS = {
     "pt pth pkl pickle joblib": ("model files and pickles", "they can run programs when they are opened"),
     "vtk vti stl obj ply": ("surfaces and grids", "they are no pictures"),
 }
-_VOXELS = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".gz": (".nhdr", ".hdr")}
+_PACKED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+_VOXELS = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".gz": (".nhdr", ".hdr", ".head"),
+           ".rec": (".par",), ".brik": (".head",)}  # fmt: skip
 
 
 def is_hidden(name: str) -> bool:
@@ -72,10 +78,12 @@ def kind_of(file: Path, head: bytes) -> PassedOver:
         return PassedOver("DICOMDIR", "they are an index of other files", 1, expected=True)
     for header in _VOXELS.get(file.suffix.lower(), ()):
         beside = file.with_suffix("") if file.suffix.lower() == ".gz" else file
-        if beside.with_suffix(header).exists():
+        if any(beside.with_suffix(ending).exists() for ending in (header, header.upper())):
             return PassedOver("voxels of volumes", "they are read with the header beside them", 1, expected=True)
     if not head:
         return PassedOver("empty files, or such as cannot be opened", "nothing can be read from them", 1)
+    if name.endswith(_PACKED_TAR):
+        return PassedOver("archives", _ARCHIVES, 1)
     for start, magic, kind, reason in _MAGIC:
         if head[start : start + len(magic)] == magic:
             return PassedOver(kind, reason, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,8 +28,15 @@ def _recognises(head: bytes) -> bool:
 
 def _frames(file: Path) -> int | None:
     image = _opened(file)
+    if type(image).__name__ == "Cifti2Image":
+        raise PassOver("CIFTI files", "they are tables of brain surfaces, no pictures")
     if int(image.header.get("intent_code", 0)) == _LABEL:
         raise PassOver("NIfTI label maps", "they are masks that belong to images, no pictures")
+    return frames_in(image)
+
+
+def frames_in(image: Any) -> int | None:
+    """How many slices an image of nibabel has; None for a flat picture."""
     return volume.frames(volume.geometry_of(_spatial(image.shape), image.affine))
 
 
@@ -56,15 +64,25 @@ def _spatial(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape, 1, 1, 1)[:3]
 
 
-def _load(file: Path) -> volume.Volume:
+def load(file: Path, opened: Callable[[Path], Any]) -> volume.Volume:
+    """The first volume of a file that nibabel opens so.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where its voxels are in another file that is gone, and where it is too large.
+    """
     try:
-        image = _opened(file)
+        return _volume(opened(file))
     except FileNotFoundError:
         if file.is_file():
             raise UnreadableImageError(
                 "The file with the voxels that belongs to this header is not beside it."
             ) from None
         raise
+
+
+def _volume(image: Any) -> volume.Volume:
     spatial, notes = _spatial(image.shape), tuple[str, ...]()
     volume.check_size(spatial, max(4, image.get_data_dtype().itemsize))
     data = image.dataobj
@@ -84,5 +102,5 @@ READER = volume.reader(
     suffixes=frozenset({".nii", ".nii.gz"}),
     recognises=_recognises,
     frames=_frames,
-    load=_load,
+    load=lambda file: load(file, _opened),
 )

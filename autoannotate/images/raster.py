@@ -18,7 +18,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
 NOT_AN_IMAGE = "The file is named like an image, but what it holds is none, or of a kind that is not supported."
 _SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".jpx", ".j2c", ".avif"}
-    | {".pgm", ".ppm", ".pbm", ".pnm"}
+    | {".jls", ".pgm", ".ppm", ".pbm", ".pnm"}
 )
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
@@ -60,7 +60,7 @@ def _read(file: Path, frame: int | None, side: int | None = None) -> Picture:
     except Image.DecompressionBombError:
         raise UnreadableImageError(TOO_LARGE) from None
     except OSError as error:
-        picture = _rare_jpeg(file)  # 12 bits a sample, and lossless: Pillow has no decoder
+        picture = _rare_jpeg(file)  # 12 bits a sample, lossless, and JPEG-LS: Pillow has no decoder
         if picture is not None:
             return picture
         if isinstance(error, UnidentifiedImageError):
@@ -135,12 +135,13 @@ def _rare_jpeg(file: Path) -> Picture | None:
         return None
     import imagecodecs
 
-    for decode in (imagecodecs.jpeg_decode, imagecodecs.ljpeg_decode):
+    for decode in (imagecodecs.jpeg_decode, imagecodecs.ljpeg_decode, imagecodecs.jpegls_decode):
         try:
             values = decode(data)
         except Exception:
             continue
-        return Picture(Image.fromarray(values_to_8_bit(values)).convert("RGB"))
+        if values.size:
+            return Picture(Image.fromarray(values_to_8_bit(values)).convert("RGB"))
     return None
 
 

@@ -79,9 +79,11 @@ def picture_here(file: Path, frame: int | None, side: int | None = None) -> Pict
     """`read_picture` in this process."""
 
     def read(reader: Reader) -> Picture:
+        picture = reader.read_scaled(file, side) if side and reader.read_scaled else reader.read(file, frame)
+        if 0 in picture.image.size:
+            raise UnreadableImageError(_DAMAGED)
         if side is None:
-            return reader.read(file, frame)
-        picture = reader.read_scaled(file, side) if reader.read_scaled else reader.read(file, frame)
+            return picture
         factor = min(picture.image.size) // side
         return picture if factor < 2 else replace(picture, image=picture.image.reduce(factor))
 

@@ -9,7 +9,7 @@ import zlib
 from functools import cache
 from pathlib import Path
 
-from autoannotate.images import dicom, heif, jpeg_xl, medmnist, metaimage, nifti, nrrd, raster, tiff
+from autoannotate.images import dicom, heif, jpeg_xl, medmnist, metaimage, neuroimaging, nifti, nrrd, raster, tiff
 from autoannotate.images.plugins import added
 from autoannotate.images.ref import HEAD_BYTES, Reader
 
@@ -20,6 +20,7 @@ READERS: tuple[Reader, ...] = (
     jpeg_xl.READER,
     heif.READER,
     nifti.READER,
+    neuroimaging.READER,
     nrrd.READER,
     metaimage.READER,
     medmnist.READER,

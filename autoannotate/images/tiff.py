@@ -154,7 +154,7 @@ def _is_everyday(page: TiffPage) -> bool:
     """Whether Pillow reads the page as it should."""
     bits = page.bitspersample
     deepest = max(bits) if isinstance(bits, tuple) else bits
-    return bool(deepest <= 8 and page.photometric in (0, 1, 2, 3, 5, 6) and page.samplesperpixel <= 4)
+    return bool(deepest <= 8 and page.photometric in (0, 1, 2, 3, 5, 6, 8) and page.samplesperpixel <= 4)
 
 
 def _values(page: TiffPage) -> np.ndarray:
