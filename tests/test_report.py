@@ -21,7 +21,8 @@ from rich.console import Console
 from autoannotate import Annotations
 from autoannotate._internal.wording import percent
 from autoannotate.cli.print_run import print_summary
-from autoannotate.runs.report import agreement, collapsed, render_report, story
+from autoannotate.runs.report import agreement, render_report
+from autoannotate.runs.report_words import collapsed, story
 
 
 class Page(HTMLParser):

@@ -14,15 +14,8 @@ from rich.text import Text
 from autoannotate._internal.wording import counted, percent
 from autoannotate.cli.console import make_console
 from autoannotate.runs.proposals import applied_unseen, decided_in_words, waiting, waiting_in_words
-from autoannotate.runs.report import (
-    class_counts,
-    collapsed,
-    mostly_passed_over,
-    noted,
-    passed_over,
-    sources_in_words,
-    trust,
-)
+from autoannotate.runs.report import mostly_passed_over, noted, passed_over
+from autoannotate.runs.report_words import class_counts, collapsed, sources_in_words, trust
 from autoannotate.runs.run import FINDINGS_FILE
 
 if TYPE_CHECKING:

@@ -150,7 +150,7 @@ def _sizes(images: DemoSet) -> str:
 
 
 def _verdict(annotations: Annotations) -> str:
-    from autoannotate.runs.report import trust
+    from autoannotate.runs.report_words import trust
 
     return str(trust(annotations.record)["verdict"])
 
@@ -162,7 +162,7 @@ def _print_table(stories: list[tuple[DemoSet, Annotations, Annotations | None]],
 
     from autoannotate._internal.wording import percent
     from autoannotate.cli.console import make_console
-    from autoannotate.runs.report import trust
+    from autoannotate.runs.report_words import trust
 
     columns = []
     for images, before, after in stories:
