@@ -93,6 +93,10 @@ class AnswerStore:
         """
         self.file = Path(folder) / FILE
         self._lock = threading.RLock()
+        self._read: tuple[int, int] | None = None  # which state of the file `_standing` is
+        self._standing: dict[
+            int, Answer
+        ] = {}  # the answers that stand, by id; what is written never changes but by undoing
         with self._plainly():
             self._rows = sqlite3.connect(self.file, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
             self._rows.execute("PRAGMA journal_mode = WAL")
@@ -158,10 +162,17 @@ class AnswerStore:
 
     def current(self, reader: str | None = None) -> list[Answer]:
         """The answers that stand, in the order given: each reader's latest about each image that was not taken back."""
-        return self._select(
-            f"undone_at IS NULL AND {NEWEST}" + (" AND reader = ?" if reader is not None else ""),
-            *(() if reader is None else (reader,)),
-        )
+        with self._plainly():
+            version = self._rows.execute("PRAGMA data_version").fetchone()[0], self._rows.total_changes
+            if version != self._read:  # others wrote, or this process
+                where = f"undone_at IS NULL AND {NEWEST}"
+                ids = [one for (one,) in self._rows.execute(f"SELECT id FROM answers a WHERE {where} ORDER BY id")]
+                new = self._select(f"id > ? AND {where}", max(self._standing, default=0))
+                known = self._standing | {one.id: one for one in new if one.id is not None}
+                if any(one not in known for one in ids):  # an older answer stands again
+                    known = {one.id: one for one in self._select(where) if one.id is not None}
+                self._standing, self._read = {one: known[one] for one in ids if one in known}, version
+            return [one for one in self._standing.values() if reader is None or one.reader == reader]
 
     def everything(self) -> list[Answer]:
         """All answers ever given, those taken back too, in the order given."""

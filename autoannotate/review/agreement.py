@@ -36,44 +36,65 @@ def agreement(answers: Sequence[Answer], classes: Sequence[str], reader: str) ->
     answers : those that stand, of all readers
     """
     said = latest(answers)
-    votes = votes_of(said.values())
-    paths: dict[str, set[str]] = defaultdict(set)
-    for path, who in said:
-        paths[who].add(path)
-    bulk = {(a.path, a.reader) for a in said.values() if a.source == "review" and a.seconds is None}
-    shared = {path: vote for path, vote in votes.items() if len(vote) > 1}
-    names = sorted(paths)
-    codes = sorted({code for vote in votes.values() for code in vote.values()}, key=str)
-    number = {code: i for i, code in enumerate(codes)}
-    counts = np.zeros((len(shared), len(codes)))
-    for row, vote in zip(counts, shared.values(), strict=True):
-        for code in vote.values():
-            row[number[code]] += 1
-    everyone = _together(counts)
+    names = sorted({who for _, who in said})
+    codes = sorted({(one.verdict, one.label) for one in said.values() if one.verdict in DECIDED}, key=str)
+    column, number = {name: r for r, name in enumerate(names)}, {code: c for c, code in enumerate(codes)}
+    row: dict[str, int] = {}
+    at = [(row.setdefault(path, len(row)), column[who]) for path, who in said]
+    answered, bulk = np.zeros((2, len(row), len(names)), dtype=bool)
+    code = np.full(answered.shape, -1)
+    if at:
+        where = tuple(np.array(at).T)
+        answered[where] = True
+        bulk[where] = [one.source == "review" and one.seconds is None for one in said.values()]
+        code[where] = [number.get((one.verdict, one.label), -1) for one in said.values()]
+    counts = _counts(code, len(codes))
+    shared = counts.sum(axis=1) > 1
+    everyone = _together(counts[shared])
+    mine = column.get(reader)
+    others = np.delete(np.arange(len(names)), [] if mine is None else mine)
+    settles = answered[:, others].any(axis=1) & _tied_rows(_counts(code[:, others], len(codes)))
+    if mine is not None:
+        settles &= ~answered[:, mine]
     return {
         "readers": [
-            {"name": name, "answered": len(paths[name]), "bulk": sum(who == name for _, who in bulk)}
-            | _quality(name, shared, bulk, number)
-            for name in names
+            {"name": name, "answered": int(answered[:, r].sum()), "bulk": int(bulk[:, r].sum())}
+            | {"quality": _quality(code[:, r], counts, shared & (code[:, r] >= 0) & ~bulk[:, r])}
+            for name, r in column.items()
         ],
         "pairs": [
-            {"first": a, "second": b, "shared": len(paths[a] & paths[b])}
-            | cohen([(number[v[a]], number[v[b]]) for v in shared.values() if a in v and b in v], len(codes))
-            for a, b in combinations(names, 2)
+            {"first": names[a], "second": names[b], "shared": int((answered[:, a] & answered[:, b]).sum())}
+            | cohen(code[(code[:, a] >= 0) & (code[:, b] >= 0)][:, [a, b]], len(codes))
+            for a, b in combinations(range(len(names)), 2)
         ],
         "classes": [
-            {"name": code[1] or code[0], "images": int((counts[:, number[code]] > 0).sum())}
-            | everyone["specific"][number[code]]
-            for code in sorted(codes, key=lambda code: _place(code, classes))
-        ] if len(counts) else [],
+            {"name": one[1] or one[0], "images": int((counts[shared, number[one]] > 0).sum())}
+            | everyone["specific"][number[one]]
+            for one in sorted(codes, key=lambda one: _place(one, classes))
+        ] if shared.any() else [],
         "fleiss": everyone["fleiss"],
         "all_agree": everyone["all_agree"],
-        "images": len(votes) + len({path for path, _ in said} - set(votes)),
-        "shared": len(shared),
+        "images": len(row),
+        "shared": int(shared.sum()),
         "fewest": FEWEST,
-        "disagreements": len(disagreements(said.values())),
-        "for_you": len(set(disputed(answers, reader)) - paths.get(reader, set())),
+        "disagreements": int(_tied_rows(counts).sum()),
+        "for_you": int(settles.sum()),
     }  # fmt: skip
+
+
+def _counts(code: NDArray[np.integer], codes: int) -> NDArray[np.float64]:
+    """How many readers gave each of C codes, (I, C), from what each of R said, (I, R) code numbers, -1 for nothing decided."""
+    counts = np.zeros((len(code), codes))
+    images, readers = np.nonzero(code >= 0)
+    np.add.at(counts, (images, code[images, readers]), 1)
+    return counts
+
+
+def _tied_rows(counts: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """(I,) whether no code has more votes than any other."""
+    if not counts.shape[1]:
+        return np.ones(len(counts), dtype=bool)
+    return np.asarray((counts == counts.max(axis=1, keepdims=True)).sum(axis=1) > 1) | (counts.max(axis=1) == 0)
 
 
 def votes_of(answers: Any) -> dict[str, dict[str, Code]]:
@@ -107,13 +128,13 @@ def said(answers: Sequence[Answer], path: str, reader: str) -> list[str]:
     return sorted(a.label or a.verdict for a in answers if a.path == path and a.reader != reader)
 
 
-def cohen(pairs: Sequence[tuple[int, int]], codes: int) -> dict[str, Any]:
-    """Cohen's kappa (1960) and the share of equal answers of two readers, from pairs of code numbers; with intervals."""
+def cohen(pairs: NDArray[Any], codes: int) -> dict[str, Any]:
+    """Cohen's kappa (1960) and the share of equal answers of two readers, from (n, 2) code numbers; with intervals."""
     n = len(pairs)
     if n < FEWEST:
         return {"n": n, "agree": None, "kappa": None}
     table = np.zeros((codes, codes))
-    np.add.at(table, tuple(np.array(pairs).T), 1)
+    np.add.at(table, tuple(pairs.T), 1)
     draws = np.random.default_rng(0).multinomial(n, table.ravel() / n, size=RESAMPLES).reshape(-1, codes, codes)
 
     def values(tables: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -158,15 +179,21 @@ def _together(counts: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-def _quality(name: str, shared: Votes, bulk: set[tuple[str, str]], number: Mapping[Code, int]) -> dict[str, Any]:
-    pairs = []
-    for path, vote in shared.items():
-        if name not in vote or (path, name) in bulk:
-            continue
-        others = Counter(code for who, code in vote.items() if who != name).most_common(2)
-        if len(others) == 1 or others[0][1] > others[1][1]:
-            pairs.append((number[vote[name]], number[others[0][0]]))
-    return {"quality": cohen(pairs, len(number))}
+def _quality(said: NDArray[np.integer], counts: NDArray[np.float64], rows: NDArray[np.bool_]) -> dict[str, Any]:
+    """Of one reader: agreement with what most of the others said, where they are not tied.
+
+    Parameters
+    ----------
+    said : (I,) code numbers
+    counts : (I, C) of all readers
+    rows : (I,) the images that count
+    """
+    own, others = said[rows], counts[rows]
+    others[np.arange(len(own)), own] -= 1
+    clear = ~_tied_rows(others)
+    return cohen(
+        np.column_stack([own, others.argmax(axis=1)])[clear] if clear.any() else np.empty((0, 2)), counts.shape[1]
+    )
 
 
 def _with_interval(value: float, draws: NDArray[np.float64]) -> dict[str, float]:
