@@ -208,6 +208,20 @@ def test_every_compression_that_a_wheel_decodes_is_read_and_others_are_named(tmp
 # --- what is no picture -----------------------------------------------------------------------------------------
 
 
+def test_signed_values_of_jpeg_ls_have_their_sign(tmp_path: Path) -> None:
+    import imagecodecs
+
+    values = (np.arange(64 * 64).reshape(64, 64) - 2048).astype(np.int16)  # 12 bits
+    plain = dicom(tmp_path / "plain.dcm", values, BitsStored=12, PixelRepresentation=1)
+    packed = dcmread(plain)
+    packed.PixelData = encapsulate([imagecodecs.jpegls_encode((values.astype(int) & 0xFFF).astype(np.uint16))])
+    packed["PixelData"].VR = "OB"
+    packed["PixelData"].is_undefined_length = True
+    packed.file_meta.TransferSyntaxUID = JPEGLSLossless
+    packed.save_as(tmp_path / "jls.dcm")
+    assert (pixels(tmp_path / "jls.dcm") == pixels(plain)).all()
+
+
 def test_objects_that_are_no_pictures_are_passed_over_and_counted(tmp_path: Path) -> None:
     storage = "1.2.840.10008.5.1.4.1.1."
     grey(tmp_path / "image.png")

@@ -70,7 +70,7 @@ class Annotator:
     hash_paths : bool
         Keyed hashes in place of the names of files and folders, see `autoannotate.images.hashed_paths`.
     include : sequence of str
-        Kinds of files that are passed over elsewhere and are pictures here: segmentations, doses (of DICOM).
+        Kinds of files that are passed over elsewhere and are pictures here: segmentations, doses, presentations (of DICOM).
     engine : str
         Who encodes: local, or ray, see `autoannotate.engines.ray`.
     store : str, optional

@@ -9,7 +9,8 @@ import numpy as np
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.dicom_objects import no_picture, passed_over
+from autoannotate.images import dicom_presentation as presentation
+from autoannotate.images.dicom_objects import is_presentation_state, no_picture, passed_over
 from autoannotate.images.dicom_pixels import frame_values
 from autoannotate.images.dicom_rendering import (
     as_stated_for,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _NUMBER_OF_FRAMES = 0x00280008
+_MODALITY = 0x00080060
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float and Pixel Data
 _NOT_DICOM = "The file is named like DICOM, but what it holds is not DICOM."
 _DAMAGED = "The header of the DICOM file is damaged or cut short."
@@ -69,10 +71,16 @@ def _frames(file: Path) -> int | None:
 
 
 def _read(file: Path, frame: int | None) -> Picture:
+    state = _presentation_state(file)
+    if state is not None:
+        file, frame = presentation.image_of(file, state, frame or 0)
     values, header, notes = _stored(file, frame)
+    if state is not None:
+        header = presentation.as_the_state_says(header, state)
+        notes += presentation.notes_on(state)
     try:
-        shown = render(values, header, notes)
-        image = Image.fromarray(with_square_pixels(shown, *pixel_shape(header))).convert("RGB")
+        shown = with_square_pixels(render(values, header, notes), *pixel_shape(header))
+        image = Image.fromarray(shown if state is None else presentation.turned(shown, state)).convert("RGB")
     except MemoryError:
         raise
     except Exception:
@@ -84,6 +92,8 @@ def _read(file: Path, frame: int | None) -> Picture:
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
     """The values after the modality LUT, with the file's own window where it states one; None for colours."""
+    if _presentation_state(file) is not None:
+        return None
     values, header, notes = _stored(file, frame)
     if is_colour(values, header):
         return None
@@ -95,6 +105,17 @@ def _read_grey(file: Path, frame: int | None) -> Grey | None:
         mm=pixel_side(header),
         modality=str(header.get("Modality") or "").strip().upper()[:8],
     )  # fmt: skip
+
+
+def _presentation_state(file: Path) -> Dataset | None:
+    """The header of a file that says how to show others; None of other files."""
+    from pydicom import dcmread
+
+    try:
+        header, _ = _header(file, up_to=_MODALITY)
+        return dcmread(file, force=True) if is_presentation_state(header) else None
+    except Exception:
+        return None
 
 
 def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[str]]:

@@ -63,8 +63,26 @@ def passed_over(header: Dataset, frames: int | None) -> None:
     """
     found = _by_class(_PASSED_OVER, header)
     if found is not None:
+        if is_presentation_state(header):
+            raise PassOver(*found, frames=len(referenced_images(header)) or None)
         can_be_shown = found[0] in INCLUDED.values()
         raise PassOver(*found, frames=(frames or 1) if can_be_shown else None)
+
+
+def is_presentation_state(header: Dataset) -> bool:
+    """Whether an object says how to show images of other files."""
+    return _by_class(_PASSED_OVER, header) == _PASSED_OVER[_STORAGE + "11."]
+
+
+def referenced_images(state: Dataset) -> list[tuple[str, int]]:
+    """The images that a presentation state is about: SOP Instance UID and frame, from 0, of each."""
+    found = []
+    for series in state.get("ReferencedSeriesSequence") or []:
+        for image in series.get("ReferencedImageSequence") or []:
+            frames = image.get("ReferencedFrameNumber") or 1
+            numbers = [frames] if isinstance(frames, int) else list(frames)
+            found += [(str(image.get("ReferencedSOPInstanceUID")), max(int(number) - 1, 0)) for number in numbers]
+    return found
 
 
 def no_picture(header: Dataset) -> str:

@@ -28,6 +28,7 @@ _NAMES = {  # not in every pydicom's dictionary
     _JPEG + "92": "JPEG 2000 Part 2 Multi-component (Lossless Only)", _JPEG + "93": "JPEG 2000 Part 2 Multi-component",
 }  # fmt: skip
 _UID = re.compile(r"[0-9]+(\.[0-9]+){2,63}")
+_JPEG_LS = (_JPEG + "80", _JPEG + "81")
 _VIDEO = tuple(str(number) for number in range(100, 109))
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "XYB")
 
@@ -44,7 +45,7 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
     try:
         if syntax is not None and complete and _pydicom_can(syntax) and not syntax.is_deflated:
             try:
-                return pixel_array(file, index=frame)  # reads this frame alone
+                return _signed(pixel_array(file, index=frame), header, syntax)  # reads this frame alone
             except MemoryError:
                 raise
             except Exception:
@@ -54,7 +55,7 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
         syntax = whole.file_meta.TransferSyntaxUID
         decode = _codec(syntax)
         if _is_compressed(syntax) and decode is not None:
-            return _decoded(whole, header, frame, decode)
+            return _signed(_decoded(whole, header, frame, decode), header, syntax)
         if syntax in _NAMES or not _pydicom_can(syntax):
             raise UnreadableImageError(_no_decoder(syntax))
         return pixel_array(whole, index=frame)
@@ -66,6 +67,14 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
         raise UnreadableImageError(
             f"The image data of the DICOM file{as_what} is damaged, cut short or not what the header says."
         ) from None
+
+
+def _signed(values: np.ndarray, header: Dataset, syntax: Any) -> np.ndarray:
+    """Signed values of JPEG-LS, which only knows unsigned ones, with their sign (PS3.5 8.2.3)."""
+    if syntax not in _JPEG_LS or header.get("PixelRepresentation") != 1 or values.dtype.kind not in "iu":
+        return values
+    half = 1 << (int(header.BitsStored) - 1)
+    return values if values.max() < half else ((values.astype(np.int64) + half) & (2 * half - 1)) - half
 
 
 def _complete(header: Dataset, pixels: int, notes: list[str]) -> bool:

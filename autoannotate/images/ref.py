@@ -255,7 +255,11 @@ class PassOver(Exception):  # noqa: N818 (no error: a file that is no picture)
         self.kind, self.reason, self.frames = kind, reason, frames
 
 
-INCLUDED = {"segmentations": "DICOM segmentations", "doses": "DICOM radiotherapy doses"}
+INCLUDED = {
+    "segmentations": "DICOM segmentations",
+    "doses": "DICOM radiotherapy doses",
+    "presentations": "DICOM presentation states",
+}
 """Kinds of files that are passed over, unless asked for by this name: they hold something that can be shown."""
 HEAD_BYTES = 352  # a NIfTI header with its magic word, the longest that is asked for
 MAX_PIXELS = 2 * (Image.MAX_IMAGE_PIXELS or 89_478_485)  # where Pillow refuses, too: 179 million pixels

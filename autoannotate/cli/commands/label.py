@@ -80,7 +80,7 @@ def label(
         str,
         typer.Option(
             metavar="A,B",
-            help="DICOM files that are else passed over, as pictures: segmentations, doses.",
+            help="DICOM files that are else passed over, as pictures: segmentations, doses, presentations.",
             show_default=False,
         ),
     ] = "",
@@ -202,7 +202,7 @@ def label(
     size = parse_size(cache_size)
     included = [name.strip() for name in include.split(",") if name.strip()]
     if odd := [name for name in included if name not in INCLUDED]:
-        raise UsageError(f"--include takes {' and '.join(INCLUDED)}; {odd[0]!r} is none of them.")
+        raise UsageError(f"--include takes {', '.join(INCLUDED)}; {odd[0]!r} is none of them.")
     if images is None and embeddings is None:
         raise UsageError(
             "Name the IMAGES to label: a folder, as in `autoannotate label scans/ --classes chest,breast`."
