@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -108,6 +109,8 @@ def test_a_run_gets_a_plain_name_that_is_free(name: str, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_a_folder_is_labelled_from_the_page(browser: Any, scans: Path, tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "words.yaml").write_text("classes:\n  chest: [a photo of a chest of drawers]\n")
     start = Start(tmp_path / "runs", "Ana", allowed=AllowedFolders.of([scans]))
     with listed(start) as (_, url), tab(browser, bypass_csp=True) as page:
         page.goto(url)
@@ -129,20 +132,36 @@ def test_a_folder_is_labelled_from_the_page(browser: Any, scans: Path, tmp_path:
         ):
             asked(images, classes, "first")
             page.get_by_role("alert").get_by_text(trouble).wait_for()
+        page.get_by_label("Names").fill("normal, pneumonia")
+        page.get_by_role("button", name="How the names are understood").click()
+        page.get_by_text("chest X-ray showing clear lungs").wait_for()
+        page.get_by_label("All images are").fill("submarine")
+        asked("scans/a", "chest, breast", "first")
+        page.get_by_role("alert").get_by_text("no modality or kind of image").wait_for()
+        page.get_by_label("All images are").fill("")
+        assert page.get_by_label("CLIP model").input_value() == "embedded"
+        assert "Good for" in page.inner_text("#modelHow")
+        page.get_by_label("Own words").select_option("words.yaml")
+        page.get_by_role("button", name="How the names are understood").click()
+        page.get_by_text("a photo of a chest of drawers").wait_for()
         asked("scans/leak", "chest, breast", "first")
         page.get_by_text("leads out of scans").first.wait_for()
         asked("scans/a", "chest, breast", "first")
+        page.get_by_role("button", name="Stop").wait_for()
         page.reload()
         page.get_by_role("button", name="Stop").click()
         page.get_by_text("Stopped. What was encoded").first.wait_for()
         assert not list((tmp_path / "runs").glob("*/run.json"))
+        page.get_by_label("Own words").select_option("words.yaml")
         asked("scans/a", "chest, breast", "first")
         page.get_by_text("first is there: 8 images").first.wait_for(timeout=120_000)
         page.get_by_role("link", name="first").click()
         shown(page, 1, of=8)
     images, out = str(scans / "a"), str(tmp_path / "runs" / "first")
     assert f"autoannotate review {out}" in (tmp_path / "runs" / "first" / "report.html").read_text()
-    again = CliRunner().invoke(app, ["label", images, "--classes", "chest,breast", "--out", out])
+    words = ["--prompts", str(tmp_path / "runs" / "words.yaml")]
+    assert json.loads((tmp_path / "runs" / "first" / "run.json").read_text())["command"].split()[-2:] == words
+    again = CliRunner().invoke(app, ["label", images, "--classes", "chest,breast", "--out", out, *words])
     assert again.exit_code == 0, again.output  # the same command lets new images join
 
 

@@ -131,13 +131,20 @@ def _reporting(reports: Connection) -> Track:
 
 
 def label_folder(
-    allowed: AllowedFolders, images: Path, names: list[str], several: bool, fast: bool, out: Path, track: Track
+    allowed: AllowedFolders,
+    images: Path,
+    names: list[str],
+    several: bool,
+    given: dict[str, Any],
+    out: Path,
+    track: Track,
 ) -> dict[str, Any]:
     """`autoannotate label` of a folder that the page may see.
 
     Parameters
     ----------
     names : classes, one an image; or findings, where an image can show several
+    given : further arguments of the annotator: fast, model, modality, prompts
     out : the folder of the run, which is made
     """
     from autoannotate.annotator.annotator import Annotator
@@ -147,9 +154,12 @@ def label_folder(
     allowed.check_links(images)
     kind, option = (FindingsAnnotator, "--findings") if several else (Annotator, "--classes")
     typed = ["autoannotate", "label", images.as_posix(), option, as_typed(names), "--out", out.as_posix()]
+    for name, value in given.items():
+        if value is True or (value and name != "fast" and (name, value) != ("model", "embedded")):
+            typed += [f"--{name}"] if value is True else [f"--{name}", str(value)]
     with reserved(out):
-        made = kind(names, fast=fast).label(images, track)
-        made.run["command"] = shlex.join(typed + ["--fast"] * fast)
+        made = kind(names, **given).label(images, track)
+        made.run["command"] = shlex.join(typed)
         made.run["arguments"]["out"] = out.as_posix()
         made.save(out)
     return {"name": out.name, "images": made.record.counts.images, "suspects": made.record.counts.suspects}

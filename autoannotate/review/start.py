@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from autoannotate.runs.class_names import class_list
 from autoannotate.runs.record import RunRecord
 from autoannotate.runs.run import Run, check_classes, check_findings
 
+SENTENCES = 3  # of each class that the page shows
 BELOW = "/run/"
 """The path of a run's page, before its name."""
 
@@ -36,14 +38,29 @@ def runs_in(folder: Path) -> list[Path]:
     return sorted(file.parent for file in folder.glob("*/run.json"))
 
 
-class Wish(BaseModel):
-    """A folder to label: one that is allowed, the names of what an image can be, or show, and the name of the run."""
+class Words(BaseModel):
+    """What an image can be, or show, in which words: as the command `label` has it.
+
+    Attributes
+    ----------
+    several : findings, in the place of classes
+    modality : what all images are; "" to find out
+    prompts : a file of own words in the folder of the runs, by name; "" for none
+    """
+
+    classes: str
+    several: bool = False
+    modality: str = ""
+    prompts: str = ""
+
+
+class Wish(Words):
+    """A folder to label: one that is allowed, the name of the run, and how."""
 
     images: str
-    classes: str
     name: str
-    several: bool = False
     fast: bool = False
+    model: str = "embedded"
 
 
 def named(text: str, several: bool) -> list[str]:
@@ -58,6 +75,46 @@ def named(text: str, several: bool) -> list[str]:
         raise UsageError("Type the names themselves, with commas between.")
     names = class_list(text)
     return check_findings(names) if several else check_classes(names)
+
+
+def prompt_files(folder: Path) -> dict[str, Path]:
+    """The YAML files directly in a folder, by name."""
+    return {
+        file.name: file
+        for file in sorted(folder.glob("*"))
+        if file.suffix.lower() in (".yaml", ".yml") and file.is_file() and not file.is_symlink()
+    }
+
+
+def arguments_of(words: Words, folder: Path) -> dict[str, Any]:
+    """The arguments of an annotator: `prompts` and `modality`, where they are given.
+
+    Raises
+    ------
+    UsageError
+        For a file of words that is not there.
+    """
+    known, given = prompt_files(folder), {}
+    if words.prompts:
+        if words.prompts not in known:
+            raise UsageError(f"There is no file of words {words.prompts!r} beside the runs.")
+        given["prompts"] = known[words.prompts].absolute().as_posix()
+    return given | ({"modality": words.modality.strip()} if words.modality.strip() else {})
+
+
+def understood(names: list[str], several: bool, given: dict[str, Any]) -> list[dict[str, Any]]:
+    """By which sentences each class is known, as `autoannotate prompts` shows them."""
+    from autoannotate.labelling.zero_shot.prompts import class_prompts, finding_prompts
+
+    file, modality = Path(given["prompts"]) if "prompts" in given else None, given.get("modality")
+    if several:
+        found = [(one.name, one.present) for one in finding_prompts(names, file=file, modality=modality)]
+    else:
+        found = [(one.name, one) for one in class_prompts(names, file=file, modality=modality)]
+    return [
+        {"name": name, "sense": one.sense, "texts": one.texts[:SENTENCES], "says_something": one.says_something}
+        for name, one in found
+    ]
 
 
 def free_name(folder: Path, name: str) -> str:
@@ -159,8 +216,26 @@ class Start:
                 "folder": self.folder.resolve().name,
                 "runs": [about(run) for run in runs_in(self.folder)],
                 "allowed": self._allowed.names(),
+                "prompts": list(prompt_files(self.folder)),
                 "job": self._job.status(),
             }
+
+        @app.get("/api/choices")
+        def choices() -> dict[str, Any]:
+            """Which models and kinds of image there are to choose from."""
+            from autoannotate.labelling.zero_shot.prompts import modality_prompts
+            from autoannotate.models import list_models
+
+            kinds = modality_prompts()
+            return {
+                "models": [asdict(one) for one in list_models()],
+                "modalities": sorted({one.name for one in kinds} | {one.modality for one in kinds if one.modality}),
+            }
+
+        @app.post("/api/prompts")
+        def prompts(words: Words) -> list[dict[str, Any]]:
+            given = arguments_of(words, self.folder)
+            return understood(named(words.classes, words.several), words.several, given)
 
         @app.get("/api/job")
         def status() -> dict[str, Any]:
@@ -171,7 +246,10 @@ class Start:
             images = self._allowed.find(wish.images)
             names = named(wish.classes, wish.several)
             out = self.folder / free_name(self.folder, wish.name)
-            self._job.start("label", label_folder, self._allowed, images, names, wish.several, wish.fast, out)
+            given = arguments_of(wish, self.folder)
+            understood(names, wish.several, given)  # what is wrong with the words is said at once
+            given |= {"fast": wish.fast, "model": wish.model.strip() or "embedded"}
+            self._job.start("label", label_folder, self._allowed, images, names, wish.several, given, out)
             return self._job.status()
 
         @app.post("/api/stop")

@@ -41,9 +41,35 @@ async function list() {
   $("runs").replaceChildren(found.runs.length ? make("table", {}, head, ...found.runs.map(row)) : make("p", { className: "quiet" }, "There is no run here yet."));
   $("begin").hidden = !found.allowed.length;
   $("allowed").replaceChildren(...found.allowed.map((value) => make("option", { value })));
+  const words = $("prompts").value;
+  $("prompts").replaceChildren(make("option", { value: "" }, "none"), ...found.prompts.map((name) => make("option", { selected: name === words }, name)));
+  if (found.allowed.length && $("modalities").childElementCount === 0) await choices();
   if (!$("images").value && found.allowed.length === 1) { [$("images").value] = found.allowed; proposeName(); }
   return found;
 }
+
+// What the command's options can be
+async function choices() {
+  const { models, modalities } = await ask("choices");
+  $("modalities").replaceChildren(...modalities.map((value) => make("option", { value })));
+  $("model").replaceChildren(...models.map((one) => make("option", { value: one.name }, one.here ? one.name : `${one.name} (fetched first: ${one.megabytes.toLocaleString("en")} MB)`)));
+  const tell = () => { const one = models.find(({ name }) => name === $("model").value); $("modelHow").textContent = `Good for ${one.good_for}. Licence: ${one.licence}.`; };
+  $("model").onchange = tell;
+  tell();
+}
+
+const words = () => ({ classes: $("classes").value, several: Boolean($("several").value), modality: $("modality").value, prompts: $("prompts").value });
+
+$("preview").addEventListener("click", async () => {
+  trouble("");
+  $("understood").replaceChildren();
+  try {
+    const found = await ask("prompts", words());
+    $("understood").replaceChildren(make("ul", {}, ...found.map((one) => make("li", {}, make("b", {}, one.name),
+      one.says_something ? `: ${one.sense || "taken as it stands"}. ` : ": the name says nothing about a picture, so its labels would be guesses. ",
+      make("span", { className: "quiet" }, one.texts.map((text) => `“${text}”`).join(", "))))));
+  } catch (error) { trouble(error.message); }
+});
 
 const proposeName = () => { if (!$("name").dataset.typed) $("name").value = $("images").value.split("/").filter(Boolean).pop()?.concat("-run") || ""; };
 $("images").addEventListener("input", proposeName);
@@ -89,7 +115,7 @@ $("beginForm").addEventListener("submit", async (event) => {
   $("job").replaceChildren();
   trouble("");
   try {
-    write(await ask("label", { images: $("images").value, classes: $("classes").value, name: $("name").value, several: Boolean($("several").value), fast: $("fast").checked }));
+    write(await ask("label", { ...words(), images: $("images").value, name: $("name").value, fast: $("fast").checked, model: $("model").value }));
     delete $("name").dataset.typed;
     await follow();
   } catch (error) { trouble(error.message); }
