@@ -110,14 +110,15 @@ def main(images: Path, work: Path, kills: int, seed: int, options: list[str]) ->
     assert ended(started(images, whole, work / "cache-whole", options)) == 0, whole.with_suffix(".log").read_text()
     seconds = time.monotonic() - start
     expected = labels(whole)
-    if "--labels" in options:
-        killed_while_training(images, work, options, expected, kills)
-        return
-    two_at_once(images, work, options, expected)
-    done = at_save = early = runs = 0
+    trains = "--labels" in options
+    if trains:
+        killed_while_training(images, work, options, expected, min(3, kills))
+    else:
+        two_at_once(images, work, options, expected)
+    done = at_save = early = runs = training = 0
     while done < kills:
         out, cache = work / f"run-{runs}", work / f"cache-{runs}"
-        for _ in range(min(3, kills - done)):
+        for _ in range(min(10 if trains else 3, kills - done)):
             if runs % 4 == 3:
                 status = ended(started(images, out, cache, options, killed_at_save=rng.randrange(5)))
                 at_save += status == -signal.SIGKILL
@@ -127,12 +128,14 @@ def main(images: Path, work: Path, kills: int, seed: int, options: list[str]) ->
                 os.kill(process, signal.SIGKILL)  # of one that has ended already, nothing happens: it waits to be asked
                 status = ended(process)
             done += status == -signal.SIGKILL
+            training += status == -signal.SIGKILL and any(cache.glob("students/*.pt"))
             early += status == 0
         assert ended(started(images, out, cache, options)) == 0, out.with_suffix(".log").read_text()
         assert labels(out) == expected, f"{out} has other labels"
         assert not list(out.glob(".*.partial")), f"{out} has leftovers"
         runs += 1
-        print(f"{done} kills, {at_save} of them while files were put in place; {runs} runs the same", flush=True)
+        parts = f"{at_save} of them while files were put in place, {training} after a checkpoint of the student"
+        print(f"{done} kills, {parts}; {runs} runs the same", flush=True)
         shutil.rmtree(cache)
     print(f"{early} processes had ended before their kill; an undisturbed run took {seconds:.1f} s")
 

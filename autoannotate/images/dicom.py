@@ -10,6 +10,7 @@ from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import dicom_presentation as presentation
+from autoannotate.images import dicom_slides
 from autoannotate.images.dicom_objects import is_presentation_state, no_picture, passed_over
 from autoannotate.images.dicom_pixels import frame_values
 from autoannotate.images.dicom_rendering import (
@@ -21,7 +22,7 @@ from autoannotate.images.dicom_rendering import (
     rescaled,
     window_of,
 )
-from autoannotate.images.ref import HEAD_BYTES, MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
+from autoannotate.images.ref import HEAD_BYTES, MAX_PIXELS, TOO_LARGE, Box, Grey, Picture, Reader
 from autoannotate.images.scaling import with_square_pixels
 
 if TYPE_CHECKING:
@@ -67,11 +68,19 @@ def _frames(file: Path) -> int | None:
     # a frame takes a bit at least: a larger number is a mistake, which reading will meet
     frames = frames if 1 < frames <= 8 * file.stat().st_size else None
     passed_over(header, frames)
-    return frames
+    return dicom_slides.frames(file, frames) if dicom_slides.is_slide(header) else frames
+
+
+def _places(file: Path) -> list[Box]:
+    """Where the tiles of a slide lie; none of another file."""
+    header, _ = _header(file, up_to=_MODALITY)
+    return dicom_slides.places(file) if dicom_slides.is_slide(header) else []
 
 
 def _read(file: Path, frame: int | None) -> Picture:
-    state = _presentation_state(file)
+    state, of_slide = _other_than_frames(file, frame)
+    if of_slide is not None:
+        return Picture(of_slide)
     if state is not None:
         file, frame = presentation.image_of(file, state, frame or 0)
     values, header, notes = _stored(file, frame)
@@ -92,7 +101,7 @@ def _read(file: Path, frame: int | None) -> Picture:
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
     """The values after the modality LUT, with the file's own window where it states one; None for colours."""
-    if _presentation_state(file) is not None:
+    if any(_other_than_frames(file, frame)):
         return None
     values, header, notes = _stored(file, frame)
     if is_colour(values, header):
@@ -107,15 +116,17 @@ def _read_grey(file: Path, frame: int | None) -> Grey | None:
     )  # fmt: skip
 
 
-def _presentation_state(file: Path) -> Dataset | None:
-    """The header of a file that says how to show others; None of other files."""
+def _other_than_frames(file: Path, frame: int | None) -> tuple[Dataset | None, Image.Image | None]:
+    """How a file says to show others, and what it shows of a slide; None and None where its frames are its pictures."""
     from pydicom import dcmread
 
     try:
         header, _ = _header(file, up_to=_MODALITY)
-        return dcmread(file, force=True) if is_presentation_state(header) else None
-    except Exception:
-        return None
+        if is_presentation_state(header):
+            return dcmread(file, force=True), None
+    except Exception:  # reading the frames says what is wrong
+        return None, None
+    return None, dicom_slides.read(file, frame) if dicom_slides.is_slide(header) else None
 
 
 def _stored(file: Path, frame: int | None) -> tuple[np.ndarray, Dataset, list[str]]:
@@ -184,4 +195,5 @@ READER = Reader(
     frames=_frames,
     read=_read,
     read_grey=_read_grey,
+    places=_places,
 )

@@ -84,18 +84,17 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
         if slices is not None and slices < len(parts):
             alone += _successive(parts, slices, kind)
             continue
-        if places := _places(parts, reader):
-            alone.append(Item(_without_frame(parts[0]), "slide", tuple(parts), places=places))
-            continue
         header = _header(parts[0]) if reader is dicom.READER else _Header()
+        about = (header.series, header.study, header.patient, (), header.identifying)
+        if places := _places(parts, reader):
+            alone.append(Item(_without_frame(parts[0]), "slide", tuple(parts), *about, places))
+            continue
         level, key = _level(kind, header, len(parts), slices)
         if key:
             groups[(level, key)] += [(ref, header) for ref in parts]
         elif level == "image":
-            about = (header.series, header.study, header.patient, (), header.identifying)
             alone += [Item(ref.path, "image", (ref,), *about) for ref in parts]
         else:
-            about = (header.series, header.study, header.patient, (), header.identifying)
             alone.append(Item(_without_frame(parts[0]), level, tuple(parts), *about))
     owners = Counter(PurePosixPath(ref.path).parent for ref in refs)
     for (level, _), members in groups.items():

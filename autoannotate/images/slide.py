@@ -1,7 +1,7 @@
 """Whole-slide images as tiles at one magnification, without their background, through OpenSlide (extra `slides`).
 
-A slide is a pyramid of TIFF pages (Aperio, Hamamatsu, Leica, Philips, Ventana, generic) with more pixels than a picture is read
-with. What is tissue is told from the saturation of an overview by Otsu's threshold.
+A slide is a pyramid of TIFF pages (Aperio, Hamamatsu, Leica, Philips, Ventana, generic), or of DICOM files, with more pixels
+than a picture is read with. What is tissue is told from the saturation of an overview by Otsu's threshold.
 
 References
 ----------
@@ -29,7 +29,7 @@ MICRONS = 1.0  # per pixel of a tile: what an objective of ten times shows
 OBJECTIVE = 10.0  # times, of an objective with that many microns per pixel
 UNKNOWN = 0.5  # microns per pixel of the base where a slide does not say: the usual scan at twenty times
 FEWEST_PIXELS = 25_000_000  # of the base: smaller pyramids are one picture
-OVERVIEW = 512  # pixels that the longer side of the level has, at least, on which tissue is sought
+OVERVIEW = 512  # pixels that the longer side of the level has, where there is one, on which tissue is sought
 LARGEST_OVERVIEW = 25_000_000  # pixels of that level, beyond which tissue is not sought
 TISSUE = 0.25  # of a tile, at least
 FAINTEST = 0.06  # saturation that is tissue, at least: empty glass is grey
@@ -80,15 +80,25 @@ def is_available() -> bool:
     return find_spec("openslide") is not None
 
 
+def opened_slide(file: Path) -> Any:
+    """A file as OpenSlide opens it; None where it cannot, or is not installed."""
+    return _opened(file, file.stat().st_mtime_ns)
+
+
 @lru_cache(maxsize=2)
-def _slide(file: Path, modified: int) -> Slide | None:
+def _opened(file: Path, modified: int) -> Any:
     if not is_available():
         return None
     import openslide
 
-    opened = None
     with contextlib.suppress(openslide.OpenSlideError, OSError):
-        opened = openslide.OpenSlide(file) if openslide.OpenSlide.detect_format(file) else None
+        return openslide.OpenSlide(file) if openslide.OpenSlide.detect_format(file) else None
+    return None
+
+
+@lru_cache(maxsize=2)
+def _slide(file: Path, modified: int) -> Slide | None:
+    opened = _opened(file, modified)
     if opened is None:
         return None
     pyramid = opened.level_count > 1 or opened.properties.get("openslide.vendor") != "generic-tiff"
@@ -115,11 +125,13 @@ def _microns(properties: Any) -> float:
 def _tissue(opened: Any, rows: int, columns: int, side: float) -> list[tuple[int, int]]:
     """The places of the tiles with tissue; of all tiles where none can be told from the glass."""
     every = [(row, column) for row in range(rows) for column in range(columns)]
-    large = [level for level, size in enumerate(opened.level_dimensions) if max(size) >= OVERVIEW]
-    size = opened.level_dimensions[large[-1]]
-    if size[0] * size[1] > LARGEST_OVERVIEW:
+    sizes = opened.level_dimensions
+    usable = [level for level, (width, height) in enumerate(sizes) if width * height <= LARGEST_OVERVIEW]
+    if not usable:
         return every
-    region = opened.read_region((0, 0), large[-1], size)
+    level = [level for level in usable if max(sizes[level]) >= OVERVIEW or level == usable[0]][-1]
+    size = sizes[level]
+    region = opened.read_region((0, 0), level, size)
     shown = Image.alpha_composite(Image.new("RGBA", size, (255, 255, 255, 255)), region).convert("RGB")
     colours = np.asarray(shown, dtype=np.float32) / 255
     high = colours.max(axis=2)
