@@ -8,8 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_labels import thrown
 
-from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, bayes, estimate_noise, pool, weighed
-from autoannotate.labelling.label_errors.noisy_mixture import fit_mixture
+from autoannotate.labelling.label_errors.noise_estimate import (
+    HeldOutMixture,
+    NoiseEstimate,
+    bayes,
+    estimate_noise,
+    pool,
+    weighed,
+)
+from autoannotate.labelling.label_errors.noisy_mixture import Mixture, fit_mixture
 from autoannotate.labelling.label_errors.suspects import predict_out_of_sample
 
 
@@ -159,3 +166,32 @@ def test_the_mixture_finds_classes_and_noise_and_a_label_it_did_not_see_changes_
     other = np.where(seen, labels, 1 - labels)
     one, two = (fit_mixture(features[:, :8], each, 2, seen).clean for each in (labels, other))
     np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("images", "z", "contradicted", "accepted"),
+    [
+        (60, 0.5, 0.0, False),  # 12 labels found wrong are few
+        (60, 2.0, 0.0, True),  # but likely
+        (300, 0.5, 0.5, True),
+        (300, -0.2, 0.5, False),  # neither its likelihood nor the pool sides with it
+        (300, -0.2, 0.3, True),
+    ],
+)
+def test_the_mixture_needs_many_wrong_labels_or_likely_ones_and_the_pool_where_it_is_less_likely(
+    images: int, z: float, contradicted: float, accepted: bool
+) -> None:
+    truth = np.arange(images) % 2
+    wrong = np.flatnonzero(truth == 1)[: images // 5]
+    labels = truth.copy()
+    labels[wrong] = 0
+    sure = np.where(np.eye(2)[truth] > 0, 0.999, 0.001)
+    noise = np.array([[0.999, 0.001], [0.4, 0.6]])
+    evidence = np.random.default_rng(0).normal(size=images)
+    evidence = (evidence - evidence.mean()) / evidence.std() + z / np.sqrt(images)
+    predicted = truth.copy()
+    predicted[wrong[: round(contradicted * len(wrong))]] = 0
+    view = np.where(np.eye(2)[predicted] > 0, 0.7, 0.3)
+    mixture = HeldOutMixture(Mixture(sure, bayes(sure, noise, labels), noise), sure, evidence)
+    found = estimate_noise([view, view], labels, mixture=mixture)
+    assert (found.explanation == "mixture") is accepted

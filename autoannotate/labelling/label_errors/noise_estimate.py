@@ -26,8 +26,9 @@ class Settings:
 
     Attributes
     ----------
-    fewest : labels that a class must have to be judged
-    found : labels that the mixture must find wrong: among few images it errs as often as labels are wrong
+    found : labels that the mixture must find wrong, unless its evidence is significant: among few images it errs as often as
+        labels are wrong
+    significant : the z of the mixture's evidence from which it is (one-sided, 95 %)
     likelihood_ratio : twice the log-likelihood that symmetric noise must explain more than overlap does (χ², one degree of
         freedom, 99 %)
     border : the largest share of a cluster's edges that may leave it
@@ -35,11 +36,11 @@ class Settings:
     model_error : wrong labels that the mixture must find for each error of its own
     agreement : Cohen's κ of labels and the mixture that did not see them
     evidence : the z of its likelihood of unseen labels against discriminant analysis (Vuong 1989)
-    contradicted : the share of its changes over which the pool may contradict it
+    contradicted : the share of its changes over which the pool may contradict it; half as many where its evidence is negative
     """
 
-    fewest: float = 5.0
     found: float = 25.0
+    significant: float = 1.64
     likelihood_ratio: float = 6.63
     border: float = 0.02
     beyond_chance: float = 2.0
@@ -51,6 +52,7 @@ class Settings:
 
 SETTINGS = Settings()
 TOO_FEW = 10  # images, with fewer of which nothing can be estimated
+FEWEST = 5  # labels that a class must have to be judged
 
 
 @dataclass(frozen=True)
@@ -138,10 +140,12 @@ def estimate_noise(
     Clusters are, where they are islands that the labels name beyond chance. The mixture is, where it finds many more wrong
     labels than errors of its own (how unsure it is, and how often it would change its mind had it not seen the label), the
     labels agree with it fairly and are as likely under it as under discriminant analysis, and the pool mostly sides with it.
+    Where the labels are significantly likelier under it, the wrong ones need not be many; where they are less likely, the pool
+    must side with it more.
     Of several explanations clusters go first, then the one that finds most.
     """
     n, k = np.shape(views[0])
-    known = np.bincount(labels, minlength=k) >= settings.fewest
+    known = np.bincount(labels, minlength=k) >= FEWEST
     if n < TOO_FEW or len(np.unique(labels)) < 2:
         mean = np.mean(views, axis=0)
         return NoiseEstimate(mean, mean, mean, np.eye(k), 0.0, 0.0, "", False, np.zeros(k, dtype=bool))
@@ -201,11 +205,12 @@ def _fits(
     n, k = predicted.shape
     z = mixture.evidence.mean() / max(mixture.evidence.std() / np.sqrt(n), 1e-9)
     return bool(
-        wrong >= max(settings.found / n, settings.model_error * error)
+        wrong >= settings.model_error * error
+        and (wrong * n >= settings.found or z >= settings.significant)
         and wrong > rate
         and z >= settings.evidence
         and kappa(unseen, labels, k) >= settings.agreement
-        and (predicted.argmax(axis=1) != fitted).mean() <= settings.contradicted * wrong
+        and (predicted.argmax(axis=1) != fitted).mean() <= settings.contradicted * wrong * (1.0 if z >= 0.0 else 0.5)
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
-from autoannotate.labelling.label_errors.noise_estimate import HeldOutMixture
+from autoannotate.labelling.label_errors.noise_estimate import FEWEST, HeldOutMixture
 from autoannotate.labelling.label_errors.noisy_mixture import discriminant, fit_mixture
 from autoannotate.labelling.neighbours import propagate
 
@@ -25,7 +25,6 @@ FOLDS = 5
 SHRINK = 0.5  # of the covariance of discriminant analysis on all axes, half-way to a sphere
 MIXTURE_SHRINK = 0.3  # of that of the mixture, on few axes
 AXES, IMAGES_AN_AXIS = 16, 8  # principal axes that the mixture sees, and images that each of them needs
-FEWEST = 5  # labels of a class, without which the mixture does not know it
 
 
 @dataclass(frozen=True)
