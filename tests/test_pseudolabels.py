@@ -7,7 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autoannotate.labelling.features import Features
+from autoannotate.labelling.pipeline import label
 from autoannotate.labelling.semi_supervised.refinement import match_prior, refine
+from autoannotate.labelling.task import Task
 
 
 def clusters(sizes: list[int], seed: int = 0, distance: float = 12.0) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +52,18 @@ def test_where_classes_are_clusters_wrong_labels_are_put_right_balanced_or_not(s
     zero_shot = noisy(truth, len(sizes), noise=0.6)
     assert accuracy(zero_shot, truth) < 0.92
     assert accuracy(refine(features, zero_shot, trust=1.0), truth) > 0.99
+
+
+def test_an_odd_image_of_which_zero_shot_is_certain_keeps_its_label_in_another_classs_cluster() -> None:
+    features, truth = clusters([100, 100])
+    zero_shot = noisy(truth, 2, noise=0.6)
+    features[0] = features[150] + 0.1  # it looks like the other class …
+    for sure, kept in ((0.99, True), (0.7, False)):  # … and zero-shot knows better, or does not
+        zero_shot[0] = sure, 1 - sure
+        assert (refine(features, zero_shot, trust=0.98)[0].argmax() == 0) == kept
+        labelled = label(Task(Features(features), zero_shot, ["a", "b"], trust=0.98))
+        assert (labelled.labels[0] == 0) == kept
+        assert labelled.probabilities[0].argmax() == labelled.labels[0]
 
 
 def test_images_without_clusters_keep_their_zero_shot_labels() -> None:

@@ -23,6 +23,7 @@ from autoannotate.labelling.queries.queue import Queue, choose, flagged, spot_ch
 from autoannotate.labelling.queries.spot_checks import Check
 from autoannotate.labelling.queries.strategies import order, pool_of
 from autoannotate.labelling.semi_supervised.initial_labels import InitialLabels, initial_labels, smoothed
+from autoannotate.labelling.semi_supervised.refinement import certain
 from autoannotate.labelling.task import Task
 
 
@@ -142,6 +143,8 @@ def label(
         )  # fmt: skip
         if task.given is not None:
             corrected = _with_proposals(inside, corrected, taken[rows])
+        elif initial.source == "refinement" and initial.meaningful:
+            corrected = _certain_kept(inside, initial, corrected)
     if initial.source == "answers":  # no model sees the errors that it made itself; how sure it is tells more
         expected = float(np.where(inside.answered, 0.0, 1.0 - corrected.confidence).mean())
         corrected = replace(corrected, queue=replace(corrected.queue, error_rate=expected))
@@ -218,6 +221,20 @@ def _with_proposals(inside: Task, corrected: Corrected, taken: NDArray[np.int64]
         labels=labels,
         changed=corrected.changed | here,
         confidence=np.where(here, corrected.probabilities[rows, labels], corrected.confidence),
+    )
+
+
+def _certain_kept(inside: Task, initial: InitialLabels, corrected: Corrected) -> Corrected:
+    """Zero-shot labels that are certain in the place of those that the correction found for these images."""
+    said = inside.zero_shot.argmax(axis=1)
+    kept = certain(inside.zero_shot, inside.trust) & (initial.probabilities.argmax(axis=1) == said)
+    kept &= (corrected.labels != said) & ~inside.answered
+    return replace(
+        corrected,
+        labels=np.where(kept, said, corrected.labels),
+        changed=corrected.changed & ~kept,
+        probabilities=np.where(kept[:, None], inside.zero_shot, corrected.probabilities),
+        confidence=np.where(kept, inside.zero_shot.max(axis=1, initial=0.0), corrected.confidence),
     )
 
 

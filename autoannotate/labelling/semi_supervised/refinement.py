@@ -31,6 +31,7 @@ KEPT = 0.75  # a class that is no cluster gives images away only where this shar
 FIVE_SIGMA = 5.0  # beyond chance, from which guesses name the images' own clusters
 MODERATE = 0.4  # islands overrule zero-shot that agrees with them so well (Cohen's kappa; Landis and Koch 1977) …
 SURE = 0.75  # … and gives the labels that then change less than this on average
+CERTAIN = 0.95  # times trust: an image that zero-shot is so sure of keeps its label, whatever the others look like
 FEWEST = 20  # fewer images have no structure to speak of
 
 
@@ -74,7 +75,15 @@ def refine(
     if len(given) < FEWEST:
         return unrefined(given, trust, prior)
     graph = features.graph
-    return _on_islands(graph, (1.0 - trust) * given + trust * _follow_clusters(graph, start))
+    followed = _follow_clusters(graph, start)
+    odd = certain(start, trust) & (followed.argmax(axis=1) != start.argmax(axis=1))
+    followed = np.where(odd[:, None], start, followed)
+    return _on_islands(graph, (1.0 - trust) * given + trust * followed)
+
+
+def certain(probabilities: NDArray[np.floating], trust: float) -> NDArray[np.bool_]:
+    """Images, (N,), of whose label zero-shot, (N, K), is surer than any other image could make it."""
+    return np.asarray(trust * np.max(probabilities, axis=1, initial=0.0) >= CERTAIN)
 
 
 def unrefined(
