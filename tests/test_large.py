@@ -142,6 +142,28 @@ def test_the_index_finds_the_neighbours_that_a_search_of_all_finds() -> None:
     assert np.abs(found.similarity - exact.similarity).mean() < 0.01
 
 
+def test_the_index_finds_neighbours_among_many_pictures_that_are_nearly_the_same() -> None:
+    pytest.importorskip("faiss", reason="the extra `large` is not installed")
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(12, 16))[rng.integers(0, 12, 3000)] + 0.003 * rng.normal(size=(3000, 16))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)  # 250 frames of each of 12 films: 4 bits see no difference
+    exact, found = nearest(points, 10), nearest_by_index(points, 10)
+    assert found is not None
+    assert np.mean([len(np.intersect1d(a, b)) for a, b in zip(exact.index, found.index, strict=True)]) >= 9.3
+
+
+@pytest.mark.parametrize("count", [3, 90, 1500, 2503])
+def test_the_nearest_are_those_that_a_sort_of_all_finds(count: int) -> None:
+    rng = np.random.default_rng(count)
+    points = rng.normal(size=(count, 8)).astype(np.float32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    cosines = points @ points.T
+    np.fill_diagonal(cosines, -np.inf)
+    found = nearest(points, 20)
+    k = min(20, count - 1)
+    np.testing.assert_allclose(found.similarity, -np.sort(-cosines, axis=1)[:, :k], atol=1e-6)
+
+
 class TestEmbeddings:
     """`label --embeddings`: features, or everything, from a file."""
 

@@ -26,11 +26,12 @@ COLOURS = np.array([(68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (
 def slides(run: Run) -> list[dict[str, Any]]:
     """What the report shows of each slide, the doubtful ones first: path, label, confidence, tiles, picture."""
     shown: list[dict[str, Any]] = []
-    table = run.table.sort_values("suspect_score", ascending=False, kind="stable")
-    for row in table.to_dict(orient="records"):
-        tiles = run.record.heat_maps.get(row["path"])
-        if not tiles or len(shown) == MOST:
-            continue
+    heat_maps = {path: tiles for path, tiles in run.record.heat_maps.items() if tiles}
+    table = run.table[run.table["path"].isin(heat_maps.keys())]
+    for row in table.sort_values("suspect_score", ascending=False, kind="stable").to_dict(orient="records"):
+        if len(shown) == MOST:
+            break
+        tiles = heat_maps[row["path"]]
         ref = run.refs.get(row["path"])
         if ref is None or ref.item is None or not ref.item.places:
             continue
