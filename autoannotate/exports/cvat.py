@@ -48,32 +48,44 @@ def write(order: Order) -> None:
     alone = order.path.suffix.lower() == ".xml"
     if not alone:
         (order.path / "images").mkdir(parents=True)
-    named = []
+    named = []  # of each picture only what the file says: it lists them by name
     if alone:
         for record, picture in pictures(order, BROWSERS):
-            named.append((record["path"], picture.width, picture.height, record))
+            named.append((record["path"], picture.width, picture.height, record["path"]))
     else:
         for record, slices in stacks(order, BROWSERS):
             for picture in slices:
                 picture.put(order.path / "images", order.link)
-                named.append((picture.name, picture.width, picture.height, record))
+                named.append((picture.name, picture.width, picture.height, record["path"]))
     labels = choices(order.annotations.classes)
-    root = ElementTree.Element("annotations")
-    _add(root, "version", "1.1")
-    task = _add(_add(root, "meta"), "task")
-    for name, text in (("name", "autoannotate"), ("size", str(len(named))), ("mode", "annotation")):
-        _add(task, name, text)
-    task.append(_labels(labels))
-    for number, (name, width, height, record) in enumerate(sorted(named, key=lambda item: item[0])):
-        where = {"id": str(number), "name": _NOT_XML.sub("_", name), "width": str(width), "height": str(height)}
-        image = ElementTree.SubElement(root, "image", where)
-        for label in order.chosen[record["path"]]:
-            ElementTree.SubElement(image, "tag", {"label": label, "source": "auto"})
-    ElementTree.indent(root)
     file = order.path if alone else order.path / "annotations.xml"
-    ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
+    with file.open("wb") as out:
+        out.write(b"<?xml version='1.0' encoding='utf-8'?>\n<annotations>\n  <version>1.1</version>\n")
+        out.write(_element(_meta(labels, len(named))))
+        for number, (name, width, height, path) in enumerate(sorted(named, key=lambda item: item[0])):
+            where = {"id": str(number), "name": _NOT_XML.sub("_", name), "width": str(width), "height": str(height)}
+            image = ElementTree.Element("image", where)
+            for label in order.chosen[path]:
+                ElementTree.SubElement(image, "tag", {"label": label, "source": "auto"})
+            out.write(_element(image))
+        out.write(b"</annotations>\n")
     if not alone:
         _write_labels(order.path / "labels.json", labels)
+
+
+def _meta(labels: Sequence[str], size: int) -> ElementTree.Element:
+    meta = ElementTree.Element("meta")
+    task = _add(meta, "task")
+    for name, text in (("name", "autoannotate"), ("size", str(size)), ("mode", "annotation")):
+        _add(task, name, text)
+    task.append(_labels(labels))
+    return meta
+
+
+def _element(element: ElementTree.Element) -> bytes:
+    """An element of the second level, as it stands in the file."""
+    ElementTree.indent(element, level=1)
+    return b"  " + ElementTree.tostring(element, encoding="utf-8") + b"\n"
 
 
 def _labels(names: Sequence[str]) -> ElementTree.Element:

@@ -10,10 +10,10 @@ hand: the fiftyone package wants a MongoDB server to do it.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autoannotate.exports._json import Pieces, open_object
 from autoannotate.exports._pictures import BROWSERS, stacks
 
 if TYPE_CHECKING:
@@ -26,7 +26,8 @@ LINKS = ("copy", "hard", "sym")
 
 def next_step(path: Path, what: What, link: str) -> str:
     """How to read it, and how the answers come back."""
-    grouped = '"slice": ' in (path / "labels.json").read_text(encoding="utf-8", errors="replace")
+    with (path / "labels.json").open("rb") as labels:
+        grouped = any(b'"slice": ' in line for line in labels)
     lines = [
         f'To read it: dataset = fiftyone.Dataset.from_dir("{path}", fiftyone.types.FiftyOneImageClassificationDataset)',
         *['One item, its slices in order: dataset.group_by("ground_truth.path", order_by="ground_truth.slice")']
@@ -42,17 +43,18 @@ def write(order: Order) -> None:
     (order.path / "data").mkdir(parents=True)
     names = order.annotations.classes
     names += sorted({name for shown in order.shown.values() for name, _ in shown} - set(names))
-    labels = {}
-    for record, slices in stacks(order, BROWSERS):
-        record["machine_label"] = record.pop("label")
-        del record["confidence"]
-        for number, picture in enumerate(slices):
-            picture.put(order.path / "data", order.link)
-            attributes = record | ({"slice": number} if len(slices) > 1 else {})
-            told = [
-                {"label": names.index(name), "confidence": confidence, "attributes": attributes}
-                for name, confidence in order.shown[record["path"]]
-            ]
-            labels[picture.stem] = told[0] if order.annotations.findings is None else told
-    content = json.dumps({"classes": names, "labels": labels}, indent=1, ensure_ascii=False)
-    (order.path / "labels.json").write_text(content, encoding="utf-8", errors="backslashreplace")
+    with (order.path / "labels.json").open("wb") as out:
+        labels = Pieces(out)
+        open_object(out, {"classes": names}, "labels", b"{")
+        for record, slices in stacks(order, BROWSERS):
+            record["machine_label"] = record.pop("label")
+            del record["confidence"]
+            for number, picture in enumerate(slices):
+                picture.put(order.path / "data", order.link)
+                attributes = record | ({"slice": number} if len(slices) > 1 else {})
+                told = [
+                    {"label": names.index(name), "confidence": confidence, "attributes": attributes}
+                    for name, confidence in order.shown[record["path"]]
+                ]
+                labels.add(told[0] if order.annotations.findings is None else told, key=picture.stem)
+        out.write(b"\n}}\n")
