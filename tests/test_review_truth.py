@@ -288,3 +288,17 @@ def test_filters_orders_and_more_like_this(browser: Any, tmp_path: Path) -> None
         page.locator("#gridSize").fill("3")
         page.wait_for_selector(".tile >> nth=11")
         eventually(lambda: page.locator(".tile").count() == 12)
+
+
+def test_a_neighbour_shows_the_readers_own_answer_though_it_was_fetched_before(browser: Any, tmp_path: Path) -> None:
+    run = doubted_run(tmp_path, 6)
+    with served(run) as server, tab(browser) as page:
+        fetched: list[str] = []
+        page.on("response", lambda answer: fetched.append(answer.url))
+        page.goto(server.url)
+        shown(page, 1)
+        page.wait_for_selector("#nearThumbs img >> nth=4")
+        eventually(lambda: page.evaluate("1") and any("items/1/view" in url for url in fetched))  # loaded ahead
+        page.keyboard.press("3")
+        shown(page, 2)
+        page.wait_for_selector("#nearThumbs .thumb[title='scans/0000.png'] .caption:has-text('✓ brain')")

@@ -25,7 +25,8 @@ def overview(desk: Desk) -> dict[str, Any]:
     known = history.rounds(desk.folder)
     last = known[-1]
     learnt = history.learnt(known)
-    waiting = {answer.path for answer in desk.standing() if answer.id not in learnt}
+    standing = desk.standing()
+    waiting = {answer.path for answer in standing if answer.id not in learnt}
     meaningful = desk.meaningful
     return {
         "rounds": [_round(one, meaningful) for one in known],
@@ -36,6 +37,7 @@ def overview(desk: Desk) -> dict[str, Any]:
         ],
         "changed": len(last.changes),
         "changed_by_readers": sum(c.why.endswith(" answered") for c in last.changes),
+        "answered": len({answer.path for answer in standing}),
         "waiting": len(waiting),
         "images": len(desk.rows),
         "meaningful": meaningful,

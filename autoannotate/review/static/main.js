@@ -34,8 +34,10 @@ function view(name) {
 
 function current(mode) {
   for (const button of document.querySelectorAll("[data-mode]:not(body)")) {
-    if (button.dataset.mode === mode) button.setAttribute("aria-current", "page");
-    else button.removeAttribute("aria-current");
+    if (button.dataset.mode === mode) {
+      button.setAttribute("aria-current", "page");
+      button.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else button.removeAttribute("aria-current");
   }
 }
 

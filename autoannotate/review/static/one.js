@@ -90,11 +90,18 @@ export async function showAt(index) {
   }, 0));
 }
 
-async function check(mine, { details }) {  // it was loaded ahead: is the file still the same?
-  const [now] = await api.bytes("looks", { number: details.id }).then((answer) => answer.json()).catch(() => [null]);
-  if (!now || mine !== turn || now.fingerprint === details.fingerprint) return;
-  forget(details.id);
-  showAt(state.at);
+// It was loaded ahead: is the file still the same, and what was answered of its neighbours since?
+async function check(mine, { details }) {
+  await api.settled();
+  const now = await api.get(`items/${details.id}`).catch(() => null);
+  if (!now || mine !== turn) return;
+  if (now.fingerprint !== details.fingerprint) {
+    forget(details.id);
+    showAt(state.at);
+  } else if (JSON.stringify(now.neighbours) !== JSON.stringify(details.neighbours)) {
+    details.neighbours = now.neighbours;
+    beside(item(), details);
+  }
 }
 
 function ahead() {  // what comes next is loaded while this one is looked at

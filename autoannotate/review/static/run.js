@@ -33,7 +33,7 @@ export async function open(certifyNow) {
 
 // One account of the last round, from its own record
 function summary(found, last) {
-  const parts = [`${found.images.toLocaleString("en")} images, ${counted(last.answered, "label")} by readers.`];
+  const parts = [`${found.images.toLocaleString("en")} images, of which readers answered ${found.answered.toLocaleString("en")}.`];
   if (last.number) {
     const others = found.changed - found.changed_by_readers;
     parts.push(`Round ${last.number} changed ${counted(found.changed, "label")}${found.changed ? `: ${found.changed_by_readers} by what readers said, ${others} by what the others learnt from it` : ""}.`);
@@ -109,7 +109,7 @@ function certificate(found) {
   const sure = make("select", {}, ...["0.9", "0.95", "0.99"].map((value) => make("option", { value, selected: value === "0.95" }, percent(value))));
   const saved = found.certificate;
   return [
-    saved ? make("div", { className: "card" }, make("b", {}, saved.statement), make("details", {}, make("summary", {}, "The whole certificate"), make("pre", {}, saved.text)),
+    saved ? make("div", { className: "card" }, make("b", {}, saved.statement), make("details", {}, make("summary", {}, "The whole certificate"), make("pre", {}, saved.text.replace(/\n {2,}/g, " "))),
       make("p", { className: "quiet" }, "Saved as certificate.txt and certified.csv in the folder of the run."))
       : make("p", { className: "quiet" }, "A random sample of the labels is answered blind; then it is promised how many of all labels are wrong at most."),
     make("div", { className: "actions" }, make("label", {}, "At most ", error, " wrong, "), make("label", {}, "with confidence ", sure), draw),
