@@ -22,7 +22,7 @@ DEMO = Path(__file__).parents[1] / "autoannotate" / "images" / "demo_data"
 
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the processes to kill are forks")
-@pytest.mark.parametrize("student", ["none", "embedded"])
+@pytest.mark.parametrize("student", ["none", "timm:test_resnet@scratch"])
 def test_a_run_that_is_killed_goes_on_to_the_same_labels(tmp_path: Path, student: str) -> None:
     images, labels = tmp_path / "images", tmp_path / "labels.csv"
     images.mkdir()
@@ -37,7 +37,13 @@ def test_a_run_that_is_killed_goes_on_to_the_same_labels(tmp_path: Path, student
         for file in images.glob("breast*"):
             file.unlink()
         labels.write_text("\n".join(row for row in rows if not row.startswith("breast")) + "\n")
-        options = ["--labels", str(labels), "--fast"]
+        options = [
+            "--labels",
+            str(labels),
+            "--fast",
+            "--student",
+            student,
+        ]  # a small network: what is tested is the training
     script, kills = Path(__file__).with_name("interrupted.py"), os.environ.get("AUTOANNOTATE_KILLS", "6")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(DEMO.parents[2]), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(

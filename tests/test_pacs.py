@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
+from flaky_proxy import Fault, flaky
 from made_runs import make_run
 from orthanc import Orthanc, running
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 
-from autoannotate.errors import InputError
+from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import find, find_images, fingerprint, read_image
 from autoannotate.images.sources import dicomweb
 
@@ -132,6 +134,45 @@ def test_tls_with_a_name_and_password(tmp_path: Path, monkeypatch: pytest.Monkey
         monkeypatch.setenv("AUTOANNOTATE_DICOMWEB_USER", "reader:s3cret")
         (ref,) = find_images(server.place)
         assert np.median(read_image(ref)) == 77
+
+
+def test_a_server_that_is_busy_late_or_breaks_off_costs_no_more_than_what_it_keeps(
+    pacs: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def outcome(fault: Callable[[str, int], Fault]) -> tuple[int, set[str], int]:
+        """How many images were found, what reading them said, and how many series were not told of."""
+        monkeypatch.setenv(
+            "AUTOANNOTATE_KEY_FILE", str(tmp_path / f"{len(list(tmp_path.iterdir()))}.key")
+        )  # nothing is kept
+        with flaky(pacs.rest, fault) as server:
+            found, said = find(f"{server.place}?Modality=CR"), set()
+            for ref in found.refs:
+                try:
+                    read_image(ref)
+                except UnreadableImageError as error:
+                    said.add(str(error).partition("/dicom-web ")[2])
+            return len(found.refs), said, sum(group.count for group in found.passed_over)
+
+    is_instance = re.compile(r"/instances/[0-9.]+$").search
+    every = [series["MainDicomTags"] for series in pacs.get("/series?expand")]
+    one = next(tags["SeriesInstanceUID"] for tags in every if tags["Modality"] == "CR")
+    assert outcome(lambda path, before: 429 if "studies" in path and not before and one in path else None) == (
+        11,
+        set(),
+        0,
+    )
+    assert outcome(lambda path, before: "half" if is_instance(path) and one in path and not before else None) == (
+        11,
+        set(),
+        0,
+    )
+    assert outcome(lambda path, before: "slow" if is_instance(path) and one in path else None) == (11, set(), 0)
+    found, said, _ = outcome(lambda path, before: 500 if is_instance(path) and one in path else None)
+    assert (found, len(said)) == (11, 1)
+    assert "answered with status 500" in said.pop()
+    assert outcome(lambda path, before: 403 if path.endswith("metadata") and one in path else None) == (10, set(), 1)
+    with pytest.raises(InputError, match=r"too busy \(503\), and was after three tries"):
+        outcome(lambda path, before: 503)
 
 
 def test_a_token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,16 +86,17 @@ def all_found(source: Path | str, refs: list[ImageRef], passed: Counter[PassedOv
         sorted(refs, key=natural), tuple(sorted(counts, key=lambda group: (group.expected, -group.count, group.kind)))
     )
     if not refs:
-        raise InputError(_nothing(Path(source), found))
+        raise InputError(_nothing(source, found))
     return found
 
 
-def _nothing(source: Path, found: Found) -> str:
-    what = f"{source} is not an image" if source.is_file() else f"No images are in {source}"
+def _nothing(source: Path | str, found: Found) -> str:
+    is_file = Path(source).is_file()
+    what = f"{source} is not an image" if is_file else f"No images are in {source}"
     groups = [f"{group.kind} ({group.count:,}; {group.reason})" for group in found.passed_over if not group.expected]
-    there = f" It holds {', '.join(groups)}." if groups and not source.is_file() else ""
+    there = f" It holds {', '.join(groups)}." if groups and not is_file else ""
     there = f": it is one of {found.passed_over[0].kind}, and {found.passed_over[0].reason}." if (
-        groups and source.is_file()) else f".{there}"  # fmt: skip
+        groups and is_file) else f".{there}"  # fmt: skip
     return f"{what}{there} These formats are read: {formats_read()}."
 
 

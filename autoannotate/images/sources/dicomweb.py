@@ -37,6 +37,9 @@ IDENTIFIERS = ("PatientName", "PatientID", "PatientBirthDate", "AccessionNumber"
                "ReferringPhysicianName", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")  # fmt: skip
 _OF_ITEMS = ("00080008", "00080060", "00100020", "0020000D", "0020000E", "00200013", "00200032", "00200037")
 _NO_PIXELS = PassedOver("DICOM objects without pixels", "they are reports, plans or notes, no pictures", 1)
+_NOT_TOLD = PassedOver(
+    "series of a PACS", "it did not say which images are in them: see its log; the same command asks again", 1
+)
 
 T = TypeVar("T")
 
@@ -112,6 +115,10 @@ class Place:
         return {name: value for name, value in self.filters.items() if name not in OF_STUDIES}
 
 
+class _RefusedError(InputError):
+    """The server answered, but with an error or with less than it should."""
+
+
 class Server:
     """A DICOMweb service, at most `FETCHED_AT_ONCE` requests at a time, and a count of what was asked of it."""
 
@@ -132,7 +139,8 @@ class Server:
             try:
                 return call(self._client)
             except Exception as error:
-                raise InputError(_in_words(self.url, error)) from None
+                kind = InputError if _is_unreachable(error) else _RefusedError
+                raise kind(_in_words(self.url, error)) from None
 
     def studies(self, place: Place) -> Iterator[str]:
         """The UIDs of the studies that match, in the order of the server."""
@@ -152,21 +160,24 @@ class Server:
             if len(found) < STUDIES_A_PAGE or not new:  # some servers know no offset
                 return
 
-    def instances(self, place: Place, study: str) -> list[dict[str, Any]]:
-        """The metadata (PS3.18 F, DICOM JSON) of each instance of the series of a study that match."""
+    def instances(self, place: Place, study: str) -> list[dict[str, Any] | PassedOver]:
+        """The metadata (PS3.18 F, DICOM JSON) of each instance of the series of a study that match.
+
+        A series that the server does not tell of is counted as passed over: others are no worse for it.
+        """
         series = self.ask(
             "searches",
             partial(_call, "search_for_series", study_instance_uid=study, search_filters=place.of_series),
         )
         uids = sorted(uid for uid in (_value(one, "0020000E") for one in series) if uid)
-        return [
-            instance
-            for uid in uids
-            for instance in self.ask(
-                "searches",
-                partial(_call, "retrieve_series_metadata", study_instance_uid=study, series_instance_uid=uid),
-            )
-        ]
+        found: list[dict[str, Any] | PassedOver] = []
+        for uid in uids:
+            call = partial(_call, "retrieve_series_metadata", study_instance_uid=study, series_instance_uid=uid)
+            try:
+                found += self.ask("searches", call)
+            except _RefusedError:
+                found.append(_NOT_TOLD)
+        return found
 
     def open(self, study: str, series: str, instance: str) -> BinaryIO:
         """An instance, as a DICOM file, compressed as the server has it.
@@ -211,7 +222,7 @@ def entries(text: str) -> Iterator[Entry | PassedOver]:
     with ThreadPoolExecutor(FETCHED_AT_ONCE) as pool:
         for found in pool.map(partial(server.instances, place), list(server.studies(place))):
             for instance in found:
-                yield _entry(server, instance)
+                yield instance if isinstance(instance, PassedOver) else _entry(server, instance)
 
 
 def _entry(server: Server, instance: dict[str, Any]) -> Entry | PassedOver:
@@ -291,15 +302,40 @@ def _in_words(url: str, error: Exception) -> str:
 
     if isinstance(error, exceptions.SSLError):
         return f"The certificate of {url} is not trusted: name the file of its authority in AUTOANNOTATE_DICOMWEB_CA."
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     if status in (401, 403):
         return (
             f"{url} does not let you in ({status}): give a token in AUTOANNOTATE_DICOMWEB_TOKEN, or name:password in "
             "AUTOANNOTATE_DICOMWEB_USER."
         )
+    if status in (429, 503):
+        return (
+            f"{url} is too busy ({status}), and was after three tries: give the same command later, which then goes on."
+        )
     if status is not None:
         return f"{url} answered with status {status}: check the address (it ends in /dicom-web at many) and the server's log."
+    if not _is_unreachable(error):
+        return f"{url} sent less than a whole answer: see its log; the same command then goes on."
     return f"{url} cannot be reached: check the address and that the server runs; the same command then goes on."
+
+
+def _status(error: Exception) -> int | None:
+    """The status of the last answer, where there was one."""
+    from retrying import RetryError
+
+    last = error.last_attempt.value if isinstance(error, RetryError) else error
+    if isinstance(last, tuple):  # an exception as sys.exc_info gives it
+        last = last[1]
+    answer = getattr(last, "response", None)
+    return getattr(last if answer is None else answer, "status_code", None)
+
+
+def _is_unreachable(error: Exception) -> bool:
+    """Whether nothing came from the server at all."""
+    from requests import exceptions
+
+    cut = (exceptions.ChunkedEncodingError, exceptions.ContentDecodingError, exceptions.JSONDecodeError)
+    return _status(error) is None and isinstance(error, exceptions.RequestException) and not isinstance(error, cut)
 
 
 def _call(name: str, client: Any, **arguments: Any) -> Any:
