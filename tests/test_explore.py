@@ -280,7 +280,7 @@ def page(tmp_path: Path) -> Iterator[Any]:
             sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
             flags = [*sandbox, "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
             browser = started.chromium.launch(executable_path=chromium(), args=flags)
-            opened = browser.new_page(viewport={"width": 1300, "height": 850})
+            opened = browser.new_page(viewport={"width": 1300, "height": 850}, bypass_csp=True)
             opened.set_default_timeout(60_000)
             opened.problems = []
             opened.on("pageerror", lambda error: opened.problems.append(str(error)))
@@ -347,3 +347,16 @@ def test_the_page_draws_searches_and_labels_what_the_lasso_holds(page: Any, tmp_
     page.click("#queue")
     page.wait_for_selector("text=24 images put first in the queue")
     assert len(Annotations.load(tmp_path / "run").suspects) == 24
+
+
+@pytest.mark.slow
+def test_axe_finds_nothing_serious(page: Any) -> None:
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for size in ((1300, 850), (820, 1180), (390, 844)):
+        page.set_viewport_size({"width": size[0], "height": size[1]})
+        page.wait_for_timeout(300)
+        if folder := os.environ.get("AUTOANNOTATE_SCREENSHOTS"):  # to look at
+            page.screenshot(path=Path(folder) / f"explore-{size[0]}.png")
+        found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
+        assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == [], size
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size
