@@ -61,8 +61,8 @@ VARIANTS: dict[str, Variant] = {
     "ours": ours(),
 }
 OFF = {
-    "found": 0.0, "significant": 1e9, "likelihood_ratio": 0.0, "border": 1.0, "beyond_chance": -1e9, "model_error": 0.0,
-    "agreement": -1.0, "evidence": -1e9, "contradicted": 1e9,
+    "found": 0.0, "significant": 1e9, "likelihood_ratio": 0.0, "border": 1.0, "beyond_chance": -1e9, "agreement": -1.0,
+    "contradicted": 1e9,
 }  # fmt: skip
 """The value of each constant of the decision with which it decides nothing."""
 MODELS = {

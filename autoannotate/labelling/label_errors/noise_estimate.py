@@ -28,15 +28,14 @@ class Settings:
     ----------
     found : labels that the mixture must find wrong, unless its evidence is significant: among few images it errs as often as
         labels are wrong
-    significant : the z of the mixture's evidence from which it is (one-sided, 95 %)
+    significant : the z of its likelihood of unseen labels against discriminant analysis from which it is (one-sided, 95 %;
+        Vuong 1989)
     likelihood_ratio : twice the log-likelihood that symmetric noise must explain more than overlap does (χ², one degree of
         freedom, 99 %)
     border : the largest share of a cluster's edges that may leave it
     beyond_chance : standard deviations by which labels must agree with clusters
-    model_error : wrong labels that the mixture must find for each error of its own
     agreement : Cohen's κ of labels and the mixture that did not see them
-    evidence : the z of its likelihood of unseen labels against discriminant analysis (Vuong 1989)
-    contradicted : the share of its changes over which the pool may contradict it; half as many where its evidence is negative
+    contradicted : the share of its changes over which the pool may contradict it; half as many where z is negative
     """
 
     found: float = 25.0
@@ -44,9 +43,7 @@ class Settings:
     likelihood_ratio: float = 6.63
     border: float = 0.02
     beyond_chance: float = 2.0
-    model_error: float = 6.0
     agreement: float = 0.3
-    evidence: float = -0.5
     contradicted: float = 0.75
 
 
@@ -137,11 +134,10 @@ def estimate_noise(
     -----
     Symmetric noise is accepted by a likelihood-ratio test of the pool with it against the pool without: where classes
     overlap, the surest predictions are still right, under symmetric noise even they are contradicted at a constant rate.
-    Clusters are, where they are islands that the labels name beyond chance. The mixture is, where it finds many more wrong
-    labels than errors of its own (how unsure it is, and how often it would change its mind had it not seen the label), the
-    labels agree with it fairly and are as likely under it as under discriminant analysis, and the pool mostly sides with it.
-    Where the labels are significantly likelier under it, the wrong ones need not be many; where they are less likely, the pool
-    must side with it more.
+    Clusters are, where they are islands that the labels name beyond chance. The mixture is, where it finds many labels
+    wrong, the labels agree with it fairly, and the pool mostly sides with it. Where unseen labels are significantly likelier
+    under it than under discriminant analysis, the wrong ones need not be many; where they are less likely, the pool must side
+    with it more.
     Of several explanations clusters go first, then the one that finds most.
     """
     n, k = np.shape(views[0])
@@ -201,14 +197,11 @@ def _fits(
     """Whether the mixture explains the labels better than overlap does: see `estimate_noise`."""
     fitted, unseen = mixture.fitted.clean.argmax(axis=1), mixture.clean.argmax(axis=1)
     wrong = float((mixture.fitted.posterior.argmax(axis=1) != labels).mean())
-    error = max(float((fitted != unseen).mean()), float(1.0 - mixture.fitted.clean.max(axis=1).mean()))
     n, k = predicted.shape
     z = mixture.evidence.mean() / max(mixture.evidence.std() / np.sqrt(n), 1e-9)
     return bool(
-        wrong >= settings.model_error * error
-        and (wrong * n >= settings.found or z >= settings.significant)
+        (wrong * n >= settings.found or z >= settings.significant)
         and wrong > rate
-        and z >= settings.evidence
         and kappa(unseen, labels, k) >= settings.agreement
         and (predicted.argmax(axis=1) != fitted).mean() <= settings.contradicted * wrong * (1.0 if z >= 0.0 else 0.5)
     )
