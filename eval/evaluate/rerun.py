@@ -23,6 +23,7 @@ from autoannotate.evaluation.report import best_of, less_is_better
 
 HERE = Path(__file__).parent
 FIRST, LAST = "<!-- table -->", "<!-- end of table -->"
+MEANS = ("accuracy", "balanced_accuracy", "recall_at_errors")
 SETTINGS = (
     "noise",
     "prompts",
@@ -66,33 +67,45 @@ def with_folder(source: str, data: Path) -> str:
 
 
 def table(config: dict[str, Any], summaries: dict[str, dict[str, Any]], commit: str) -> str:
-    """A Markdown table a headline metric: a row a cell, a column a method, the best in bold."""
-    reach = {cell["name"]: cell.get("reach") for cell in config["cells"]}
+    """A Markdown table for each of the config's metrics, or one of accuracy with the means of `MEANS` below: a row a cell, a
+    column a method, the best in bold."""
     lines = [
         f"Measured at commit {commit}. Means over runs in percent with 95% bootstrap intervals; after the semicolon the worst "
         "run; the best mean in bold.",
         "",
     ]
-    for metric in config.get("metrics", ("accuracy", "balanced_accuracy", "recall_at_errors")):
-        methods = [
-            m
-            for m in next(iter(summaries.values()))["methods"]
-            if any(metric in s["methods"][m] for s in summaries.values())
-        ]
+    for metric in config.get("metrics", ("accuracy",)):
+        methods = of_metric(summaries, metric)
         if not methods:
             continue
-        goal = metric == "accuracy" and any(reach.values())
-        heads = ["cell", "runs", *methods, *(["reach"] if goal else [])]
+        reach = {cell["name"]: cell["reach"] for cell in config["cells"] if metric == "accuracy" and "reach" in cell}
+        heads = ["cell", "runs", *methods, *(["reach"] if reach else [])]
         lines += [f"### {metric.replace('_', ' ')}", "", f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
         for name, summary in summaries.items():
             found = {m: summary["methods"][m].get(metric) for m in methods}
             best = best_of(summary, metric)
             worst = "max" if less_is_better(summary["protocol"], metric) else "min"
             cells = [shown(f, best, worst, summary["failed"][m]) for m, f in found.items()]
-            cells += [f"{100 * reach[name]:.1f}" if reach.get(name) else ""] if goal else []
+            cells += [f"{100 * reach[name]:.1f}" if name in reach else ""] if reach else []
             lines.append(f"| {name} | {summary['runs']} | {' | '.join(cells)} |")
+        for each in () if "metrics" in config else MEANS:
+            if measured := of_metric(summaries, each):
+                cells = [mean_over(summaries, m, each) if m in measured else "–" for m in methods] + [""] * bool(reach)
+                lines.append(f"| mean {each.replace('_', ' ')} | | {' | '.join(cells)} |")
         lines.append("")
     return "\n".join(lines)
+
+
+def of_metric(summaries: dict[str, dict[str, Any]], metric: str) -> list[str]:
+    """The methods that have it in a cell."""
+    every = next(iter(summaries.values()))["methods"]
+    return [m for m in every if any(metric in s["methods"][m] for s in summaries.values())]
+
+
+def mean_over(summaries: dict[str, dict[str, Any]], method: str, metric: str) -> str:
+    """Over the cells that have it, of which some may have been measured by other methods only."""
+    found = [s["methods"][method][metric]["mean"] for s in summaries.values() if metric in s["methods"][method]]
+    return f"{100 * sum(found) / len(found):.1f}"
 
 
 def shown(found: dict[str, Any] | None, best: float | None, worst: str, failed: int) -> str:
