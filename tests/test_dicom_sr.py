@@ -106,3 +106,23 @@ def test_the_codes_of_the_prompts_mean_what_dicom_says_they_mean(tmp_path: Path)
     own.write_text("codes: {pneumonia: '233604007'}\n")
     with pytest.raises(InputError, match="a scheme, a value and a meaning"):
         load_library(own)
+
+
+def test_a_damaged_header_costs_its_own_report_alone_and_is_not_shown(
+    run: Annotations, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import logging
+
+    scan = tmp_path / "scans" / "MR_small.dcm"
+    whole = scan.read_bytes()
+    scan.write_bytes(whole.replace(b"DA\x08\x002004", b"DA\x08\x002\x0e04"))
+    assert scan.read_bytes() != whole
+    heard = logging.StreamHandler()  # as a library that calls logging.basicConfig adds one
+    logging.getLogger().addHandler(heard)
+    try:
+        run.export("dicom-sr", tmp_path / "reports", "all")
+    finally:
+        logging.getLogger().removeHandler(heard)
+    assert [file.name for file in (tmp_path / "reports").glob("*.dcm")] == ["CT_small.dcm"]
+    assert 'MR_small.dcm,"Its header is damaged' in (tmp_path / "reports-left-out.csv").read_text()
+    assert not any(word in text for word in ("Invalid value", "2\x0e04") for text in capfd.readouterr())

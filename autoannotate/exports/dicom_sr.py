@@ -80,11 +80,16 @@ def write(order: Order) -> None:
         try:
             ref = order.annotations.image(path)
             codes = _codes(row["label"], order.annotations.classes, library)
-            report = _report(row, ref, _headers(ref), codes, record.model.name)
+            with quiet():
+                report = _report(row, ref, _headers(ref), codes, record.model.name)
+                report.save_as(order.path / f"{stems[path]}.dcm", enforce_file_format=True)
         except (UnreadableImageError, FileNotFoundError) as error:
             order.lost[path] = str(error) if isinstance(error, UnreadableImageError) else "It is not there any more."
-            continue
-        report.save_as(order.path / f"{stems[path]}.dcm", enforce_file_format=True)
+        except (OSError, MemoryError):
+            raise
+        except Exception:
+            order.lost[path] = "Its header is damaged, so no structured report can be made of it."
+            (order.path / f"{stems[path]}.dcm").unlink(missing_ok=True)
     if count and len(order.lost) == count:
         first, why = next(iter(order.lost.items()))
         raise InputError(

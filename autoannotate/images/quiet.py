@@ -8,7 +8,9 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-logging.getLogger("PIL").addHandler(logging.NullHandler())
+for _name in ("PIL", "pydicom", "tifffile", "nibabel", "highdicom", "dicomweb_client"):
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).propagate = False  # what they say may hold parts of a header
 
 _lock = threading.Lock()
 _depth = 0
