@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -139,8 +140,24 @@ def test_the_page_has_a_toggle_a_finding_and_one_enter_for_all(run: Path, browse
         page.keyboard.press("Shift+Digit3")
         pressed = page.eval_on_selector_all("#classes button", "all => all.map((b) => b.getAttribute('aria-pressed'))")
         assert pressed == ["true", "true", "mixed"]
-        if shot := __import__("os").environ.get("SHOT"):
-            page.screenshot(path=shot)
         page.keyboard.press("Enter")
         eventually(lambda: said(run) == {PATHS[0]: "effusion=1|mass=1|old fracture=-1"})
         page.wait_for_selector("#done:not([hidden])")
+
+
+@pytest.mark.slow
+def test_findings_stand_below_what_rules_make_them_a_kind_of(browser: Any, tmp_path: Path) -> None:
+    rules = ["old fracture implies effusion", "mass excludes old fracture"]
+    make_findings_run(tmp_path / "images", rules=rules).save(tmp_path / "run")
+    with served(tmp_path / "run") as server, tab(browser) as page:
+        page.goto(server.url)
+        shown(page, 1, of=1)
+        assert page.eval_on_selector_all("#classes button", "all => all.map((b) => b.dataset.label)") == [
+            "effusion", "old fracture", "mass"
+        ]  # fmt: skip
+        kind = page.locator("#classes button.kind")
+        assert kind.get_attribute("aria-description") == "a kind of effusion"
+        page.keyboard.press("3")  # the keys are those of the findings as they were named
+        assert kind.get_attribute("aria-pressed") == "true"
+        if folder := os.environ.get("AUTOANNOTATE_SCREENSHOTS"):  # to look at
+            page.screenshot(path=Path(folder) / "hierarchy.png")

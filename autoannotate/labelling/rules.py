@@ -97,6 +97,25 @@ class Rules:
     def soft(self) -> tuple[Rule, ...]:
         return tuple(rule for rule in self.rules if rule.suggests is not None)
 
+    @property
+    def parents(self) -> dict[str, str]:
+        """What each finding is a kind of, by the rules of the form `a implies b`; the first of several, and no circles.
+
+        >>> Rules.read(["pneumonia implies opacity", "opacity implies abnormal"], ["abnormal", "opacity", "pneumonia"]).parents
+        {'pneumonia': 'opacity', 'opacity': 'abnormal'}
+        """
+        found: dict[str, str] = {}
+        for there, absent in (clause for rule in self.hard for clause in rule.clauses):
+            if len(there) != 1 or len(absent) != 1:
+                continue
+            (parent,), (child,) = there, absent
+            above = self.names[parent]
+            while above in found and above != self.names[child]:
+                above = found[above]
+            if above != self.names[child]:
+                found.setdefault(self.names[child], self.names[parent])
+        return found
+
     def broken(self, values: Mapping[str, int]) -> list[str]:
         """The rules that some values, 1 or 0 by finding, break, whatever the others are; -1 is not known."""
         known = {i: values[name] for i, name in enumerate(self.names) if values.get(name, -1) >= 0}

@@ -130,6 +130,7 @@ class Desk:
             "update": f"autoannotate update {shlex.quote(str(self.folder))}",
             "classes": self.classes,
             "findings": self.annotations.record.findings,
+            "parents": self.rules.parents,
             "images": len(self.rows),
             "readers": self.store.readers(),
             "plan": None if self.plan is None else str(self.plan),

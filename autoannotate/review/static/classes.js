@@ -5,16 +5,29 @@ import { $, make } from "./dom.js";
 const FEW = 9;  // as many as there are digits
 let names = [], likely = [];
 
-export function build(classes, choose, keys = "123456789") {
-  names = classes;
+// Each kind below what it is a kind of; the order as it was given otherwise
+function tree(classes, parents, above) {
+  return classes.filter((name) => parents[name] === above).flatMap((name) => [name, ...tree(classes, parents, name)]);
+}
+
+export function build(classes, choose, keys = "123456789", parents = {}) {
+  names = tree(classes, parents);
   const box = $("classes");
   box.className = `classes${names.length > 3 ? " many" : ""}${names.length > 14 ? " crowd" : ""}`;
   $("answers").classList.toggle("crowded", names.length > 14);
-  box.replaceChildren(...names.map((name, i) => {
+  box.replaceChildren(...names.map((name) => {
+    const i = classes.indexOf(name);  // keys stay where they are, whatever the rules are
     const button = make("button", { type: "button", onclick: (event) => choose(name, event.shiftKey) });
     button.dataset.label = name;
     button.setAttribute("aria-label", name);
     button.setAttribute("aria-pressed", "false");
+    if (parents[name]) {
+      let depth = 0;
+      for (let above = parents[name]; above; above = parents[above]) depth += 1;
+      button.style.setProperty("--depth", depth);
+      button.classList.add("kind");
+      button.setAttribute("aria-description", `a kind of ${parents[name]}`);
+    }
     if (i < keys.length) {
       button.setAttribute("aria-keyshortcuts", keys[i].toUpperCase());
       button.append(make("kbd", { ariaHidden: "true" }, keys[i].toUpperCase()));

@@ -356,7 +356,7 @@ async function begin(reader) {
   document.title = `${state.session.run} · review · autoannotate`;
   marks.openMarks(state.session.run, reader);
   findings.build(state.session, async (label) => (await api.get("broken", { label: label ?? "" })).broken);
-  classes.build(state.session.classes, choose, findings.several() ? findings.KEYS : undefined);
+  classes.build(state.session.classes, choose, findings.several() ? findings.KEYS : undefined, state.session.parents);
   if (state.session.copied) api.trouble("The images look copied since they were labelled: whether one of them was replaced before that cannot be told.", true);
   filters.build();
   await go(state.session.proposals ? "proposals" : "one");
