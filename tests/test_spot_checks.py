@@ -16,9 +16,8 @@ from autoannotate import Annotations
 from autoannotate.answers.apply import apply
 from autoannotate.cli.print_run import print_summary
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.propose import FEWEST
-from autoannotate.labelling.pipeline import label
-from autoannotate.labelling.proposals import Group, Proposals
+from autoannotate.labelling.pipeline import label, ranking
+from autoannotate.labelling.proposals import FEWEST, Group, Proposals
 from autoannotate.labelling.queries import spot_checks
 from autoannotate.labelling.queries.sign_test import ALPHA, crossed, lower_bound, wealth
 from autoannotate.labelling.queries.spot_checks import APPLIED, FIRST, MOST, OPEN, REFUSED, UNSEEN, WAITING, check
@@ -158,6 +157,34 @@ def test_twelve_answers_decide_about_all_labels_of_a_group(task: Task, right: bo
     group = waiting.proposals is not None and waiting.proposals.group == 0
     assert (found.labels[group] == truth[group]).mean() > 0.9
     assert (found.source == "clinician").sum() == FIRST
+
+
+def test_a_group_that_answers_about_others_changed_is_asked_no_more(task: Task) -> None:
+    waiting, _ = with_proposals(task, right=True)
+    assert waiting.proposals is not None
+    group = waiting.proposals.group == 0
+    checks = check(waiting.proposals, np.full(N, -1), np.zeros(N, bool), np.arange(N, dtype=float))
+    labels = np.array(task.given)
+    asked = spot_checks.worth_asking(waiting.proposals, checks, labels, np.zeros(N, bool))
+    assert len(asked[0].ask) == FIRST
+    labels[np.flatnonzero(group)[FEWEST - 1 :]] = 1
+    (one,) = spot_checks.worth_asking(waiting.proposals, checks, labels, np.zeros(N, bool))
+    assert one.state == WAITING
+    assert len(one.ask) == 0
+
+
+def test_which_labels_came_in_decides_what_is_asked_through_the_posterior_alone() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1], N // 2)
+    features = rng.normal(size=(N, 8))
+    features[:, 0] += 6 * truth
+    given = np.where(rng.random(N) < 0.2, 1 - truth, truth)
+    answers = np.where(rng.random(N) < 0.1, truth, -1)
+    task = Task(Features(features), np.full((N, 2), 0.5), ["a", "b"], given=given, image_names=NAMES, answers=answers)
+    found = label(task)
+    assert (found.labels == truth).mean() > 0.95
+    margin = np.abs(np.diff(found.probabilities, axis=1))[:, 0][ranking(task, found, "informative")]
+    assert (np.diff(margin) >= -1e-12).all(), "a label that was surely put right is not asked about again"
 
 
 def test_proposals_can_be_taken_unseen(task: Task) -> None:

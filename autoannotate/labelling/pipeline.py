@@ -169,7 +169,7 @@ def label(
         queue = choose(
             inside.features, corrected, task.class_names, answered=inside.answered, unsure=inside.unsure,
             groups=inside.features.duplicate_groups, meaningful=initial.meaningful, strategy=strategy, seed=task.seed,
-            view=initial.probabilities,
+            view=_view(inside, initial),
         )  # fmt: skip
     queue, proposals = replace(queue, rows=rows[queue.rows]), task.proposals
     if proposals is None and proposing and not answered:
@@ -181,6 +181,7 @@ def label(
                 replace(task, proposals=proposals, student=student), strategy=strategy, fit_on=fit_on, track=track
             )
     if proposals is not None:
+        checks = spot_checks.worth_asking(proposals, checks, labels, task.answered | task.left_out)
         queue = spot_checks_first(queue, checks, task.class_names)
         asked = np.concatenate([rows[:0], *(one.ask for one in checks)])
         suggested[asked] = proposals.proposed[asked]
@@ -255,6 +256,12 @@ def _none_of_these(inside: Task, rows: NDArray[np.int64], corrected: Corrected) 
     return {} if found is None else {int(rows[i]): found.looks_like[i] for i in flagged}
 
 
+def _view(task: Task, initial: InitialLabels) -> NDArray[np.float64] | None:
+    """Zero-shot's side of the question what to ask, (N, K). Labels that exist have none: the posterior weighs them already, and
+    beside it each label that was put right would look as uncertain as one can be."""
+    return initial.probabilities if task.given is None else None
+
+
 def ranking(task: Task, labelled: Labelled, strategy: str) -> NDArray[np.int64]:
     """All images without an answer, in the order in which the strategy asks; then near duplicates, whose answer is known."""
     inside, rows = task.take(labelled.rows), labelled.rows
@@ -262,7 +269,7 @@ def ranking(task: Task, labelled: Labelled, strategy: str) -> NDArray[np.int64]:
         inside.features,
         labelled.corrected,
         answered=inside.answered,
-        view=labelled.initial.probabilities,
+        view=_view(inside, labelled.initial),
         seed=task.seed,
     )
     asked = rows[order(strategy, pool)]

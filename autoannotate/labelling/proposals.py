@@ -8,6 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 NOBODY = -1
+FEWEST = 16  # images in a group, fewer of which are asked about one by one; …
+SHARE = 0.02  # … and at least this share of all images
+
+
+def fewest(count: int) -> int:
+    """How many images a group of proposals has at least, of `count` in all."""
+    return max(FEWEST, int(np.ceil(SHARE * count)))
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,8 @@ def waiting_in_words(one: Mapping[str, Any]) -> str:
     """A group that waits, with what supports it and what to do: see `change_in_words`."""
     behind = listed([WORDS.get(name, name) for name in one["support"]])
     so_far = f", {one['right']} right and {one['wrong']} wrong of {one['answers']} so far" if one["answers"] else ""
-    ask = f"check {len(one['ask'])} of them" if one["ask"] else "answers did not decide it"
+    undecided = "answers did not decide it" if one["state"] == OPEN else "too few to check"
+    ask = f"check {len(one['ask'])} of them" if one["ask"] else undecided
     return f"{change_in_words(one)} (by {behind}; an estimated {round(one['estimated_right']):,} right{so_far}): {ask}"
 
 

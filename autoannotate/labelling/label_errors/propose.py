@@ -14,12 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.label_errors.correction import Corrected
-from autoannotate.labelling.proposals import NOBODY, Group, Proposals
+from autoannotate.labelling.proposals import FEWEST, NOBODY, Group, Proposals, fewest
 from autoannotate.labelling.semi_supervised.transclip import transclip
 from autoannotate.labelling.task import Task
 
-FEWEST = 16  # images in a group, fewer of which are asked about one by one; …
-SHARE = 0.02  # … and at least this share of all images
 BORDER = 0.2  # clusters of which more of the edges leave one are none
 SURE = (
     0.6  # the probability from which other images' contradiction is a proposal, as in `evaluation.baselines.selftrain`
@@ -115,7 +113,7 @@ def propose(task: Task, corrected: Corrected) -> Proposals:
     supports = _codes(classes == proposed)
     chance = views.mean(axis=0)[np.arange(len(labels)), proposed]
 
-    least = max(FEWEST, int(np.ceil(SHARE * len(labels))))
+    least = fewest(len(labels))
     group = nothing.copy()
     groups: list[Group] = []
     exact = [*zip(labels.tolist(), proposed.tolist(), supports.tolist(), strict=True)]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.labelling.proposals import Group, Proposals
+from autoannotate.labelling.proposals import Group, Proposals, fewest
 from autoannotate.labelling.queries.sign_test import crossed, lower_bound
 
 FIRST, MORE = 12, 8  # images asked about at first, and then at a time …
@@ -112,6 +112,28 @@ def _check(
     until = FIRST if len(sample) < FIRST else FIRST + MORE * ((len(sample) - FIRST) // MORE + 1)
     ahead = order[len(sample) : min(until, MOST)]
     return replace(found, ask=ahead[~looked_at[ahead]])
+
+
+def worth_asking(
+    proposals: Proposals, checks: Sequence[Check], labels: NDArray[np.integer], settled: NDArray[np.bool_]
+) -> tuple[Check, ...]:
+    """The checks, without questions about groups of which what would still change is too little to be a group.
+
+    Answers about one group teach the models, which may change most of another before its sample is drawn.
+
+    Parameters
+    ----------
+    labels : (N,) array
+        Class numbers, as they are now.
+    settled : (N,) bool array
+        Images with an answer, or left out.
+    """
+    still = (proposals.group >= 0) & (proposals.proposed != labels) & ~settled
+    left = np.bincount(proposals.group[still], minlength=len(checks))
+    return tuple(
+        one if left[g] + len(one.sample) >= min(one.group.size, fewest(len(labels))) else replace(one, ask=one.ask[:0])
+        for g, one in enumerate(checks)
+    )
 
 
 def asked_next(checks: Sequence[Check]) -> list[int]:
