@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import site
 import socket
 import subprocess
 import sys
 import threading
+import time
+import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -29,6 +32,9 @@ CLASSES = ["CT scan", "photograph"]
 def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scans")
     write_scans(folder)
+    for kind in folder.iterdir():
+        for file in sorted(kind.iterdir())[20:]:
+            file.unlink()
     (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a picture")
     return folder
 
@@ -46,7 +52,7 @@ def test_an_engine_that_is_none_is_one_sentence() -> None:
 def test_what_only_this_machine_can_read_is_one_sentence(scans: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
         archive.write(next(scans.rglob("*.png")), "scan.png")
-    with pytest.raises(AutoannotateError, match=r"scan\.png is in an archive or at a URL"):
+    with pytest.raises(AutoannotateError, match=r"scan\.png is in an archive or a PACS"):
         Annotator(CLASSES, engine="ray", cache=tmp_path).label(tmp_path / "scans.zip")
 
 
@@ -74,6 +80,7 @@ def cluster() -> Iterator[str]:
         )  # a token of its own: whoever runs the tests may have another one at home
         patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
         boto3.client("s3").create_bucket(Bucket="encoded")
+        boto3.client("s3").create_bucket(Bucket="scans")
         usual = ["--num-cpus=1", "--object-store-memory=100000000", "--disable-usage-stats"]
         head = ["--head", f"--port={address.rpartition(':')[2]}", "--include-dashboard=false"]
         started: list[subprocess.Popen[str]] = []
@@ -89,16 +96,21 @@ def cluster() -> Iterator[str]:
             server.stop()
 
 
-def _ray_node(options: list[str]) -> subprocess.Popen[str]:
+def _ray_node(options: list[str], python: str = sys.executable) -> subprocess.Popen[str]:
     """A node of a cluster, which lives as long as the process."""
     node = subprocess.Popen(
-        [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *options], stdout=subprocess.PIPE, text=True
+        [python, "-m", "ray.scripts.scripts", "start", "--block", *options], stdout=subprocess.PIPE, text=True
     )
     assert node.stdout is not None
     while "Ray runtime started" not in (line := node.stdout.readline()):
         assert line, "the node ended"
     threading.Thread(target=node.stdout.read, daemon=True).start()
     return node
+
+
+def _written(store: Path) -> dict[Path, int]:
+    """The Parquet files of a store, and when each was written."""
+    return {file: file.stat().st_mtime_ns for file in store.rglob("*.parquet")}
 
 
 def _kill_an_actor_at_work(killed: list[int], done: threading.Event) -> None:
@@ -157,6 +169,80 @@ class TestCluster:
         self.check_same(Annotator(CLASSES, cache=tmp_path / "ray", **settings).label(scans), local)
         again = Annotator(CLASSES, cache=tmp_path / "again", **settings).label(scans)  # from the bucket alone
         self.check_same(again, local)
+
+    def test_the_images_may_be_in_a_bucket(self, scans: Path, tmp_path: Path, cluster: str, local: Annotations) -> None:
+        s3 = pytest.importorskip("boto3").client("s3")
+        pytest.importorskip("s3fs", reason="s3fs is not here: pip install 'autoannotate[test]'")
+        for file in filter(Path.is_file, scans.rglob("*")):
+            s3.upload_file(str(file), "scans", f"study/{file.relative_to(scans).as_posix()}")
+        settings = {"student": "none", "engine": "ray", "store": "s3://encoded/from-a-bucket"}
+        self.check_same(Annotator(CLASSES, cache=tmp_path / "ray", **settings).label("s3://scans/study"), local)
+
+    def test_a_driver_killed_in_the_middle_goes_on(
+        self, scans: Path, tmp_path: Path, cluster: str, local: Annotations
+    ) -> None:
+        store, out = tmp_path / "store", tmp_path / "run"
+        command = [sys.executable, "-m", "autoannotate", "label", str(scans), "--classes", ",".join(CLASSES)]
+        command += ["--engine", "ray", "--store", str(store), "--student", "none", "--cache", str(tmp_path / "cache")]
+        command += ["--out", str(out)]
+        driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not (before := _written(store)):
+            assert driver.poll() is None
+            time.sleep(0.02)
+        driver.kill()
+        driver.wait()
+        assert not out.exists()
+        assert len(before) < 4  # of eight files
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
+        self.check_same(Annotations.load(out), local)
+        after = _written(store)
+        assert before.items() < after.items()  # nothing was done twice
+
+    def test_a_path_that_only_the_driver_sees_is_one_sentence_and_mending_it_is_enough(
+        self, scans: Path, tmp_path: Path, cluster: str, local: Annotations
+    ) -> None:
+        settings = {"student": "none", "engine": "ray", "store": str(tmp_path / "store"), "cache": tmp_path / "cache"}
+        held = os.open(scans, os.O_RDONLY)  # in every other process the path leads elsewhere
+        mount = tmp_path / "mount"
+        mount.symlink_to(f"/proc/self/fd/{held}")
+        try:
+            with pytest.raises(AutoannotateError, match=r"The machine \S+ does not see .* this one does"):
+                Annotator(CLASSES, **settings).label(mount)
+        finally:
+            os.close(held)
+        mount.unlink()
+        mount.symlink_to(scans)
+        self.check_same(Annotator(CLASSES, **settings).label(mount), local)
+
+    def test_a_worker_without_the_package_is_one_sentence_that_names_it(
+        self, scans: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bare = tmp_path / "bare"
+        venv.create(bare, with_pip=False, symlinks=True)
+        (packages,) = bare.glob("lib/python*/site-packages")
+        for place in map(Path, site.getsitepackages()):
+            for item in place.iterdir():
+                if "autoannotate" not in item.name and not (packages / item.name).exists():
+                    (packages / item.name).symlink_to(item)
+        monkeypatch.delenv("PYTHONPATH")
+        monkeypatch.chdir(tmp_path)  # Ray hands workers the driver's folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        options = ["--head", f"--port={port}", "--include-dashboard=false", "--num-cpus=1", "--disable-usage-stats"]
+        node = _ray_node([*options, "--object-store-memory=100000000"], str(bare / "bin" / "python"))
+        try:
+            command = [sys.executable, "-m", "autoannotate", "label", str(scans), "--classes", ",".join(CLASSES)]
+            command += ["--engine", "ray", "--cache", str(tmp_path / "cache"), "--out", str(tmp_path / "run")]
+            source = str(Path(__file__).parents[1])
+            environment = os.environ | {"RAY_ADDRESS": f"127.0.0.1:{port}", "PYTHONPATH": source}
+            told = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        finally:
+            node.terminate()
+            node.wait(120)
+        assert told.returncode == 1
+        assert "lacks the package autoannotate: run pip install" in told.stderr
+        assert "Traceback" not in told.stderr
 
     def test_a_cluster_that_is_not_there_is_one_sentence(
         self, scans: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

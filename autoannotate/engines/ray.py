@@ -7,6 +7,8 @@ and memory are Ray's. Nothing here is imported unless `--engine ray` was asked f
 from __future__ import annotations
 
 import os
+import pickle
+import re
 import shutil
 import socket
 import sys
@@ -21,7 +23,7 @@ import numpy as np
 from autoannotate._internal.progress import Track
 from autoannotate._internal.version import __version__
 from autoannotate.errors import InputError, ModelError, OutputError, UnreadableImageError
-from autoannotate.images import ImageRef, content_hash, read_picture
+from autoannotate.images import ImageRef, content_hash, fetched_ahead, read_picture
 from autoannotate.models.embedding_cache import EncodingCache, default_folder
 from autoannotate.models.encoder import Encoder, load_encoder
 
@@ -29,10 +31,11 @@ if TYPE_CHECKING:
     from PIL import Image
 
 BATCH = 32  # images that an actor encodes between two answers
-A_FILE = 1024  # images of a Parquet file: what a driver that is killed loses is at most one for each actor
+A_FILE = 1024  # images of a Parquet file at most: what a driver that is killed loses is at most one for each actor
+FILES_AN_ACTOR = 4  # at least, so that all end at about the same time
 REACHED_WITHIN = 5.0  # seconds
 WRITING = 0.25  # of a CPU; an actor has the rest, so that encoding on all CPUs leaves room to write
-INSTALL = f"pip install 'autoannotate[ray]=={__version__}'"
+INSTALL = f"pip install 'autoannotate[ray,cloud]=={__version__}'"
 
 
 @dataclass(frozen=True)
@@ -66,44 +69,43 @@ class RayEngine:
         InputError
             Where a worker does not see a file, or an image is no plain file.
         """
-        if elsewhere := [ref for ref in todo if ref.content is not None]:
-            raise InputError(
-                f"--engine ray reads plain files that every machine sees, and {elsewhere[0].path} is in an archive or at a "
-                "URL: unpack it to a shared disk, or mount the bucket."
-            )
+        content_of = {keys[ref]: _packed(ref) for ref in todo}
         own = (kept.folder or default_folder()) / f"parts-{encoder.weights_hash[:12]}"
         store = self.store or str(own.absolute())
         ref_of = {keys[ref]: ref for ref in todo}
-        done = self._fold(store, ref_of, kept, unreadable)
+        done = self._fold(store, ref_of, kept, unreadable, last=False)
         left = [ref for ref in todo if keys[ref] not in done]
         if left:
             rows = [
-                {"key": keys[ref], "file": str(ref.file.absolute()), "frame": -1 if ref.frame is None else ref.frame}
+                {
+                    "key": keys[ref],
+                    "file": str(ref.file if content_of[keys[ref]] else ref.file.absolute()),
+                    "frame": -1 if ref.frame is None else ref.frame,
+                    "content": content_of[keys[ref]],
+                }
                 for ref in left
             ]
             with _cluster() as ray:
                 _encode(ray, rows, encoder, store)
-            self._fold(store, ref_of, kept, unreadable)
+            self._fold(store, {keys[ref]: ref for ref in left}, kept, unreadable, last=True)
         if self.store is None:
             shutil.rmtree(own, ignore_errors=True)
 
     def _fold(
-        self, store: str, ref_of: Mapping[str, ImageRef], kept: EncodingCache, unreadable: dict[ImageRef, str]
-    ) -> set[str]:
-        """Put what the store holds of the images into the cache; the keys of these."""
+        self, store: str, ref_of: Mapping[str, ImageRef], kept: EncodingCache,
+        unreadable: dict[ImageRef, str], *, last: bool,
+    ) -> set[str]:  # fmt: skip
+        """Put what the store holds of the images into the cache; the keys of these. Those not read join `unreadable`.
+
+        last : False while what a machine could not see may be tried again
+        """
         done: set[str] = set()
+        lost: dict[str, dict[str, Any]] = {}
         for rows in _stored(store):
-            rows = [row for row in rows if row["key"] in ref_of]
             for row in rows:
-                ref = ref_of[row["key"]]
-                if row["missing"] and ref.file.exists():
-                    raise InputError(
-                        f"The machine {row['machine']} does not see {ref.path}, and this one does: put the images on a disk "
-                        "that all machines mount under the same path."
-                    )
-                if row["problem"]:
-                    unreadable[ref] = row["problem"]
-            good = [row for row in rows if not row["problem"]]
+                if row["problem"] and row["key"] in ref_of and not (row["missing"] and row["key"] in lost):
+                    lost[row["key"]] = row
+            good = [row for row in rows if not row["problem"] and row["key"] in ref_of]
             if good:
                 kept.put(
                     [row["key"] for row in good],
@@ -112,7 +114,18 @@ class RayEngine:
                     {row["key"]: row["note"] for row in good if row["note"]},
                     {row["key"]: row["content"] for row in good},
                 )
-            done |= {row["key"] for row in rows}
+            done |= {row["key"] for row in good}
+        for key, row in lost.items():
+            ref = ref_of[key]
+            if key in done or (not last and (row["missing"] or ref.content is not None)):
+                continue
+            if row["missing"] and ref.file.exists():
+                raise InputError(
+                    f"The machine {row['machine']} does not see {ref.path}, and this one does: put the images on a disk "
+                    "that all machines mount under the same path, and run the same command again."
+                )
+            unreadable[ref] = row["problem"]
+            done.add(key)
         return done
 
 
@@ -136,18 +149,26 @@ class Encode:
             raise ModelError(f"The machine {_machine()} has other weights of the model {model} than the driver.")
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Columns key, file and frame of B images to what is seen in each, or why not."""
+        """Columns key, file, frame and content (pickled) of B images to what is seen in each, or why not."""
         notes, contents, problems, gone = ([""] * len(batch["key"]) for _ in range(4))
         seen: list[int] = []
+        refs = [
+            ImageRef(
+                Path(file).name,
+                Path(file),
+                None if frame < 0 else int(frame),
+                pickle.loads(content) if content else None,
+            )
+            for file, frame, content in zip(batch["file"], batch["frame"], batch["content"], strict=True)
+        ]
 
         def pictures() -> Iterator[Image.Image]:
-            for i, (file, frame) in enumerate(zip(batch["file"], batch["frame"], strict=True)):
-                ref = ImageRef(Path(file).name, Path(file), None if frame < 0 else int(frame))
+            for i, ref in enumerate(fetched_ahead(refs)):
                 try:
                     contents[i] = content_hash(ref)
                     picture = read_picture(ref, self._encoder.reads_at)
                 except UnreadableImageError as error:
-                    problems[i], gone[i] = str(error), "" if ref.file.exists() else "gone"
+                    problems[i], gone[i] = str(error), "" if ref.content or ref.file.exists() else "gone"
                     continue
                 seen.append(i)
                 notes[i] = " ".join(picture.notes)
@@ -163,12 +184,23 @@ class Encode:
         }  # fmt: skip
 
 
+def _packed(ref: ImageRef) -> bytes:
+    """What another machine reads an image by that is at a URL; nothing of a plain file. Raises `InputError`."""
+    try:
+        return b"" if ref.content is None else pickle.dumps(ref.content)
+    except (AttributeError, TypeError, pickle.PicklingError):
+        raise InputError(
+            f"--engine ray reads files and URLs that every machine sees, and {ref.path} is in an archive or a PACS: unpack or "
+            "fetch it to a shared disk or a bucket first."
+        ) from None
+
+
 def _encode(ray: Any, rows: list[dict[str, Any]], encoder: Encoder, store: str) -> None:
     resources = ray.cluster_resources()
     gpus = int(resources.get("GPU", 0)) if encoder.device.type == "cuda" else 0
     actors = max(1, gpus or int(resources.get("CPU", 1)))
     ray.data.DataContext.get_current().enable_progress_bars = sys.stderr.isatty()
-    files = max(1, min(len(rows), max(-(-len(rows) // A_FILE), actors)))
+    files = max(1, min(len(rows), max(-(-len(rows) // A_FILE), FILES_AN_ACTOR * actors)))
     try:
         ray.data.from_items(rows, override_num_blocks=files).map_batches(
             Encode, batch_size=BATCH, concurrency=(1, actors), num_cpus=1.0 - WRITING, num_gpus=1 if gpus else 0,
@@ -182,13 +214,15 @@ def _plain(error: Exception, store: str) -> InputError | ModelError | OutputErro
     """The sentence for what went wrong on the cluster."""
     said = str(error)
     last = next((line.strip() for line in reversed(said.splitlines()) if line.strip()), type(error).__name__)[:200]
-    if "No module named" in said:
-        return ModelError(f"A machine of the cluster lacks a package ({last}): run {INSTALL} on each of them.")
+    at = re.search(r"\bip=([\w.:]+)", said)
+    machine = f"The machine {at[1]}" if at else "A machine of the cluster"
+    if package := re.search(r"No module named '?([\w.]+)", said):
+        return ModelError(f"{machine} lacks the package {package[1]}: run {INSTALL} on each of them.")
     if "other weights of the model" in said:
         return ModelError(f"{last} Install the same version and weights on each machine.")
     if "OutOfMemory" in said or "ObjectStoreFull" in said:
         return ModelError(
-            f"A machine of the cluster ran out of memory ({last}): start Ray there with a larger --object-store-memory, or use "
+            f"{machine} ran out of memory ({last}): start Ray there with a larger --object-store-memory, or use "
             "fewer CPUs on it (ray start --num-cpus)."
         )
     if isinstance(error, OSError):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from autoannotate.errors import InputError
 from autoannotate.images.content import Content
@@ -55,9 +56,7 @@ def entries(text: str) -> Iterator[Entry | PassedOver]:
             continue
         version = _version(text, name, info)
 
-        def open_file(name: str = name) -> BinaryIO:
-            return cast(BinaryIO, system.open(name, "rb"))
-
+        open_file = partial(system.open, name, "rb")  # other machines can be handed it
         if archives.is_archive(path):
             within = archives.members(path, version, int(info.get("size") or 0), open_file)
             whole = len(found) == 1  # the archive itself was asked for
