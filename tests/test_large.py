@@ -207,3 +207,4 @@ class TestEmbeddings:
         done = subprocess.run([*asked, "--embeddings", str(made)], capture_output=True, text=True, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert len(pd.read_csv(tmp_path / "autoannotate-run" / "labels.csv")) == 300
+        assert "autoannotate review autoannotate-run --images FOLDER" in done.stdout.replace("\n", " ")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from autoannotate._internal.wording import counted, percent
 from autoannotate.cli.console import make_console
+from autoannotate.runs.pictures import review_command
 from autoannotate.runs.proposals import applied_unseen, decided_in_words, waiting, waiting_in_words
 from autoannotate.runs.report import mostly_passed_over, noted, passed_over
 from autoannotate.runs.report_words import class_counts, collapsed, sources_in_words, trust
@@ -121,11 +121,11 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
 
 def next_step(annotations: Annotations, folder: Path) -> str:
     """The one thing to do now."""
-    out = shlex.quote(str(folder))
+    review = review_command(annotations.record, folder)
     if any(one["ask"] for one in waiting(annotations.record.proposals)):
-        return f"answer the spot checks, which come first, then update: autoannotate review {out}"
+        return f"answer the spot checks, which come first, then update: {review}"
     if trust(annotations.record)["level"] == "poor":
-        return f"do not use these labels as they are: answer what teaches them, autoannotate review {out}"
+        return f"do not use these labels as they are: answer what teaches them, {review}"
     if len(annotations.suspects):
-        return f"check the suspects, worst first: autoannotate review {out}"
-    return f"look along the samples of each class in the report, or at all of them, forty at a time: autoannotate review {out}"
+        return f"check the suspects, worst first: {review}"
+    return f"look along the samples of each class in the report, or at all of them, forty at a time: {review}"

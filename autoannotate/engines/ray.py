@@ -6,6 +6,7 @@ and memory are Ray's. Nothing here is imported unless `--engine ray` was asked f
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import re
@@ -269,6 +270,11 @@ def _cluster() -> Iterator[Any]:
     if started and address:
         _answers(address)
     if started:
+        for handler in logging.getLogger("ray.data").handlers:
+            if isinstance(
+                handler, logging.StreamHandler
+            ):  # what goes wrong is said in a sentence; its files keep the traces
+                handler.setLevel(logging.CRITICAL + 1)
         try:
             quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
             ray.init(**quiet) if address else ray.init(include_dashboard=False, **quiet)

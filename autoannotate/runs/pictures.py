@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,16 @@ def place_of(record: RunRecord, moved: Path | str | None = None, folder: Path | 
     if "://" in str(source) or moved is not None or folder is None or place.is_absolute() or place.exists():
         return str(source)
     return str(folder.absolute().parent / place)
+
+
+def review_command(record: RunRecord, folder: Path | str) -> str:
+    """What shows a run's pictures to clinicians; where embeddings alone were labelled, it must be told where these are.
+
+    >>> review_command(RunRecord(arguments={"images": "scans"}), "my run"), review_command(RunRecord(), "run")
+    ("autoannotate review 'my run'", 'autoannotate review run --images FOLDER')
+    """
+    known = record.arguments.get("images") or record.arguments.get("place")
+    return f"autoannotate review {shlex.quote(str(folder))}{'' if known else ' --images FOLDER'}"
 
 
 def pictures_of(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoannotate._internal.wording import counted, listed, percent
 from autoannotate.labelling.label_errors.student_decision import Decision
+from autoannotate.runs.pictures import review_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -147,12 +148,14 @@ def next_steps(annotations: Run) -> list[dict[str, str]]:
     """What to do with the run, most useful first: a sentence, and a command where there is one."""
     arguments = annotations.record.arguments
     out = shlex.quote(str(arguments.get("out", "autoannotate-run")))
-    images = shlex.quote(str(arguments.get("images", "IMAGES")))
+    images = shlex.quote(str(arguments.get("images") or "IMAGES"))
     classes = shlex.quote(",".join(annotations.classes))
     level = trust(annotations.record)["level"]
     what = "classes" if annotations.findings is None else "findings"
     again = f"autoannotate label {images} --{what} {classes} --model biomedclip --out {out}-biomedclip"
-    answers = f"autoannotate review {out} && autoannotate update {out}"
+    answers = (
+        f"{review_command(annotations.record, arguments.get('out', 'autoannotate-run'))} && autoannotate update {out}"
+    )
     poor = (
         "Do not use these labels as they are. Answer the queue, typical images of which there are about 20 for each class; "
         "then the other labels learn from your answers:"
