@@ -2,8 +2,8 @@
 
 A *task* is a set of classes (all classes of a set, a pair of them, or two sets told apart). A *problem* is a sample of a
 task with a size, a balance, a kind and a rate of noise, and a seed. Seeds below 2000 (`CHOOSING`) are for choosing between
-variants, seeds from 4000 on (`REPORTING`) for reporting; no number that is reported comes from a seed that chose anything.
-Seeds from 2000 to 2005 were reported once, then a rule was changed: they are used up.
+variants, seeds from 8000 on (`REPORTING`) for reporting; no number that is reported comes from a seed that chose anything.
+Those of 2000 to 2005 and of 4000 to 4005 were reported, then a rule was changed: they are used up.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-CHOOSING, REPORTING = (0, 1000), (4000,)
+CHOOSING, REPORTING = (0, 1000), (8000,)
 """The first seeds of the ranges for choosing, and of those for reporting."""
 SIZES = (60, 150, 300, 800)
 RATES = (0.05, 0.1, 0.2, 0.3, 0.4)

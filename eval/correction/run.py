@@ -62,7 +62,7 @@ VARIANTS: dict[str, Variant] = {
 }
 OFF = {
     "found": 0.0, "significant": 1e9, "likelihood_ratio": 0.0, "border": 1.0, "beyond_chance": -1e9, "agreement": -1.0,
-    "contradicted": 1e9,
+    "contradicted": 1e9, "contradicted_if_unlikely": 1e9,
 }  # fmt: skip
 """The value of each constant of the decision with which it decides nothing."""
 MODELS = {

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from problems import NOISES, SIZES, Problem
 
+from autoannotate.evaluation.statistics import bootstrap_interval
+
 LOSING = 0.005
 """A problem loses when its accuracy falls by more than this share (half a point)."""
 
@@ -37,6 +39,7 @@ class Summary:
 
     problems: int
     gain: float
+    interval: tuple[float, float]
     balanced: float
     reach: float
     by_noise: dict[str, float]
@@ -51,7 +54,7 @@ class Summary:
 
 COLUMNS = (
     ("problems", "problems"),
-    ("gain", "mean gain in accuracy, points"),
+    ("gain", "mean gain in accuracy, points, with its 95% bootstrap interval over problems"),
     ("balanced", "the same in balanced accuracy"),
     ("of reach", "share of the gain of a probe that learned the truth, weighed by the true noise"),
     *((noise, f"mean gain under {noise} noise") for noise in NOISES),
@@ -103,6 +106,7 @@ def summarise(scores: Sequence[Score]) -> Summary:
     return Summary(
         problems=len(scores),
         gain=100.0 * float(gain.mean()),
+        interval=tuple(100.0 * end for end in bootstrap_interval(gain) or (gain[0], gain[0])),
         balanced=100.0 * float(balanced.mean()),
         reach=float(gain.sum() / max(reach.sum(), 1e-12)),
         by_noise={name: mean(noise == name) for name in NOISES},
@@ -120,7 +124,8 @@ def table(rows: Iterable[tuple[str, Summary]]) -> str:
     """A Markdown table, one row a variant."""
     lines = ["| variant | " + " | ".join(name for name, _ in COLUMNS) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
     for name, s in rows:
-        cells = [str(s.problems), f"{s.gain:.2f}", f"{s.balanced:.2f}", f"{s.reach:.0%}"]
+        low, high = s.interval
+        cells = [str(s.problems), f"{s.gain:.2f} [{low:.1f}, {high:.1f}]", f"{s.balanced:.2f}", f"{s.reach:.0%}"]
         cells += [f"{value:.1f}" for value in (*s.by_noise.values(), *s.by_size.values())]
         cells += [str(s.losing), f"{s.lost:.1f}", f"{s.balanced_lost:.1f}", f"{s.right_changed} of {s.right}"]
         lines.append(f"| {name} | " + " | ".join([*cells, f"{s.right_worst:.1f}"]) + " |")

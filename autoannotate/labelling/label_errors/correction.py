@@ -93,8 +93,8 @@ def correct(
     learn : bool
         Whether labels learn from the answers here; False where they have.
     noise_proven : bool
-        A sample of answers bore out changes that the mixture proposed: classes do not just overlap, and the pool may contradict
-        the mixture twice as often.
+        A sample of answers bore out changes that the mixture proposed: classes do not just overlap, and the mixture need not
+        explain held-out labels as well as overlap does.
     """
     count, k = len(task), task.zero_shot.shape[1]
     truth, answered = task.truth, task.answered
@@ -112,7 +112,7 @@ def correct(
         )
     space = basis(task.features, task.seed) if learn and meaningful and answered.sum() >= FEWEST else None
 
-    weighing = replace(SETTINGS, contradicted=2.0 * SETTINGS.contradicted) if noise_proven else SETTINGS
+    weighing = replace(SETTINGS, contradicted_if_unlikely=SETTINGS.contradicted) if noise_proven else SETTINGS
     # models learn from applied proposals, but only what was given is evidence of its own
     weighed = came if task.given is None else np.asarray(task.given, dtype=np.int64)
 

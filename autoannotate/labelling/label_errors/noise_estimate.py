@@ -35,7 +35,8 @@ class Settings:
     border : the largest share of a cluster's edges that may leave it
     beyond_chance : standard deviations by which labels must agree with clusters
     agreement : Cohen's κ of labels and the mixture that did not see them
-    contradicted : the share of its changes over which the pool may contradict it; half as many where z is negative
+    contradicted : the share of its changes over which the pool may contradict it where z is not negative
+    contradicted_if_unlikely : the same where z is negative
     """
 
     found: float = 25.0
@@ -45,6 +46,7 @@ class Settings:
     beyond_chance: float = 2.0
     agreement: float = 0.3
     contradicted: float = 0.75
+    contradicted_if_unlikely: float = 0.375
 
 
 SETTINGS = Settings()
@@ -199,11 +201,12 @@ def _fits(
     wrong = float((mixture.fitted.posterior.argmax(axis=1) != labels).mean())
     n, k = predicted.shape
     z = mixture.evidence.mean() / max(mixture.evidence.std() / np.sqrt(n), 1e-9)
+    contradicted = settings.contradicted if z >= 0.0 else settings.contradicted_if_unlikely
     return bool(
         (wrong * n >= settings.found or z >= settings.significant)
         and wrong > rate
         and kappa(unseen, labels, k) >= settings.agreement
-        and (predicted.argmax(axis=1) != fitted).mean() <= settings.contradicted * wrong * (1.0 if z >= 0.0 else 0.5)
+        and (predicted.argmax(axis=1) != fitted).mean() <= contradicted * wrong
     )
 
 
