@@ -13,8 +13,10 @@ from made_runs import draw_images, make_run
 
 from autoannotate import Annotations
 from autoannotate.answers.apply import NothingAppliedError, apply
+from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.answers.image_names import ImageNames
 from autoannotate.errors import InputError
+from autoannotate.images import find_images
 
 MIXED = ("scan1.jpg", "scan2.jpg", "scan3.png", "pat1/scan1.jpg", "pat1/scan2.jpg", "pat2/scan1.jpg", "pat2/b c.png",
          "pat2/größe.png", "ct.dcm#0", "ct.dcm#1", "deep/pat3/only.png")  # fmt: skip
@@ -276,3 +278,27 @@ def test_a_later_annotation_of_a_user_replaces_the_earlier_and_a_tie_of_two_sett
     tied = apply(run, tmp_path / "e.json")
     assert tied.report["outcome"].tolist() == ["waits", "waits"]
     assert tied.annotations.table["source"].tolist() == ["clinician", "clip"]
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("D:\\z\\mix\\pat1\\img1.jpg", "pat1/img1.jpg"),
+        ("/elsewhere/amb/img1.png", "img1.png"),
+        ("/data/upload/3/1a2b3c4d-img1.png", "img1.png"),
+        ("ISIC_1", "ISIC_1.jpg"),  # tables of ids
+        ("/data/pat9/img1.png", None),
+        ("img1.tif", None),
+        ("pat9/ISIC_1", None),
+    ],
+)
+def test_labels_that_exist_land_on_the_image_that_is_named(tmp_path: Path, name: str, path: str | None) -> None:
+    draw_images(tmp_path / "amb", ["img1.png", "pat1/img1.jpg", "pat2/img1.jpg", "ISIC_1.jpg"])
+    (tmp_path / "labels.csv").write_text(f"path,label\n{name},chest\n")
+    refs = find_images(tmp_path / "amb")
+    if path is None:
+        with pytest.raises(InputError, match="names images that are not there"):
+            read_given_labels(tmp_path / "labels.csv", refs, partial=True)
+    else:
+        found = read_given_labels(tmp_path / "labels.csv", refs, partial=True)
+        assert [ref.path for ref, label in zip(refs, found.labels, strict=True) if label] == [path]

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.answers.given_labels import ImageNames
+from autoannotate.answers.given_labels import ImageRows
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef
 from autoannotate.runs.delimited import PATH, read_delimited
@@ -57,7 +57,7 @@ def read_boxes(source: Path, refs: Sequence[ImageRef], skip_problems: bool = Fal
     """
     if not source.exists():
         raise InputError(f"There is no file or folder {source}: --boxes takes COCO, VOC, YOLO or a CSV.")
-    find = ImageNames(refs, source.absolute().parent if source.is_file() else source.absolute())
+    find = ImageRows(refs, source.absolute().parent if source.is_file() else source.absolute())
     corners, shares, images, labels, places, problems = [], [], [], [], [], []
     for where, image, label, numbers, share in _read(source):
         row = find(image)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.answers import importers
-from autoannotate.answers.given_labels import LABEL, SHOWN, ImageNames, Problem, check_categories
+from autoannotate.answers.given_labels import LABEL, SHOWN, ImageRows, Problem, check_categories
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.labelling.zero_shot.vocabulary import key
@@ -110,7 +110,7 @@ def read_given_findings(
     if path is None:
         raise InputError(f"{source} lacks the column path, which says which image a row is about.")
     names, places, together = _columns(table, source, findings, partial)
-    find = ImageNames(refs, Path(source).absolute().parent)
+    find = ImageRows(refs, Path(source).absolute().parent)
     values = np.full((len(refs), len(names)), UNKNOWN, dtype=np.int64)
     listed, problems = np.zeros(len(refs), dtype=bool), []
     used = {path, together, *places}
@@ -119,7 +119,7 @@ def read_given_findings(
         image = fused(_cell(row, path), "path")
         at = find(image)
         if at is None:
-            problems.append(Problem(f"row {number}", image, "no such image"))
+            problems.append(Problem(f"row {number}", image, find.problem(image)))
             continue
         said, wrong = (
             _of_columns(names, [_cell(row, place) for place in places])

@@ -6,12 +6,14 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autoannotate.answers import importers
+from autoannotate.answers.image_names import MOST, ImageNames
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef
 from autoannotate.runs.delimited import PATH, Delimited, column_key, read_delimited
@@ -20,7 +22,7 @@ from autoannotate.runs.tables import fused
 FOLDERS = "folders"
 LABEL = ("label", "answer", "class", "class_name", "diagnosis", "category", "target")
 ANNOTATOR = ("annotator", "reader", "rater", "labeller", "completed_by")
-UNKNOWN = "is none of the classes"
+UNKNOWN, ABSENT = "is none of the classes", "no such image"
 SHOWN = 3  # rows that a sentence names
 
 
@@ -87,14 +89,14 @@ def read_given_labels(
         contradict each other, unless problems are skipped.
     """
     rows = list(_rows(source, refs))
-    find = ImageNames(refs, Path(source).absolute().parent)
+    find = ImageRows(refs, Path(source).absolute().parent)
     said: dict[int, dict[str, str]] = defaultdict(dict)
     cells: dict[str, list[str]] = {}
     problems: list[Problem] = []
     for where, name, labels, more in rows:
         row = find(name)
         if row is None:
-            problems.append(Problem(where, name, "no such image"))
+            problems.append(Problem(where, name, find.problem(name)))
             continue
         for column, text in more.items():
             cells.setdefault(column, [""] * len(refs))[row] = text
@@ -128,22 +130,18 @@ def read_given_labels(
     return GivenLabels(together, votes if len(annotators) > 1 else {}, cells, tuple(problems))
 
 
-class ImageNames:
-    """Which image a table means by a name: its path in the run or from the table's folder, an absolute path, or the end of one
-    path alone. Back-slashes are read as slashes."""
+class ImageRows:
+    """Which of some images a table means by a name, as a row number: its path in the run or from the table's folder, a file, or
+    what `image_names.ImageNames` makes of it; or the only one whose file has that name but for its ending, as tables of ids
+    have them."""
 
     def __init__(self, refs: Sequence[ImageRef], folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.refs = folder, refs
         self.paths = {ref.path: i for i, ref in enumerate(refs)}
         self.files = {
             f"{ref.file.absolute().as_posix()}{'' if ref.frame is None else f'#{ref.frame}'}": i
             for i, ref in enumerate(refs)
         }
-        self.folded = [ref.path.casefold() for ref in refs]
-        self.ends: dict[str, list[int]] = defaultdict(list)
-        for i, ref in enumerate(refs):
-            self.ends[ref.path.rpartition("/")[2].casefold()].append(i)
-            self.ends[ref.path.rpartition("/")[2].rpartition(".")[0].casefold()].append(i)
 
     def __call__(self, name: str) -> int | None:
         plain = name.strip().replace("\\", "/").removeprefix("./")
@@ -152,13 +150,28 @@ class ImageNames:
         ):  # fmt: skip
             if key in table:
                 return table[key]
-        end = plain.casefold()
-        there = [i for i in self.ends.get(end.rpartition("/")[2], []) if self._agrees(i, end)]
+        match = self._names.find(name)
+        if match.path is not None:
+            return self.paths[match.path]
+        there = [] if "/" in plain or match.candidates else self._stems.get(plain.casefold(), [])
         return there[0] if len(there) == 1 else None
 
-    def _agrees(self, i: int, name: str) -> bool:
-        path = self.folded[i]
-        return "/" not in name or path == name or path.endswith(f"/{name}") or name.endswith(f"/{path}")
+    def problem(self, name: str) -> str:
+        """Why a name means no image: there is none, or it could be one of several."""
+        could_be = self._names.find(name).candidates[:MOST]
+        return f"{ABSENT} for certain: it could be {', '.join(could_be)}" if could_be else ABSENT
+
+    @cached_property
+    def _names(self) -> ImageNames:
+        file, path = next(((ref.file.absolute().as_posix(), ref.path.split("#")[0]) for ref in self.refs), ("", ""))
+        return ImageNames(self.paths, Path(file.removesuffix(path)) if path and file.endswith(f"/{path}") else None)
+
+    @cached_property
+    def _stems(self) -> dict[str, list[int]]:
+        stems: dict[str, list[int]] = defaultdict(list)
+        for path, i in self.paths.items():
+            stems[path.rpartition("/")[2].rpartition(".")[0].casefold()].append(i)
+        return stems
 
 
 _Row = tuple[str, str, dict[str, str], dict[str, str]]
@@ -296,13 +309,16 @@ def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
     for problem in problems:
         unknown = problem.problem.startswith(UNKNOWN)
         twice = problem.problem.startswith("is ") and not unknown
-        kinds[UNKNOWN if unknown else "is two things" if twice else problem.problem].append(problem)
+        absent = problem.problem.startswith(ABSENT)
+        kinds[UNKNOWN if unknown else "is two things" if twice else ABSENT if absent else problem.problem].append(
+            problem
+        )
     parts = []
     for kind, found in kinds.items():
         some = ", ".join(_named(each) for each in found[:SHOWN])
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
         words = {
-            "no such image": "names images that are not there", "has no label": "gives no label to",
+            ABSENT: "names images that are not there", "has no label": "gives no label to",
             "is two things": "gives two labels to", UNKNOWN: "gives labels that are none of the classes to",
         }[kind]  # fmt: skip
         parts.append(f"{words}: {some}{more}")
@@ -312,5 +328,7 @@ def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
 def _named(each: Problem) -> str:
     """The image, and in brackets where the file says so and which label it is, where that is no class."""
     label = each.problem.removeprefix(UNKNOWN).strip(" ()") if each.problem.startswith(UNKNOWN) else ""
+    if (could_be := each.problem.removeprefix(ABSENT)) and could_be != each.problem:
+        label = could_be.removeprefix(" for certain: ")
     told = ", ".join(part for part in (each.where, label) if part)
     return f"{each.path} ({told})" if told else each.path

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.answers.given_labels import SHOWN, GivenLabels, ImageNames
+from autoannotate.answers.given_labels import SHOWN, GivenLabels, ImageRows
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.runs.delimited import PATH, read_delimited
@@ -95,7 +95,7 @@ def _names(source: str, refs: Sequence[ImageRef], given: GivenLabels | None) -> 
         raise InputError(f"{file} needs a column path and one that names the group.")
     at = table.column(("group", "patient", "patient_id", "study", "lesion_id", "case"))
     at = others[0] if at is None else at
-    find, names = ImageNames(refs, file.absolute().parent), [""] * len(refs)
+    find, names = ImageRows(refs, file.absolute().parent), [""] * len(refs)
     for _, row in table.rows:
         image = find(fused(row[path], "path")) if len(row) > max(path, at) else None
         if image is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from autoannotate.answers.given_findings import table_of
-from autoannotate.answers.given_labels import ImageNames
+from autoannotate.answers.given_labels import ImageRows
 from autoannotate.images import ImageRef
 from autoannotate.images.items import Item, items_of
 from autoannotate.runs.delimited import PATH
@@ -35,7 +35,7 @@ def labelled_items(source: str | Path, refs: Sequence[ImageRef], kind: str = "au
     if table is None or path is None:
         return items, kind
     folder = Path(source).absolute().parent
-    by_item, by_image = ImageNames([item.middle for item in items], folder), ImageNames(refs, folder)
+    by_item, by_image = ImageRows([item.middle for item in items], folder), ImageRows(refs, folder)
     names = [row[path] for _, row in table.rows if path < len(row)]
     alone = any(by_item(name) is None and by_image(name) is not None for name in names)
     return (items_of(refs, "image"), "image") if alone else (items, kind)
