@@ -90,3 +90,28 @@ def test_reliable_sources_outweigh_unreliable_ones() -> None:
     assert np.abs(model.accuracy - real).max() < 0.06
     known = np.where(np.arange(600) < 50, truth, -1)
     assert (dawid_skene(sources, known).posterior[:50].argmax(axis=1) == truth[:50]).all()
+
+
+def test_sources_that_are_not_sure_are_weighed_all_the_same() -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 3, 600)
+    right = np.array([0.9, 0.75, 0.4])
+    said = np.where(rng.random((3, 600)) < right[:, None], truth, (truth + rng.integers(1, 3, (3, 600))) % 3)
+    for sure in (0.4, 0.6, 0.8, 1.0):
+        sources = np.where(np.eye(3, dtype=bool)[said], sure, (1 - sure) / 2)
+        model = dawid_skene(sources)
+        assert (model.posterior.argmax(axis=1) == truth).mean() > 0.8, sure
+        assert np.abs(model.accuracy - (said == truth).mean(axis=1)).max() < 0.12, sure
+
+
+def test_a_source_is_weighed_more_where_it_is_surer_of_itself() -> None:
+    rng = np.random.default_rng(3)
+    truth = rng.integers(0, 2, 3000)
+    sign = np.where(truth == 0, -1, 1)
+    first = 1 / (1 + np.exp(-1.4 * (sign + 1.2 * rng.normal(size=(3, 3000)))))
+    sources = np.stack([1 - first, first], axis=2)
+    votes = (first > 0.5).sum(axis=0) > 1.5
+    model = dawid_skene(sources)
+    assert (model.posterior.argmax(axis=1) == truth).mean() > (votes == truth).mean() + 0.01
+    sources[:, :5] = 0.5
+    assert np.ptp(np.round(dawid_skene(sources).posterior[:5], 6), axis=0).max() == 0, "all classes alike say nothing"

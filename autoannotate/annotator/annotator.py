@@ -259,6 +259,7 @@ class Annotator:
         """The run of a file of embeddings, without pictures."""
         encoded, clip = self._seen(None, clock, track, words=not self.probabilities)
         with clock("label"):
+            clip = self._with_sources(clip, encoded.refs)
             labelled = self._labelled(self.task(encoded, clip), encoded.refs, track, train=False)
         return Annotations.of(self._run(None, encoded, clip, labelled, clock))
 
@@ -328,6 +329,7 @@ class Annotator:
         listed = there.in_order(row for row, label in enumerate(given.labels) if label)
         encoded, clip = self._seen(listed, clock, track, words=images is not None)
         rows = np.array([row_of[ref.path] for ref in encoded.refs])
+        clip = self._with_sources(clip, encoded.refs)
         task = self.task(encoded, clip)
         task = replace(task, **known.arguments(task.names, self.classes))
         with clock("label"):
@@ -500,8 +502,9 @@ class Annotator:
             else:
                 encoded = self.encode(found, track) if words else rows_of(self.embeddings, found)
         with clock("zero-shot"):
-            clip = self.zero_shot(encoded.embeddings) if words else nothing_to_say(self.classes, len(encoded.refs))
-            return encoded, self._with_sources(clip, encoded.refs)
+            return encoded, self.zero_shot(encoded.embeddings) if words else nothing_to_say(
+                self.classes, len(encoded.refs)
+            )
 
     def _labelled(
         self, task: Task, refs: Sequence[ImageRef], track: Track, *, train: bool, strategy: str | None = None
@@ -567,6 +570,10 @@ class Annotator:
             settings(vars(self), images, self.encoder), clock.seconds, self.student, encoded.notes, readers,
         )  # fmt: skip
         run.run["doubts"] = doubt or None
+        if images is None:
+            run.run["student"]["note"] = (
+                "No student was trained: it learns from pictures, and here are embeddings alone."
+            )
         if self._sources:
             table = run.table
             other = (table["source"] == "clip") & (table["label"] != table["clip_label"])

@@ -96,7 +96,7 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
     if note := record.student.note:
         rows.append(("the student", note))
     if sources := annotations.run.get("sources"):
-        rows.append(("sources of labels, and how often right", sources_in_words(sources)))
+        rows.append(("sources, how often right", sources_in_words(sources)))
     rate, guesses = record.estimated_error_rate, trust(record)["level"] == "poor"
     if guesses:
         rows.append(("labels estimated wrong", "unknown: they are close to guesses"))

@@ -11,12 +11,14 @@ STEPS = 100
 CLOSE = 1e-6  # change of the posterior at which EM ends
 PRIOR = 1.0  # pseudo-counts of each row of a confusion matrix
 PRIOR_RIGHT = 2.0  # and of its diagonal: a source is rather right than wrong
+LEVELS = 3  # of how sure a source is, by thirds of its own images
+PRIOR_LEVELS = 10.0  # pseudo-counts of the levels' shares, alike where it is right and where it is wrong
 
 
 @dataclass(frozen=True)
 class LabelModel:
     """posterior: (N, K). confusion: (S, K, K), rows true classes, columns what the source says. accuracy: (S,) of each source,
-    by the model, over the images that it says something of."""
+    by the model, over the images that it says something of: how often its most probable class is the true one."""
 
     posterior: NDArray[np.float64]
     confusion: NDArray[np.float64]
@@ -31,32 +33,42 @@ def dawid_skene(
     Parameters
     ----------
     sources : ndarray of shape (S, N, K)
-        Probabilities of each source; NaN where it says nothing. A source that says a label alone gives a row of 0 and 1.
+        Probabilities of each source; NaN, or all classes alike, where it says nothing. A source that says a label alone gives a
+        row of 0 and 1.
     known : ndarray of shape (N,), optional
         True classes, -1 where unknown; they teach which source to believe.
 
+    Notes
+    -----
+    A source says its most probable class, and how sure it is of it, as one of three levels, thirds of its own images. What it
+    says has Dawid and Skene's likelihood, and the level one of its own for where the source is right and one for where it is
+    wrong, so that a source need not be calibrated. Begun from the vote of the sources. Probabilities as fractions of a vote, as
+    an earlier version counted them, let EM end where all classes are alike if sources are not sure: eval/label/sources.md.
+
     References
     ----------
-    Dawid and Skene 1979, Applied Statistics 28:20, with probabilities in the place of labels: a source's row counts as that
-    many labels of each class. Begun from the mean of the sources.
+    Dawid and Skene 1979, Applied Statistics 28:20.
     """
     sources = np.asarray(sources, dtype=np.float64)
-    says = ~np.isnan(sources).any(axis=2)
-    votes = np.where(says[:, :, None], sources, 0.0)
-    k = sources.shape[2]
+    given = np.nan_to_num(sources)
+    says = ~np.isnan(sources).any(axis=2) & (np.ptp(given, axis=2) > 0)
+    _, n, k = sources.shape
+    votes = np.eye(k)[given.argmax(axis=2)] * says[:, :, None]
+    level = np.stack([_levels(sure[here], here) for sure, here in zip(given.max(axis=2), says, strict=True)])
     total = votes.sum(axis=0)
-    posterior = np.where(
-        total.sum(axis=1, keepdims=True) > 0, total / np.maximum(total.sum(axis=1, keepdims=True), 1e-12), 1 / k
-    )
-    fixed = np.zeros(len(posterior), dtype=bool) if known is None else np.asarray(known) >= 0
+    many = total.sum(axis=1, keepdims=True)
+    posterior = np.where(many > 0, total / np.maximum(many, 1), 1 / k)
+    fixed = np.zeros(n, dtype=bool) if known is None else np.asarray(known) >= 0
     truth = np.eye(k)[np.maximum(known, 0)] if known is not None else posterior
     posterior = np.where(fixed[:, None], truth, posterior)
-    confusion = np.empty((len(sources), k, k))
     for _ in range(steps):
-        prior = (posterior.sum(axis=0) + PRIOR) / (len(posterior) + k * PRIOR)
+        prior = (posterior.sum(axis=0) + PRIOR) / (n + k * PRIOR)
         confusion = np.einsum("nk,snj->skj", posterior, votes) + PRIOR + PRIOR_RIGHT * np.eye(k)
         confusion /= confusion.sum(axis=2, keepdims=True)
-        logs = np.log(prior) + np.einsum("snj,skj->nk", votes, np.log(confusion))
+        right = np.einsum("nk,snk->sn", posterior, votes)
+        surer = _log_shares(right, level) - _log_shares(says - right, level)
+        odds = np.einsum("sn,snl->sn", says, level * surer[:, None, :])
+        logs = np.log(prior) + np.einsum("snj,skj->nk", votes, np.log(confusion)) + np.einsum("snk,sn->nk", votes, odds)
         logs -= logs.max(axis=1, keepdims=True)
         new = np.exp(logs)
         new /= new.sum(axis=1, keepdims=True)
@@ -64,6 +76,21 @@ def dawid_skene(
         change, posterior = np.abs(new - posterior).max(), new
         if change < CLOSE:
             break
-    agreed = np.einsum("nk,snk->sn", posterior, votes)
-    accuracy = np.where(says, agreed, 0.0).sum(axis=1) / np.maximum(says.sum(axis=1), 1)
-    return LabelModel(posterior, confusion, accuracy)
+    agreed = np.einsum("nk,snk->sn", posterior, votes).sum(axis=1)
+    return LabelModel(posterior, confusion, agreed / np.maximum(says.sum(axis=1), 1))
+
+
+def _levels(sure: NDArray[np.float64], here: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N, LEVELS) indicators of how sure a source is, zeros where it says nothing; sure: of the images that it speaks of."""
+    found = np.zeros((len(here), LEVELS))
+    edges = np.unique(np.quantile(sure, np.arange(1, LEVELS) / LEVELS)) if len(sure) else sure
+    found[here] = np.eye(LEVELS)[np.searchsorted(edges, sure, side="right")]
+    return found
+
+
+def _log_shares(weight: NDArray[np.floating], level: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(S, LEVELS) logarithms of each level's share among images with weights (S, N), drawn to its share among all."""
+    overall = level.sum(axis=1) + 1e-9
+    overall /= overall.sum(axis=1, keepdims=True)
+    counts = np.einsum("sn,snl->sl", weight, level) + PRIOR_LEVELS * overall
+    return np.log(counts / counts.sum(axis=1, keepdims=True))

@@ -1,0 +1,78 @@
+"""Weighing sources of labels: the mean, fractional votes, votes alone, and what the product does, where the truth is made.
+
+python eval/label/sources.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from autoannotate.labelling.label_model import dawid_skene
+
+SEEDS = range(5)
+ACCURACIES: dict[str, tuple[int, tuple[float, ...], float | None]] = {
+    "three classes, sure of 0.8": (3, (0.9, 0.75, 0.4), 0.8),
+    "three classes, sure of 0.99": (3, (0.9, 0.75, 0.4), 0.99),
+    "two classes, sure of 0.7": (2, (0.9, 0.8), 0.7),
+    "two classes, sure of 0.6": (2, (0.9, 0.6, 0.55), 0.6),
+    "eight classes, sure of 0.3": (8, (0.8, 0.7, 0.6), 0.3),
+    "four classes, calibrated": (4, (0.8, 0.7, 0.6), None),
+}
+
+
+def made(classes: int, accuracies: tuple[float, ...], sure: float | None, n: int, seed: int) -> tuple:
+    """Truth (N,) and sources (S, N, K); `sure`: the usual largest probability, which tells nothing of being right."""
+    rng = np.random.default_rng(seed)
+    truth = rng.choice(classes, n, p=np.arange(1, classes + 1) / sum(range(1, classes + 1)))
+    found = []
+    for accuracy in accuracies:
+        if sure is None:
+            logits = 2 * accuracy * (rng.normal(size=(n, classes)) + 2 * accuracy * np.eye(classes)[truth])
+            given = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        else:
+            said = np.where(rng.random(n) < accuracy, truth, (truth + rng.integers(1, classes, n)) % classes)
+            top = np.clip(rng.normal(sure, 0.05, n), 1 / classes + 0.02, 0.99)[:, None]
+            given = np.where(np.eye(classes, dtype=bool)[said], top, (1 - top) / (classes - 1))
+        found.append(given)
+    return truth, np.stack(found)
+
+
+def fractional(sources: np.ndarray) -> np.ndarray:
+    """Dawid and Skene with each row of probabilities as fractions of a vote, as until this was measured."""
+    k = sources.shape[2]
+    posterior = sources.mean(axis=0)
+    for _ in range(100):
+        prior = (posterior.sum(axis=0) + 1) / (len(posterior) + k)
+        confusion = np.einsum("nk,snj->skj", posterior, sources) + 1 + 2 * np.eye(k)
+        confusion /= confusion.sum(axis=2, keepdims=True)
+        logs = np.log(prior) + np.einsum("snj,skj->nk", sources, np.log(confusion))
+        posterior = np.exp(logs - logs.max(axis=1, keepdims=True))
+        posterior /= posterior.sum(axis=1, keepdims=True)
+    return posterior
+
+
+METHODS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "mean": lambda sources: sources.mean(axis=0),
+    "fractional votes": fractional,
+    "votes alone": lambda sources: dawid_skene(np.eye(sources.shape[2])[sources.argmax(axis=2)]).posterior,
+    "votes and how sure": lambda sources: dawid_skene(sources).posterior,
+}
+
+
+def main() -> None:
+    print("| sources | images |", " | ".join(METHODS), "| \n|---|---:|" + "---:|" * len(METHODS))
+    for name, (classes, accuracies, sure) in ACCURACIES.items():
+        for n in (300, 2000):
+            right = []
+            for seed in SEEDS:
+                truth, sources = made(classes, accuracies, sure, n, seed)
+                right.append([(method(sources).argmax(axis=1) == truth).mean() for method in METHODS.values()])
+            print(
+                f"| {name} | {n:,} |", " | ".join(f"{share:.3f}" for share in np.mean(right, axis=0)), "|", flush=True
+            )
+
+
+if __name__ == "__main__":
+    main()
