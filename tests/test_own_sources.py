@@ -49,10 +49,32 @@ def test_bad_embeddings_are_one_sentence_with_the_rows(tmp_path: Path) -> None:
         read_embeddings(saved(path=np.array(PATHS), embedding=VALUES)).of([*PATHS, "d.png"])
 
 
+def test_damaged_embeddings_are_one_sentence(tmp_path: Path) -> None:
+    np.savez(tmp_path / "good.npz", path=np.array(PATHS), embedding=VALUES)
+    pd.DataFrame({"path": PATHS, "embedding": VALUES.tolist()}).to_parquet(tmp_path / "good.parquet")
+    np.save(tmp_path / "good.npy", VALUES)
+    for kind in ("npz", "parquet", "npy"):
+        whole = (tmp_path / f"good.{kind}").read_bytes()
+        third = len(whole) // 3
+        for broken in (b"", whole[: len(whole) // 2], whole[:third] + b"\x00\xff" * 8 + whole[third + 16 :], b"hello"):
+            (tmp_path / f"bad.{kind}").write_bytes(broken)
+            if kind == "parquet" and len(broken) == len(whole):
+                continue  # bytes that no number depends on
+            with pytest.raises(InputError, match=r"bad\."):
+                read_embeddings(tmp_path / f"bad.{kind}")
+    rows = [[1.0, 2.0], [1.0, 2.0, 3.0], None]
+    pd.DataFrame({"path": PATHS, "embedding": rows}).to_parquet(tmp_path / "ragged.parquet")
+    with pytest.raises(InputError, match=r"b\.png \(3\)"):
+        read_embeddings(tmp_path / "ragged.parquet")
+    pd.DataFrame({"path": ["a.png", None], "x": [1.0, 2.0], "y": [3.0, 4.0]}).to_parquet(tmp_path / "unnamed.parquet")
+    with pytest.raises(InputError, match="without a path: row 2"):
+        read_embeddings(tmp_path / "unnamed.parquet")
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("path,x,y\na.png,0.2,0.9\n", r"do not sum to one: a\.png \(1\.1\)"),
+        ("path,x,y\na.png,0.2,0.9\n", r"1 row of p\.csv does not sum to one: a\.png \(1\.1\)"),
         ("path,x\na.png,1\n", "lacks the column y"),
         ("path,x,y\na.png,high,0\n", "no probabilities"),
         ("path,x,y\nelse.png,1,0\n", "None of the rows"),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,17 +86,28 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
         found = _read(file)
     except FileNotFoundError:
         raise InputError(f"There is no file {file}: check its name.") from None
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{file} cannot be read as embeddings ({str(error)[:120]}).") from None
+    except (OSError, ValueError, KeyError, EOFError, SyntaxError, TokenError, BadZipFile, zlib.error) as error:
+        why = (
+            "it is damaged, or of another kind"
+            if _damaged(error)
+            else str(error.args[0] if error.args else error)[:120]
+        )
+        raise InputError(f"{file} cannot be read as embeddings ({why}): write it again.") from None
     paths, raw = found
+    if np.iscomplexobj(raw):
+        raise InputError(f"The embeddings in {file} are complex numbers: give their real parts, or their sizes.")
     try:
-        values = np.asarray(raw, dtype=np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told below
+            values = np.asarray(raw, dtype=np.float32)
     except (TypeError, ValueError):
-        raise InputError(f"The embeddings in {file} are not numbers of one length each.") from None
+        odd = _of_other_length(raw, paths)
+        raise InputError(f"The embeddings in {file} are not numbers of one length each{odd}.") from None
     if values.ndim != 2 or not values.size:
         raise InputError(f"The embeddings in {file} have the shape {values.shape}: it must be a row an image.")
     if paths is not None and len(paths) != len(values):
         raise InputError(f"{file} has {len(paths):,} paths and {len(values):,} embeddings: each image needs one.")
+    if paths is not None and (unnamed := [i + 1 for i, path in enumerate(paths) if path in ("", "None", "nan")]):
+        raise InputError(f"{file} has embeddings without a path: row {listed([str(row) for row in unnamed], 3)}.")
     if paths is not None and len(set(paths)) < len(paths):
         seen: set[str] = set()
         twice = [path for path in paths if path in seen or seen.add(path)]  # type: ignore[func-returns-value]
@@ -108,6 +122,21 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
     if len(values) > 1 and (values[:CHECKED] == values[0]).all() and (values == values[0]).all():
         raise InputError(f"All embeddings in {file} are the same: they cannot tell images apart. Compute them again.")
     return EmbeddingsFile(None if paths is None else tuple(paths), values)
+
+
+def _damaged(error: Exception) -> bool:
+    """Whether a file is broken, or its bytes are of another kind: NumPy then advises to load it unsafely."""
+    return isinstance(error, SyntaxError | TokenError | BadZipFile | zlib.error) or "pickle" in str(error)
+
+
+def _of_other_length(raw: object, paths: Sequence[str] | None) -> str:
+    """Which rows are not as long as most are, or hold no numbers: ": b.png (3)", or ""."""
+    if not isinstance(raw, list) or paths is None:
+        return ""
+    lengths = [np.size(row) if row is not None else 0 for row in raw]
+    usual = max(set(lengths), key=lengths.count)
+    odd = [f"{path} ({n:,})" for path, n in zip(paths, lengths, strict=False) if n != usual]
+    return f": most have {usual:,}, but {listed(odd, 3)}" if odd else ""
 
 
 def _read(file: Path) -> tuple[list[str] | None, object]:
@@ -160,5 +189,6 @@ def check_probabilities(
     total = values.sum(axis=1)
     if (off := np.flatnonzero(np.abs(total - 1) > SUMS_TO_ONE)).size:
         told = [f"{paths[i]} ({total[i]:.3g})" for i in off[:3]]
-        raise InputError(f"{counted(len(off), 'row')} of {name} do not sum to one: {listed(told)}.")
+        do = "does" if len(off) == 1 else "do"
+        raise InputError(f"{counted(len(off), 'row')} of {name} {do} not sum to one: {listed(told)}.")
     return values / total[:, None]
