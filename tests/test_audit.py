@@ -128,7 +128,7 @@ def test_what_an_audit_would_not_use_is_wrong_usage(scans: Path, tmp_path: Path,
 
 BAD = {
     "a label of no image": (["gone.png,cyst"], "names images that are not there: gone.png (row 8)"),
-    "two labels": (["cyst/0.png,clear"], "gives two labels to: cyst/0.png (row 8)"),
+    "two labels": (["cyst/0.png,clear"], "gives two labels to: cyst/0.png (row 8 is 'clear' here and 'cyst' in row 5)"),
 }
 
 
@@ -158,12 +158,25 @@ def test_groups_come_from_a_column_a_table_or_folders(scans: Path, tmp_path: Pat
     rows = [f"{path},{label},P{n // 2}" for n, (path, label) in enumerate(zip(PATHS, LABELS, strict=True))]
     refs = find_images(scans)
     given = read_given_labels(write(tmp_path / "l.csv", ["path,label,patient", *rows]), refs)
-    assert read_groups("patient", refs, given).tolist() == [0, 0, 1, 1, 2, 2]
-    assert read_groups("folder", refs).tolist() == [0, 0, 0, 1, 1, 1]
+    assert read_groups("patient", refs, given).numbers.tolist() == [0, 0, 1, 1, 2, 2]
+    assert read_groups("folder", refs).numbers.tolist() == [0, 0, 0, 1, 1, 1]
     table = write(tmp_path / "g.csv", ["path,case", *(f"{path},{n % 2}" for n, path in enumerate(PATHS[:5]))])
     with pytest.raises(InputError, match=r"gives no group to cyst/2\.png"):
         read_groups(str(table), refs)
-    assert read_groups(str(table), refs, skip_problems=True).tolist() == [0, 1, 0, 1, 0, 7]
+    assert read_groups(str(table), refs, skip_problems=True).numbers.tolist() == [0, 1, 0, 1, 0, 7]
+    write(
+        table,
+        ["path,case", *(f"{path},{n % 2}" for n, path in enumerate(PATHS[:5])), f"{PATHS[5]},nan", f"{PATHS[0]},9"],
+    )
+    with pytest.raises(
+        InputError, match=rf"gives no group to {PATHS[5]} \(row 7\); it gives two groups to {PATHS[0]} \(row 8\)"
+    ):
+        read_groups(str(table), refs)
+    assert [each.where for each in read_groups(str(table), refs, skip_problems=True).problems] == ["row 8", "row 7"]
+    rows[2] = rows[2].rpartition(",")[0] + ", "
+    given = read_given_labels(write(tmp_path / "l.csv", ["path,label,patient", *rows]), refs)
+    with pytest.raises(InputError, match=r"patient gives no group to \S+ \(row 4\):"):
+        read_groups("patient", refs, given)
     with pytest.raises(UsageError, match="no column"):
         read_groups("patients", refs, given)
 

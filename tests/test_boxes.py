@@ -81,8 +81,9 @@ def test_doubled_boxes_and_two_names_for_one(scans: Path, tmp_path: Path) -> Non
 
 
 def test_repair_is_a_second_file_that_says_what_was_done(scans: Path, tmp_path: Path) -> None:
+    tiny = ("9.png", 40.0, 40.0, 40.6, 40.6, "cell")  # less than a pixel, and not nothing: it stays
     turned = ("8.png", 25.0, 90.0, 45.0, 70.0, "cell")
-    file = write(tmp_path / "boxes.csv", [*usual(), *FAULTY.values(), turned])
+    file = write(tmp_path / "boxes.csv", [*usual(), *FAULTY.values(), tiny, turned])
     before = file.read_bytes()
     result = CliRunner().invoke(
         app, ["audit", str(scans), "--boxes", str(file), "--repair", "--out", str(tmp_path / "out")]
@@ -94,7 +95,7 @@ def test_repair_is_a_second_file_that_says_what_was_done(scans: Path, tmp_path: 
     assert {path: row["change"] for path, row in changed.items()} == {"3.png": "cut", "8.png": "turned"}
     assert float(changed["3.png"]["y_max"]) == SIDE
     assert float(changed["3.png"]["overlap"]) == pytest.approx(15 / 25)
-    assert len(rows) == 35  # the degenerate one is dropped, the odd ones stay
+    assert len(rows) == 36  # the degenerate one is dropped, the odd ones stay
     assert file.read_bytes() == before
     assert "1 cut, 1 turned, 1 dropped" in result.output
     page = (tmp_path / "out" / "report.html").read_text()

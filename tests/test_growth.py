@@ -166,7 +166,11 @@ def test_trusted_labels_that_do_not_fit_are_named(scans: Path, tmp_path: Path) -
     gold.write_text(f"path,label\n{one},CT\n{one},MRI\n{two},kidney\nnowhere.png,CT\n")
     done = label("--trusted", "gold.csv")
     assert done.exit_code == 1
-    for said in (f"gives two labels to: {one} (row 3)", f"{two} (row 4, kidney)", "not there: nowhere.png (row 5)"):
+    for said in (
+        f"gives two labels to: {one} (row 3 is 'MRI' here and 'CT' in row 2)",
+        f"{two} (row 4, kidney)",
+        "not there: nowhere.png (row 5)",
+    ):
         assert said in done.stderr
     assert done.stderr.count("\n") == 1
     gold.write_text(f"path,label\n{one},CT\n{two},kidney\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,27 @@ def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "120 rows of bad.csv do not sum to one: 000.png (1.2)" in " ".join(done.output.split())
     assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_rows_that_an_audit_skips_are_listed_and_the_rest_is_audited(tmp_path: Path) -> None:
+    file, out = embeddings(tmp_path, good()), tmp_path / "run"
+    names = NAMES
+    rows = ["path,label", *(f"{name},{'ab'[k]}" for name, k in zip(names, TRUTH, strict=True)), "ghost.png,a"]
+    groups = ["path,patient", *(f"{name},P{n // 2}" for n, name in enumerate(names)), f"{names[0]},P9"]
+    (tmp_path / "l.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "g.csv").write_text("\n".join([*groups[:3], f"{names[2]},", *groups[4:]]) + "\n")
+    asked = ("audit", "--embeddings", file, "--labels", tmp_path / "l.csv", "--out", out)
+    refused = called(*asked)
+    assert refused.exit_code == 1
+    assert f"ghost.png (row {len(rows)})" in refused.output
+    done = called(*asked, "--groups", tmp_path / "g.csv", "--skip-problems")
+    assert done.exit_code == 0, done.output
+    listed = json.loads((out / "run.json").read_text())["skipped"]
+    for said in (
+        f"g.csv, row 4: {names[2]}: has no group",
+        f"g.csv, row {len(groups)}: {names[0]}: is of one group here and of another in row 2",
+        f"l.csv, row {len(rows)}: ghost.png: no such image",
+    ):
+        assert any(said in each for each in listed), listed
+        assert said in done.output
+    assert len(pd.read_csv(out / "labels.csv")) == len(names)

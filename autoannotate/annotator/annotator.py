@@ -306,7 +306,7 @@ class Annotator:
         from autoannotate.annotator.embedded_rows import to_audit_rows
         from autoannotate.answers.given_labels import read_given_labels
         from autoannotate.answers.groups import look_grouped
-        from autoannotate.answers.known import read_known
+        from autoannotate.answers.known import read_known, skipped_rows
         from autoannotate.runs.build import about_files
 
         clock = Clock()
@@ -341,7 +341,9 @@ class Annotator:
         files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
         made.run["arguments"] |= files | {"item": there.kind}
         made.run.update(about_files(there.found, there.items))
-        made.run["skipped"] = [] if self.hash_paths else list(known.skipped)
+        unused = set(given.unlabelled([ref.path for ref in there.named]))  # they are in unreadable.csv
+        rows_skipped = skipped_rows(labels, [each for each in given.problems if each.path not in unused])
+        made.run["skipped"] = [] if self.hash_paths else [*known.skipped, *rows_skipped]
         made.run["note"] = look_grouped(task.names) if groups is None else None
         made.run["timings"] = dict(clock.seconds)
         source = files["labels"] if self.hash_paths else labels

@@ -175,7 +175,7 @@ def _spread(grey: np.ndarray, box: np.ndarray) -> float:
 
 def _detected(refs: Sequence[ImageRef], boxes: Boxes, seed: int, track: Track) -> list[Detections]:
     """What a detector that was trained on other pictures finds in each that has boxes; nothing in the others."""
-    from autoannotate.models.box_detector import detect_out_of_fold
+    from autoannotate.models.box_detector import detect_out_of_fold, feature_maps
 
     rows, place = np.unique(boxes.pictures, return_inverse=True)
     usable = ~boxes.degenerate & (boxes.outside < 1.0)
@@ -183,8 +183,9 @@ def _detected(refs: Sequence[ImageRef], boxes: Boxes, seed: int, track: Track) -
         raise InputError(
             "A detector is judged by pictures that it did not see: it needs boxes in two pictures or more."
         )
+    maps = feature_maps(lambda i: read_image(refs[rows[i]]), len(rows), track)
     found = detect_out_of_fold(
-        lambda i: read_image(refs[rows[i]]), boxes.corners[usable], boxes.labels[usable], place[usable], boxes.sizes[rows],
+        maps, boxes.corners[usable], boxes.labels[usable], place[usable], boxes.sizes[rows],
         len(boxes.class_names), seed=seed, track=track,
     )  # fmt: skip
     made = [Detections(np.zeros((0, 4)), np.zeros(0, dtype=np.int64), np.zeros(0))] * len(refs)

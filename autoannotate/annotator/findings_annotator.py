@@ -216,10 +216,10 @@ class FindingsAnnotator(Annotator):
         made.run["note"] = look_grouped(paths) if groups is None else None
         made.run["timings"] = dict(clock.seconds)
         names, source = there.names, files["labels"] if self.hash_paths else labels
-        rows = skipped_rows(labels, [each for each in given.problems if names.get(each.path, "") in paths])
-        made.run["skipped"] = [] if self.hash_paths else [*known.skipped, *rows]
         out = {names[each.path]: each.problem for each in given.problems if each.path in names}
         problems = {path: why for path, why in out.items() if path not in paths}
+        rows = skipped_rows(labels, [each for each in given.problems if names.get(each.path) not in problems])
+        made.run["skipped"] = [] if self.hash_paths else [*known.skipped, *rows]
         return Annotations.of(with_problems(made, problems, source))
 
     def _seen_findings(

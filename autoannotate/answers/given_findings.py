@@ -47,6 +47,7 @@ class GivenFindings:
     values : (N, F) int, 1 present, 0 absent, -1 unknown
     listed : (N,) bool, the table has the image
     columns : what else a table says of each image, by the name of its column
+    where : the row in which the table names each image first, "" where none does
     problems : rows that could not be used, and images without a row
     """
 
@@ -54,6 +55,7 @@ class GivenFindings:
     values: NDArray[np.int64]
     listed: NDArray[np.bool_]
     columns: dict[str, list[str]] = field(default_factory=dict)
+    where: Sequence[str] = ()
     problems: tuple[Problem, ...] = ()
 
 
@@ -114,6 +116,7 @@ def read_given_findings(
     values = np.full((len(refs), len(names)), UNKNOWN, dtype=np.int64)
     listed, problems = np.zeros(len(refs), dtype=bool), []
     used = {path, together, *places}
+    places = [""] * len(refs)
     more = {column: [""] * len(refs) for i, column in enumerate(table.header) if i not in used}
     for number, row in table.rows:
         image = fused(_cell(row, path), "path")
@@ -121,6 +124,7 @@ def read_given_findings(
         if at is None:
             problems.append(Problem(f"row {number}", image, find.problem(image)))
             continue
+        places[at] = places[at] or f"row {number}"
         said, wrong = (
             _of_columns(names, [_cell(row, place) for place in places])
             if together is None
@@ -150,7 +154,7 @@ def read_given_findings(
         raise InputError(_sentence(source, problems))
     if not (values >= 0).any():
         raise InputError(_nothing_said(source, names, bool(listed.any()), blank, uncertain))
-    return GivenFindings(names, values, listed, more, tuple(problems))
+    return GivenFindings(names, values, listed, more, places, tuple(problems))
 
 
 def _nothing_said(source: str | Path, names: Sequence[str], listed: bool, blank: str, uncertain: str) -> str:

@@ -43,12 +43,14 @@ class GivenLabels:
     ----------
     votes : by annotator, (N,) labels, where several gave theirs; then `labels` are the majority's
     columns : what else a table says of each image, by the name of its column
+    where : where the file names each image first, as `row 7`; "" where it does not
     problems : rows that could not be used, and images without a label
     """
 
     labels: list[str]
     votes: dict[str, list[str]] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
+    where: Sequence[str] = ()
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -57,6 +59,10 @@ class GivenLabels:
         return sorted(
             {label for label in self.labels if label} | {v for votes in self.votes.values() for v in votes if v}
         )
+
+    def unlabelled(self, paths: Sequence[str]) -> list[str]:
+        """Which of the images, (N,), have no label."""
+        return [path for path, label in zip(paths, self.labels, strict=True) if not label]
 
     def column(self, names: Sequence[str]) -> tuple[str, list[str]] | None:
         """The first of these columns that the table has, by name, and its cells."""
@@ -93,20 +99,27 @@ def read_given_labels(
     said: dict[int, dict[str, str]] = defaultdict(dict)
     cells: dict[str, list[str]] = {}
     problems: list[Problem] = []
+    places = [""] * len(refs)
+    first: dict[tuple[int, str], tuple[str, str]] = {}  # the label that an annotator gave an image first, and where
     for where, name, labels, more in rows:
         row = find(name)
         if row is None:
             problems.append(Problem(where, name, find.problem(name)))
             continue
+        places[row] = places[row] or where
         for column, text in more.items():
             cells.setdefault(column, [""] * len(refs))[row] = text
         for annotator, label in labels.items():
             if classes and label and label not in classes:
                 problems.append(Problem(where, refs[row].path, f"{UNKNOWN} ({label})"))
                 continue
-            if label and said[row].setdefault(annotator, label) != label:
-                earlier = said[row][annotator]
-                problems.append(Problem(where, refs[row].path, f"is {label!r} here and {earlier!r} in an earlier row"))
+            if not label:
+                continue
+            said[row].setdefault(annotator, label)
+            earlier, there = first.setdefault((row, annotator), (label, where))
+            if earlier != label:
+                words = f"is {label!r} here and {earlier!r} in {there or 'an earlier row'}"
+                problems.append(Problem(where, refs[row].path, words))
                 said[row][annotator] = "\0"
     annotators = sorted({annotator for votes in said.values() for annotator in votes})
     votes = {
@@ -116,8 +129,8 @@ def read_given_labels(
     together = [_majority([votes[who][i] for who in annotators]) for i in range(len(refs))]
     contradicted = {problem.path for problem in problems}
     problems += [
-        Problem("", ref.path, "has no label")
-        for ref, label in zip(refs, together, strict=True)
+        Problem(place, ref.path, "has no label")
+        for ref, label, place in zip(refs, together, places, strict=True)
         if not partial and not label and ref.path not in contradicted
     ]
     if problems and not skip_problems:
@@ -127,7 +140,7 @@ def read_given_labels(
         raise InputError(f"{source} has no label of these images that can be used.")
     if len(present) < 2 and not partial:
         raise InputError(f"{source} has one class only ({present[0]}): an audit tells classes apart, and needs two.")
-    return GivenLabels(together, votes if len(annotators) > 1 else {}, cells, tuple(problems))
+    return GivenLabels(together, votes if len(annotators) > 1 else {}, cells, places, tuple(problems))
 
 
 class ImageRows:
@@ -326,7 +339,9 @@ def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
 
 
 def _named(each: Problem) -> str:
-    """The image, and in brackets where the file says so and which label it is, where that is no class."""
+    """The image, and in brackets where the file says so and which labels it gives, where these are two or no class."""
+    if each.problem.startswith("is ") and not each.problem.startswith(UNKNOWN):
+        return f"{each.path} ({f'{each.where} {each.problem}'.strip()})"
     label = each.problem.removeprefix(UNKNOWN).strip(" ()") if each.problem.startswith(UNKNOWN) else ""
     if (could_be := each.problem.removeprefix(ABSENT)) and could_be != each.problem:
         label = could_be.removeprefix(" for certain: ")

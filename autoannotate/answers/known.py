@@ -38,7 +38,7 @@ class KnownBefore(Generic[Value]):
     groups : numbers, images of one patient or lesion share one
     trusted : values that are right
     without : why an image cannot take part, where it cannot
-    skipped : rows of trusted values that do not fit, as sentences
+    skipped : rows of trusted values and of groups that do not fit, as sentences
     """
 
     given: Mapping[str, Value] | None = None
@@ -115,12 +115,14 @@ def read_known(
     paths = [ref.path for ref in refs]
     ids = None if groups is None else read_groups(groups, refs, given, skip_problems)
     gold = None if trusted is None else read_given_labels(trusted, refs, skip_problems, partial=True, classes=classes)
+    unlabelled = set() if given is None else set(given.unlabelled(paths))
     return Known(
         None if given is None else dict(zip(paths, given.labels, strict=True)),
-        None if ids is None else dict(zip(paths, ids.tolist(), strict=True)),
+        None if ids is None else dict(zip(paths, ids.numbers.tolist(), strict=True)),
         {} if gold is None else {path: label for path, label in zip(paths, gold.labels, strict=True) if label},
-        {} if given is None else {each.path: each.problem for each in given.problems},
-        () if gold is None else skipped_rows(trusted, gold.problems),
+        {} if given is None else {each.path: each.problem for each in given.problems if each.path in unlabelled},
+        skipped_rows(trusted, () if gold is None else gold.problems)
+        + skipped_rows(groups, () if ids is None else ids.problems),
     )
 
 
@@ -198,7 +200,7 @@ def _read(source: str, refs: Sequence[ImageRef]) -> GivenLabels | None:
 
 def _groups(source: str, refs: Sequence[ImageRef], given: GivenLabels | None) -> list[int] | None:
     try:
-        return read_groups(source, refs, given, skip_problems=True).tolist() if source else None
+        return read_groups(source, refs, given, skip_problems=True).numbers.tolist() if source else None
     except AutoannotateError:
         return None
 

@@ -87,10 +87,11 @@ def read_known_findings(
     )  # fmt: skip
     return KnownFindings(
         None if given is None else _by_path(paths, given.values),
-        None if ids is None else dict(zip(paths, ids.tolist(), strict=True)),
+        None if ids is None else dict(zip(paths, ids.numbers.tolist(), strict=True)),
         {} if gold is None else _told(_by_path(paths, gold.values)),
         {} if given is None else {each.path: each.problem for each in given.problems},
-        () if gold is None else skipped_rows(trusted, gold.problems),
+        skipped_rows(trusted, () if gold is None else gold.problems)
+        + skipped_rows(groups, () if ids is None else ids.problems),
     )
 
 
@@ -139,7 +140,7 @@ def _listed(given: GivenFindings | None) -> GivenLabels | None:
     """The rows of a table of findings as `read_groups` wants them."""
     if given is None:
         return None
-    return GivenLabels(["listed" if there else "" for there in given.listed], columns=given.columns)
+    return GivenLabels(["listed" if there else "" for there in given.listed], columns=given.columns, where=given.where)
 
 
 def _by_path(paths: Sequence[str], values: NDArray[np.int64]) -> dict[str, Values]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from autoannotate.annotator.annotations import Annotations
 
 MOST_CLASSES = 30
+SKIPPED = 20  # rows left out that are named
 STYLES = {"good": "green", "fair": "yellow", "poor": "red", "unknown": "dim"}
 
 
@@ -41,8 +42,11 @@ def print_summary(annotations: Annotations, folder: Path, console: Console | Non
     console.print(Text(found["verdict"], style=STYLES[found["level"]]), soft_wrap=True)
     if found["advice"] and found["advice"] not in found["verdict"]:
         console.print(Text(found["advice"]), soft_wrap=True)
-    for skipped in annotations.run.get("skipped") or []:
+    rows = annotations.run.get("skipped") or []
+    for skipped in rows[:SKIPPED]:
         console.print(Text(f"Left out: {skipped}", style="yellow"), soft_wrap=True)
+    if len(rows) > SKIPPED:
+        console.print(Text(f"Left out: {len(rows) - SKIPPED:,} more, see skipped in run.json", style="yellow"))
     for said in (collapsed(annotations), annotations.run.get("doubts"), annotations.run.get("note")):
         if said:
             console.print(Text(str(said), style="yellow"), soft_wrap=True)

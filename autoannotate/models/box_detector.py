@@ -72,8 +72,11 @@ class Detector(FCOS):
         )
 
 
+Maps = tuple[list[Tensor], list[Tensor]]  # of N pictures and of their mirror images: (N, C, h, w) a stride
+
+
 def detect_out_of_fold(
-    image: Callable[[int], Image.Image],
+    maps: Maps,
     corners: NDArray[np.floating],
     labels: NDArray[np.integer],
     pictures: NDArray[np.integer],
@@ -88,7 +91,7 @@ def detect_out_of_fold(
 
     Parameters
     ----------
-    image : the picture of a row
+    maps : what `feature_maps` says of the pictures
     corners : (B, 4) array
         x_min, y_min, x_max, y_max in pixels; boxes without an inside are left out by the caller.
     labels : (B,) int array
@@ -105,7 +108,7 @@ def detect_out_of_fold(
     list of N `Detections`
     """
     n = len(sizes)
-    maps, mirrored = _maps(image, n, track)
+    own, mirrored = maps
     scale = SIDE / np.asarray(sizes, dtype=np.float64)
     square = np.clip(np.asarray(corners, dtype=np.float64) * np.tile(scale[pictures], 2), 0, SIDE)
     square[:, 2:] = np.maximum(square[:, 2:], square[:, :2] + 1.0)
@@ -115,15 +118,15 @@ def detect_out_of_fold(
         judged = [(np.flatnonzero(turn != f), np.flatnonzero(turn == f)) for f in np.unique(turn)]
     clock = iter(track(range(len(judged) * STEPS), "training detectors", len(judged) * STEPS))
     for fold, (taught, asked) in enumerate(judged):
-        model = _trained(maps, mirrored, square, labels, pictures, taught, classes, seed + fold, clock)
-        for row, one in zip(asked.tolist(), _detected(model, maps, mirrored, asked), strict=True):
+        model = _trained(own, mirrored, square, labels, pictures, taught, classes, seed + fold, clock)
+        for row, one in zip(asked.tolist(), _detected(model, own, mirrored, asked), strict=True):
             found[row] = Detections(one.corners / np.tile(scale[row], 2), one.labels, one.scores)
     for _ in clock:
         pass
     return found
 
 
-def _maps(image: Callable[[int], Image.Image], n: int, track: Track) -> tuple[list[Tensor], list[Tensor]]:
+def feature_maps(image: Callable[[int], Image.Image], n: int, track: Track = silent) -> Maps:
     """What the frozen tower sees of N pictures and of their mirror images: (N, C, h, w) a stride, in half precision."""
     from autoannotate.models.encoder import load_encoder
 

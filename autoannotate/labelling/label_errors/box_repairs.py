@@ -42,7 +42,8 @@ class Repair:
 
 def sure_repairs(boxes: Boxes, faults: Sequence[Fault]) -> list[Repair]:
     """What can be put right without seeing more: boxes cut at the border of the picture, corners put in order; and those left
-    out that enclose nothing, lie outside or are drawn twice."""
+    out that enclose nothing, lie outside or are drawn twice. None but the last can lower the overlap with a true box, and a
+    box of less than a pixel stays, since the thing may be as small."""
     low = np.minimum(boxes.corners[:, :2], boxes.corners[:, 2:])
     high = np.maximum(boxes.corners[:, :2], boxes.corners[:, 2:])
     found: dict[int, Repair] = {}
@@ -53,7 +54,7 @@ def sure_repairs(boxes: Boxes, faults: Sequence[Fault]) -> list[Repair]:
     for i in np.flatnonzero(boxes.degenerate).tolist():
         if np.isfinite(boxes.corners[i]).all() and (high[i] - low[i] > SLIVER).all():
             propose(i, "turned", np.concatenate([low[i], high[i]]), "its corners are in the wrong order")
-        else:
+        elif not (np.isfinite(boxes.corners[i]).all() and (high[i] > low[i]).all()):
             propose(i, DROPPED, boxes.corners[i], "it encloses nothing")
     for each in faults:
         if each.kind != "outside" or each.box is None:
