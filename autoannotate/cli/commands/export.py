@@ -112,7 +112,7 @@ def export(
     if exported.lost:
         first, why = next(iter(exported.lost.items()))
         typer.echo(
-            f"Left out: {counted(len(exported.lost), 'picture')} that cannot be read any more, as {first}: {why}",
+            f"Left out: {counted(len(exported.lost), 'image')}. The first is {first}: {why}",
             err=True,
         )
     typer.echo(f"{counted(rows, 'suspect' if part == 'suspects' else 'label')} written to {made[0]}")
