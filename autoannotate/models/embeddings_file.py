@@ -94,7 +94,7 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
         )
         raise InputError(f"{file} cannot be read as embeddings ({why}): write it again.") from None
     paths, raw = found
-    if np.iscomplexobj(raw):
+    if isinstance(raw, np.ndarray) and np.iscomplexobj(raw):
         raise InputError(f"The embeddings in {file} are complex numbers: give their real parts, or their sizes.")
     try:
         with np.errstate(over="ignore"):  # what float32 cannot hold is infinite, and told below
