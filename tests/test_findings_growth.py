@@ -167,6 +167,20 @@ def test_a_category_that_coco_does_not_list_is_a_sentence(what: str, tmp_path: P
     read = {"labels": read_given_labels, "findings": read_given_findings, "boxes": read_boxes}[what]
     with pytest.raises(InputError, match="categories that it does not list"):
         read(file, refs)
+    if what == "labels":
+        told["annotations"].append({"image_id": 2, "category_id": 1})
+        file.write_text(json.dumps(told))
+        refs = find_images(tmp_path / "scans")
+        assert (
+            "unknown category 9" in read_given_labels(file, refs, skip_problems=True, partial=True).problems[0].problem
+        )
+    if what == "findings":
+        told["categories"].append({"id": 2, "name": "mass"})
+        told["annotations"].append({"image_id": 2, "category_id": 2})
+        file.write_text(json.dumps(told))
+        made = read_given_findings(file, refs, skip_problems=True)
+        assert made.names == ["cyst", "mass"]
+        assert [problem.path for problem in made.problems] == ["00.png"]
     if what == "boxes":
         assert read_boxes(file, refs, skip_problems=True).labels == ["cyst", "unknown category 9"]
         del told["annotations"][0]["bbox"]

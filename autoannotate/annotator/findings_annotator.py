@@ -133,18 +133,29 @@ class FindingsAnnotator(Annotator):
             clips = self.zero_shot_findings(encoded.embeddings)
         with clock("label"):
             told = {} if known is None else known.arguments([ref.path for ref in encoded.refs], self.classes)
-            labelled = self._labelled_findings(self.tasks(encoded, clips, **told), track)
+            seen = None if images is None else encoded.refs
+            labelled = self._labelled_findings(self.tasks(encoded, clips, **told), track, train_on=seen)
         return self._findings_run(images, encoded, clips, labelled, clock)
 
-    def _labelled_findings(self, tasks: list[Task], track: Track, strategy: str | None = None) -> LabelledFindings:
+    def _labelled_findings(
+        self, tasks: list[Task], track: Track, strategy: str | None = None, train_on: Sequence[ImageRef] | None = None
+    ) -> LabelledFindings:
+        """train_on : the images of the tasks, where a student may be trained on them"""
         from autoannotate.labelling.findings import label_findings, label_findings_with_examples
+        from autoannotate.models.findings_student import FindingsStudentTrainer
 
         how: dict[str, Any] = {"rules": self.rules, "strategy": strategy, "fit_on": self.fit_on, "track": track}
-        if self.examples is None:
-            return label_findings(tasks, **how)
-        examples = self._examples_of_folder(track)[1]
-        clips = self.zero_shot_findings(examples.embeddings)
-        return label_findings_with_examples(tasks, examples, [clip.probabilities for clip in clips], **how)
+        shown, examples = (None, None) if self.examples is None else self._examples_of_folder(track)
+        trainer = None if train_on is None else self.trainer([*train_on, *(shown or ())], track)
+        how["trainer"] = None if trainer is None else FindingsStudentTrainer(trainer)
+        if examples is None:
+            made = label_findings(tasks, **how)
+        else:
+            clips = self.zero_shot_findings(examples.embeddings)
+            made = label_findings_with_examples(tasks, examples, [clip.probabilities for clip in clips], **how)
+        if trainer is not None:
+            trainer.done()
+        return made
 
     def _examples_of_folder(self, track: Track) -> tuple[list[ImageRef], Examples]:
         from autoannotate.answers.examples import example_findings
@@ -205,7 +216,7 @@ class FindingsAnnotator(Annotator):
         paths = [ref.path for ref in encoded.refs]
         tasks = self.tasks(encoded, clips, **known.arguments(paths, self.classes))
         with clock("label"):
-            labelled = self._labelled_findings(tasks, track)
+            labelled = self._labelled_findings(tasks, track, train_on=encoded.refs)
         with clock("look at the pictures"):
             look, columns = appearance(encoded.refs, track), cells_of(given.columns, [row_of[path] for path in paths])
         made = known.kept_in(self._findings_run(images, encoded, clips, labelled, clock))
@@ -238,10 +249,11 @@ class FindingsAnnotator(Annotator):
     def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
         from autoannotate.annotator.audited import audited_findings_again
         from autoannotate.annotator.embedded_rows import all_rows
-        from autoannotate.annotator.rounds import next_round, reopen
+        from autoannotate.annotator.rounds import next_round, reopen, student_predictions
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.findings import answered_findings
         from autoannotate.answers.standing import Answered
+        from autoannotate.labelling.findings import with_evidence
         from autoannotate.labelling.queries.strategies import find_strategy
 
         if strategy is not None:
@@ -260,6 +272,8 @@ class FindingsAnnotator(Annotator):
             asked = (said.answers >= 0) | said.unsure | said.excluded[:, None]
             told["answers"] = np.where(asked, said.answers, told.get("answers", -1))
             tasks = self.tasks(encoded, clips, unsure=said.unsure, excluded=said.excluded, **told)
+            if (by_student := student_predictions(run, encoded.refs, 2 * len(tasks))) is not None:
+                tasks = with_evidence(tasks, by_student)
             labelled = self._labelled_findings(tasks, track, strategy)
         made = now.known.kept_in(self._findings_run(now.place, encoded, clips, labelled, clock))
         if run.record.given:
@@ -286,7 +300,7 @@ class FindingsAnnotator(Annotator):
         asked = settings(vars(self), images, self.encoder)
         asked["arguments"] |= {"prior": self.priors or None}
         run = build_findings_run(
-            encoded.refs, encoded.unreadable, clips, worth, labelled, asked, clock.seconds, encoded.notes
+            encoded.refs, encoded.unreadable, clips, worth, labelled, asked, clock.seconds, encoded.notes, self.student
         )
         run.run["rules"] = [rule.text for rule in self.rules.rules]
         run.run["learned_rules"] = [{**asdict(each), "words": each.words} for each in labelled.learned]

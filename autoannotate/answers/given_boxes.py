@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.answers.given_labels import ImageRows
+from autoannotate.answers.given_labels import NO_CATEGORY, ImageRows
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef
 from autoannotate.runs.delimited import PATH, read_delimited
@@ -27,7 +27,6 @@ SIZES = (
     ("x_min", "y_min", "width", "height"),
 )  # fmt: skip
 SHOWN = 3
-NO_CATEGORY = "unknown category "  # before the number of a category that a COCO file does not list
 
 Raw = tuple[
     str, str, str, list[float], bool

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.answers import importers
-from autoannotate.answers.given_labels import LABEL, SHOWN, ImageRows, Problem, check_categories
+from autoannotate.answers.given_labels import LABEL, NO_CATEGORY, SHOWN, ImageRows, Problem
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.labelling.zero_shot.vocabulary import key
@@ -194,7 +194,7 @@ def _columns(
         words: dict[str, str] = {}
         for _, row in table.rows:
             for word in _words(fused(_cell(row, together))):
-                if word.casefold() not in NONE:
+                if word.casefold() not in NONE and not word.startswith(NO_CATEGORY):
                     words.setdefault(key(word), word)
         return sorted(words.values()), [], together
     binary = _binary(table)
@@ -230,6 +230,8 @@ def _of_cell(names: Sequence[str], cell: str, partial: bool = False) -> tuple[li
     if not words:
         return [BLANK] * len(names), ""
     known = {key(name) for name in names}
+    if unlisted := [word for word in _words(cell) if word.startswith(NO_CATEGORY)]:
+        return [], f"has an annotation of {unlisted[0]}, of the categories that it does not list"
     if partial and (odd := [word for word in _words(cell) if key(word) not in known and word.casefold() not in NONE]):
         return [], f"names {odd[0]!r}, which is none of the findings {', '.join(names)}"
     return [int(key(name) in words) for name in names], ""
@@ -279,12 +281,11 @@ def _json(file: Path) -> dict[str, list[str] | None]:
     said: dict[str, list[str] | None] = {}
     if "categories" in told and "images" in told:
         names = {each["id"]: str(each["name"]) for each in told["categories"]}
-        files = {each["id"]: str(each["file_name"]) for each in told["images"]}
-        check_categories(file, told.get("annotations", []), names, files)
         found: dict[object, list[str]] = {each["id"]: [] for each in told["images"]}
         for each in told.get("annotations", []):
-            if names.get(each["category_id"]) not in (None, *found.get(each["image_id"], [])):
-                found.setdefault(each["image_id"], []).append(names[each["category_id"]])
+            name = names.get(each.get("category_id"), f"{NO_CATEGORY}{each.get('category_id')}")
+            if name not in (words := found.setdefault(each.get("image_id"), [])):
+                words.append(name)
         return {str(each["file_name"]): found[each["id"]] for each in told["images"]}
     for image, target in (told.get("labels") or {}).items():
         several = target if isinstance(target, list) else [target]

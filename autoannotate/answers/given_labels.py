@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ FOLDERS = "folders"
 LABEL = ("label", "answer", "class", "class_name", "diagnosis", "category", "target")
 ANNOTATOR = ("annotator", "reader", "rater", "labeller", "completed_by")
 UNKNOWN, ABSENT = "is none of the classes", "no such image"
+NO_CATEGORY = "unknown category "  # before the number of a category that a COCO file does not list
 SHOWN = 3  # rows that a sentence names
 
 
@@ -110,6 +111,9 @@ def read_given_labels(
         for column, text in more.items():
             cells.setdefault(column, [""] * len(refs))[row] = text
         for annotator, label in labels.items():
+            if label.startswith(NO_CATEGORY):
+                problems.append(Problem(where, refs[row].path, label))
+                continue
             if classes and label and label not in classes:
                 problems.append(Problem(where, refs[row].path, f"{UNKNOWN} ({label})"))
                 continue
@@ -252,9 +256,9 @@ def _json(file: Path) -> Iterator[_Row]:
     if "categories" in told and "images" in told:
         names = {each["id"]: str(each["name"]) for each in told["categories"]}
         files = {each["id"]: str(each["file_name"]) for each in told["images"]}
-        check_categories(file, told.get("annotations", []), names, files)
         for number, each in enumerate(told.get("annotations", [])):
-            yield f"annotation {number}", files.get(each["image_id"], ""), {"": names[each["category_id"]]}, {}
+            label = names.get(each.get("category_id"), f"{NO_CATEGORY}{each.get('category_id')}")
+            yield f"annotation {number}", files.get(each.get("image_id"), ""), {"": label}, {}
     elif "labels" in told and "classes" in told:
         classes = told["classes"]
         for image, label in told["labels"].items():
@@ -271,23 +275,6 @@ def _json(file: Path) -> Iterator[_Row]:
     else:
         raise InputError(
             f"{file} is no COCO and no FiftyOne file: it needs images and categories, or labels and classes."
-        )
-
-
-def check_categories(
-    file: Path, annotations: Sequence[Mapping[str, Any]], names: Mapping[Any, str], files: Mapping[Any, str]
-) -> None:
-    """Raises `InputError` where COCO annotations name no category that the file has, with the first of them."""
-    odd = [each for each in annotations if each.get("category_id") not in names]
-    if odd:
-        some = ", ".join(
-            f"{files.get(each.get('image_id'), 'an unknown image')} ({each.get('category_id')!r})"
-            for each in odd[:SHOWN]
-        )
-        more = f" and {len(odd) - SHOWN:,} more" if len(odd) > SHOWN else ""
-        raise InputError(
-            f"{file} has annotations of categories that it does not list: {some}{more}. Its categories are "
-            f"{', '.join(f'{name} ({number})' for number, name in names.items())}: add the missing one."
         )
 
 
@@ -321,11 +308,13 @@ def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
     kinds: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
         unknown = problem.problem.startswith(UNKNOWN)
+        unlisted = problem.problem.startswith(NO_CATEGORY)
         twice = problem.problem.startswith("is ") and not unknown
         absent = problem.problem.startswith(ABSENT)
-        kinds[UNKNOWN if unknown else "is two things" if twice else ABSENT if absent else problem.problem].append(
-            problem
-        )
+        kinds[
+            NO_CATEGORY if unlisted else UNKNOWN if unknown else "is two things" if twice else ABSENT if absent
+            else problem.problem
+        ].append(problem)  # fmt: skip
     parts = []
     for kind, found in kinds.items():
         some = ", ".join(_named(each) for each in found[:SHOWN])
@@ -333,6 +322,7 @@ def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
         words = {
             ABSENT: "names images that are not there", "has no label": "gives no label to",
             "is two things": "gives two labels to", UNKNOWN: "gives labels that are none of the classes to",
+            NO_CATEGORY: "has annotations of categories that it does not list",
         }[kind]  # fmt: skip
         parts.append(f"{words}: {some}{more}")
     return f"{source} {'; it '.join(parts)}. Mend it, or go on with the rest with --skip-problems."
@@ -343,6 +333,7 @@ def _named(each: Problem) -> str:
     if each.problem.startswith("is ") and not each.problem.startswith(UNKNOWN):
         return f"{each.path} ({f'{each.where} {each.problem}'.strip()})"
     label = each.problem.removeprefix(UNKNOWN).strip(" ()") if each.problem.startswith(UNKNOWN) else ""
+    label = each.problem if each.problem.startswith(NO_CATEGORY) else label
     if (could_be := each.problem.removeprefix(ABSENT)) and could_be != each.problem:
         label = could_be.removeprefix(" for certain: ")
     told = ", ".join(part for part in (each.where, label) if part)

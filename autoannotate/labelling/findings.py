@@ -17,9 +17,12 @@ from numpy.typing import NDArray
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.examples import Examples, joined_findings, without_examples
 from autoannotate.labelling.features import Features
+from autoannotate.labelling.label_errors.correction import training_weights
+from autoannotate.labelling.label_errors.findings_student import FindingsTrainer, StudentOfFindings
 from autoannotate.labelling.label_errors.issues import roc_area
 from autoannotate.labelling.label_errors.noisy_mixture import discriminant
 from autoannotate.labelling.label_errors.out_of_sample import SHRINK
+from autoannotate.labelling.label_errors.student import useless
 from autoannotate.labelling.neighbours import propagate
 from autoannotate.labelling.pipeline import Labelled, label
 from autoannotate.labelling.queries.queue import Queue
@@ -62,6 +65,10 @@ class LabelledFindings:
     learned : what soft rules are worth
     likeliest : (N, F) int array, optional
         Where there are rules, the most probable values that keep them.
+    student : StudentOfFindings, optional
+        What one student of all findings says, where it was trained.
+    about_student : str
+        A plain sentence on it, or on why there is none.
     """
 
     names: tuple[str, ...]
@@ -78,6 +85,8 @@ class LabelledFindings:
     excluded: NDArray[np.bool_]
     learned: tuple[Learned, ...] = ()
     likeliest: NDArray[np.int64] | None = None
+    student: StudentOfFindings | None = None
+    about_student: str = ""
 
     @property
     def confidence(self) -> NDArray[np.float64]:
@@ -92,6 +101,7 @@ def label_findings(
     rules: Rules | None = None,
     strategy: str | None = None,
     fit_on: int | None = None,
+    trainer: FindingsTrainer | None = None,
     track: Track = silent,
 ) -> LabelledFindings:
     """Label F findings of the same N images.
@@ -102,8 +112,19 @@ def label_findings(
         unknown: there its models are those of the other images, and its value stays undecided.
     rules : between the findings, which probabilities and values then keep; values that are given and kept stay
     strategy, fit_on : see `pipeline.label`
+    trainer : trains one student of all findings, where it could help; without it there is none
     """
-    parts = [_all_doubted(task, _label_one(task, strategy, fit_on, track)) for task in tasks]
+    parts = [_label_one(task, strategy, fit_on, track) for task in tasks]
+    student, why = None, ""
+    if trainer is not None:
+        student, why = train_once(tasks, parts, trainer)
+    if student is not None:
+        tasks = [replace(task, student=student.of(f)) if student.reliable[f] else task for f, task in enumerate(tasks)]
+        parts = [
+            _label_one(task, strategy, fit_on, track) if student.reliable[f] else parts[f]
+            for f, task in enumerate(tasks)
+        ]
+    parts = [_all_doubted(task, part) for task, part in zip(tasks, parts, strict=True)]
     shape = len(tasks[0]), len(tasks)
     values, source = np.zeros(shape, dtype=np.int64), np.empty(shape, dtype=object)
     probability, score = np.zeros(shape), np.zeros(shape)
@@ -125,6 +146,7 @@ def label_findings(
     made = LabelledFindings(
         names, values, probability, np.stack([task.zero_shot[:, PRESENT] for task in tasks], axis=1), source, suspect, score,
         suggested, reasons, _together(names, tasks, parts, score, reasons), tuple(parts), tasks[0].left_out,
+        student=student, about_student=why,
     )  # fmt: skip
     return made if rules is None or not rules.rules else _ruled(made, tasks, rules)
 
@@ -151,7 +173,44 @@ def label_findings_with_examples(
         reasons={(row, f): why for (row, f), why in found.reasons.items() if row < n},
         of_each=tuple(without_examples(part, n) for part in found.of_each),
         likeliest=None if found.likeliest is None else found.likeliest[:n],
+        student=None if found.student is None else replace(found.student, probability=found.student.probability[:n]),
     )  # fmt: skip
+
+
+def with_evidence(tasks: Sequence[Task], evidence: NDArray[np.floating]) -> list[Task]:
+    """The tasks, each with what one student says of its finding, (N, 2 F), see `StudentOfFindings.evidence`."""
+    pairs = evidence.reshape(len(evidence), len(tasks), 2) * len(tasks)
+    silent_of = np.isclose(pairs, 0.5, atol=1e-3).all(axis=(0, 2))  # kept in half precision
+    return [task if silent_of[f] else replace(task, student=pairs[:, f]) for f, task in enumerate(tasks)]
+
+
+def train_once(
+    tasks: Sequence[Task], parts: Sequence[Labelled], trainer: FindingsTrainer
+) -> tuple[StudentOfFindings | None, str]:
+    """One student of all findings, trained on what was made of each without it; None where it could help with none, and why.
+
+    A value that is unknown, a guess or in doubt is masked.
+    """
+    shape = len(tasks[0]), len(tasks)
+    values, weights, baseline = np.zeros(shape, dtype=np.int64), np.zeros(shape), np.full(shape, 0.5)
+    wanted = np.zeros(len(tasks), dtype=bool)
+    for f, (task, part) in enumerate(zip(tasks, parts, strict=True)):
+        noise, rows = part.corrected.estimate, part.rows
+        if noise is None or len(noise.predicted) != len(rows) or _guessed(task, part):
+            continue
+        inside = task.take(rows)
+        values[rows, f], baseline[rows, f] = part.corrected.labels, noise.predicted[:, PRESENT]
+        weights[rows, f] = training_weights(noise, part.corrected.labels, inside)
+        wanted[f] = useless(noise, part.corrected.labels, task.keep) is None
+    if not weights.any():
+        return None, "No student was trained: the findings are close to guesses, which it would learn."
+    if not wanted.any():
+        return None, "No student was trained: it could correct next to nothing of any finding."
+    student = trainer(tasks[0].features, values, weights, baseline=baseline, groups=tasks[0].groups, seed=tasks[0].seed)
+    if student is None:
+        return None, "No student was trained: of too few images is a finding known, present and absent."
+    student = replace(student, reliable=student.reliable & wanted)
+    return student, student.note
 
 
 def _ruled(labelled: LabelledFindings, tasks: Sequence[Task], rules: Rules) -> LabelledFindings:

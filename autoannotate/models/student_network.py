@@ -29,6 +29,7 @@ PREDICT_BATCH = 32
 FROZEN_BLOCKS = 2
 PERFECT = 0.999
 PATIENCE = 4
+Loss = Callable[[Tensor, Tensor, Tensor, float], Tensor]  # of logits, targets and weights of a batch, and the smoothing
 
 
 @dataclass(frozen=True)
@@ -280,6 +281,7 @@ def fit(
     seed: int,
     device: torch.device,
     checkpoint: Checkpoint | None = None,
+    loss: Loss = robust_loss,
 ) -> Classifier:
     """Train a classifier on uint8 images (N, S, S, 3) and labels (N,), and return it as it was after its best epoch.
 
@@ -288,7 +290,7 @@ def fit(
     training stops at a perfect score twice running or after `PATIENCE` worse than the best. `weights` (N,) are
     the images' weights in the loss; `walk` yields once an epoch, at most `recipe.epochs`
     times, so that it may show progress. `checkpoint` is written after every epoch; where one is there, training goes on
-    after it.
+    after it. With another `loss` than `robust_loss`, labels and weights are of the shape that it takes.
     """
     with fixed_randomness(seed):
         model = Classifier(backbone, classes).to(device)
@@ -297,7 +299,12 @@ def fit(
         before = checkpoint.load() if checkpoint is not None else None
         if backbone.pretrained and before is None:
             fit_head(
-                model, torch.from_numpy(predict(model.features, pixels, device)).to(device), target, weight, recipe
+                model,
+                torch.from_numpy(predict(model.features, pixels, device)).to(device),
+                target,
+                weight,
+                recipe,
+                loss,
             )
         steps, schedule = optimiser(backbone, model, recipe, recipe.epochs * math.ceil(len(pixels) / recipe.batch_size))
         best, best_state, stale, perfect, done = -math.inf, None, 0, 0, 0
@@ -324,9 +331,9 @@ def fit(
                     continue
                 batch = augment(to_tensor(pixels[chosen], device), symmetries)
                 features = F.dropout(model.features(batch), recipe.dropout)
-                loss = robust_loss(model.head(features), target[chosen], weight[chosen], recipe.smoothing)
+                error = loss(model.head(features), target[chosen], weight[chosen], recipe.smoothing)
                 steps.zero_grad(set_to_none=True)
-                loss.backward()
+                error.backward()
                 steps.step()
                 schedule.step()
             model.eval()
@@ -380,13 +387,15 @@ def optimiser(
     )
 
 
-def fit_head(model: Classifier, features: Tensor, target: Tensor, weight: Tensor, recipe: Recipe) -> None:
+def fit_head(
+    model: Classifier, features: Tensor, target: Tensor, weight: Tensor, recipe: Recipe, loss: Loss = robust_loss
+) -> None:
     """Logistic regression of the head on fixed features (N, width), stopped early: the body's starting point."""
     rate = 3e-2 / float(features.norm(dim=1).mean().clamp_min(1e-6))
     optimiser = torch.optim.AdamW(model.head.parameters(), lr=rate, weight_decay=1.0)
     for _ in range(recipe.warm_start_steps):
         optimiser.zero_grad(set_to_none=True)
-        robust_loss(model.head(features), target, weight, recipe.smoothing).backward()
+        loss(model.head(features), target, weight, recipe.smoothing).backward()
         optimiser.step()
 
 

@@ -202,7 +202,7 @@ def train_student(
             Decision.TOO_FEW,
             "No student was trained: the images of some class are all near duplicates of each other.",
         )
-    pictures = _Pictures(images, backbone.size)
+    pictures = Pictures(images, backbone.size)
     training = np.concatenate(samples)
     for i in track(training.tolist(), "student: reading", total=len(training)):
         pictures.keep(i)
@@ -328,7 +328,7 @@ def _stand_in(left_out: np.ndarray, clean: np.ndarray, labels: np.ndarray) -> np
     return counted
 
 
-class _Pictures:
+class Pictures:
     """Images as pixels, each read when first asked for and held until dropped."""
 
     def __init__(self, images: Callable[[int], Image.Image] | Sequence[Image.Image], size: int) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from autoannotate._internal.wording import listed
 from autoannotate.images import stamp
 from autoannotate.labelling.findings import ABSENT, PRESENT, UNDECIDED
+from autoannotate.runs import student_predictions
 from autoannotate.runs.build import versions
 from autoannotate.runs.run import FINDINGS, NOT_USABLE, SEPARATOR, UNREADABLE, Run
 
@@ -32,13 +33,14 @@ def build_findings_run(
     settings: Mapping[str, Any],
     timings: Mapping[str, float],
     notes: Mapping[str, str] | None = None,
+    student: str = "none",
 ) -> Run:
     """The run: labels.csv, findings.csv, the queue, and what is known of each finding.
 
     Parameters
     ----------
     zero_shot, reliability : of each finding
-    settings, timings, notes : as for `runs.build.build_run`
+    settings, timings, notes, student : as for `runs.build.build_run`
     """
     names, paths = labelled.names, [ref.path for ref in refs]
     confidence = labelled.confidence
@@ -72,6 +74,10 @@ def build_findings_run(
             "reason": list(labelled.queue.reasons),
         }
     )
+    by_student = labelled.student
+    said = (
+        student_predictions.pack(by_student.evidence) if by_student is not None and by_student.reliable.any() else None
+    )
     run = {
         **versions(),
         **settings,
@@ -86,11 +92,12 @@ def build_findings_run(
         },
         "findings": {name: _about(labelled, f, reliability[f]) for f, name in enumerate(names)},
         "student": {
-            "kind": "none",
-            "reliable": False,
-            "held_out_accuracy": None,
+            "kind": "none" if by_student is None else student,
+            "reliable": said is not None,
+            "held_out_accuracy": None,  # areas under the curve are in the note, and by finding
             "baseline_accuracy": None,
-            "note": "",
+            "note": labelled.about_student,
+            "said": None if said is None else student_predictions.digest(said),
         },
         "estimated_error_rate": None,
         "timings": dict(timings),
@@ -104,8 +111,9 @@ def build_findings_run(
     probabilities.insert(0, "path", paths)
     lost = pd.DataFrame(unreadable, columns=UNREADABLE)
     return Run(
-        table, suspects, lost, run, list(refs), probabilities=probabilities, findings=_findings_table(paths, labelled)
-    )
+        table, suspects, lost, run, list(refs), student=said, probabilities=probabilities,
+        findings=_findings_table(paths, labelled),
+    )  # fmt: skip
 
 
 def joined(names: Sequence[str], present: Sequence[bool] | np.ndarray) -> str:
@@ -146,6 +154,13 @@ def _source(of_findings: Sequence[str]) -> str:
 def _about(labelled: LabelledFindings, f: int, worth: Reliability) -> dict[str, Any]:
     values, part = labelled.values[:, f], labelled.of_each[f]
     rate = part.corrected.queue.error_rate if worth.meaningful else None
+    by_student = {}
+    if labelled.student is not None and not np.isnan(labelled.student.area[f]):
+        by_student = {
+            "student_used": bool(labelled.student.reliable[f]),
+            "student_auroc": round(float(labelled.student.area[f]), 4),
+            "probe_auroc": round(float(labelled.student.baseline_area[f]), 4),
+        }
     return {
         **{name: int((values == value).sum()) for name, value in
            (("present", PRESENT), ("absent", ABSENT), ("undecided", UNDECIDED))},
@@ -153,6 +168,7 @@ def _about(labelled: LabelledFindings, f: int, worth: Reliability) -> dict[str, 
         "answered": int((labelled.source[:, f] == "clinician").sum()),
         "mean_probability": round(float(labelled.probability[:, f].mean()), 6),
         "estimated_error_rate": rate,
+        **by_student,
         **asdict(worth),
     }  # fmt: skip
 

@@ -147,7 +147,7 @@ def correct(
         assert trainer is not None
         cleaned = better(noise, learned)
         trained = trainer(
-            task.features, cleaned, _weights(noise, cleaned, task), baseline=noise.predicted, given=came,
+            task.features, cleaned, training_weights(noise, cleaned, task), baseline=noise.predicted, given=came,
             groups=task.features.duplicate_groups if task.groups is None else task.groups, seed=task.seed + 1000 * number,
         )  # fmt: skip
         if trained.held_out_accuracy is None:
@@ -250,7 +250,7 @@ def _better(task: Task, labels: NDArray[np.int64], noise: NoiseEstimate, from_an
     return np.where(task.answered, task.truth, final)
 
 
-def _weights(noise: NoiseEstimate, labels: NDArray[np.int64], task: Task) -> NDArray[np.float64]:
+def training_weights(noise: NoiseEstimate, labels: NDArray[np.int64], task: Task) -> NDArray[np.float64]:
     """How much each label counts, (N,), when the student learns: how probable it is, or nothing for a suspect."""
     if noise.may_change:
         weights = noise.posterior[np.arange(len(labels)), labels]
