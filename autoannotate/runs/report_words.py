@@ -41,7 +41,9 @@ def story(annotations: Run) -> str:
         if poor
         else "cleanlab and other checks looked for labels that the rest of the images contradict: the suspects.",
     ]
-    if kind != "none":
+    if annotations.findings is not None:
+        parts += [record.student.note] if record.student.note else []
+    elif kind != "none":
         decided = int(by.get("student", 0))
         parts.append(
             "A small network, the student, learnt from the labels that held up and decided "
