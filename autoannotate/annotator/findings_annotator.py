@@ -39,7 +39,7 @@ class FindingsAnnotator(Annotator):
         How common each finding is, as a share of the images, of those where that is known.
     rules : path or sequence of str, optional
         Rules between findings, see `labelling.rules`: a file, or the rules themselves.
-    more : as for `Annotator`
+    more : as for `Annotator`; a student of findings is trained only where `student` names one
 
     Examples
     --------
@@ -58,7 +58,7 @@ class FindingsAnnotator(Annotator):
     ) -> None:
         from autoannotate.runs.rules_file import read_rules
 
-        super().__init__(findings, model, **more)
+        super().__init__(findings, model, **{"student": "none", **more})
         self.rules = read_rules(rules, self.classes, self.prompts)
         self.priors = dict(prior or {})
         if unknown := [name for name in self.priors if name not in self.classes]:

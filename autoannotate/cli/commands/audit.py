@@ -168,8 +168,8 @@ def audit(
         assert images is not None
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
-            {"model": model, "student": check_student(student), "fast": fast, "seed": seed, "device": device,
-             "rules": rules, "item": item, "hash_paths": hash_paths, "examples": examples},
+            {"model": model, "student": check_student(student if _given(context, ("student",)) else "none"), "fast": fast,
+             "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths, "examples": examples},
         )  # fmt: skip
         return
     if given := _given(context, ("blank", "uncertain", "rules")):

@@ -238,11 +238,13 @@ def label(
         print_summary(after, out)
         return
     own: dict[str, Any] = {"probabilities": probabilities} if probabilities else {}
+    source = context.get_parameter_source("student")
+    asked_for_student = source is not None and source.name == "COMMANDLINE"
     own |= {} if rules is None else {"rules": rules}
     annotator = (Annotator if findings is None else FindingsAnnotator)(
         names,
         model=model,
-        student=student,
+        student=student if findings is None or asked_for_student else "none",
         prompts=prompts,
         modality=modality,
         prior=priors,
