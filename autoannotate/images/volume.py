@@ -116,7 +116,7 @@ def _slice(volume: Volume, frame: int | None) -> tuple[np.ndarray, float, float]
     axis = volume.geometry.axis
     if not 0 <= (frame or 0) < volume.geometry.shape[axis]:
         raise UnreadableImageError("The volume holds fewer slices than it did when the run began.")
-    flat = np.take(volume.values, frame or 0, axis=axis)
+    flat = volume.values[(slice(None),) * axis + (frame or 0,)]  # a view, where np.take would copy the whole volume
     across, down = [other for other in range(3) if other != axis]
     flat = flat.swapaxes(0, 1)[::-1]  # rows: the later of the two axes, from front or head on
     flat = flat[:, ::-1]  # columns: the right side, or the front, at the left
