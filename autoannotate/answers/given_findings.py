@@ -116,7 +116,7 @@ def read_given_findings(
     values = np.full((len(refs), len(names)), UNKNOWN, dtype=np.int64)
     listed, problems = np.zeros(len(refs), dtype=bool), []
     used = {path, together, *places}
-    places = [""] * len(refs)
+    first = [""] * len(refs)
     more = {column: [""] * len(refs) for i, column in enumerate(table.header) if i not in used}
     for number, row in table.rows:
         image = fused(_cell(row, path), "path")
@@ -124,7 +124,7 @@ def read_given_findings(
         if at is None:
             problems.append(Problem(f"row {number}", image, find.problem(image)))
             continue
-        places[at] = places[at] or f"row {number}"
+        first[at] = first[at] or f"row {number}"
         said, wrong = (
             _of_columns(names, [_cell(row, place) for place in places])
             if together is None
@@ -154,7 +154,7 @@ def read_given_findings(
         raise InputError(_sentence(source, problems))
     if not (values >= 0).any():
         raise InputError(_nothing_said(source, names, bool(listed.any()), blank, uncertain))
-    return GivenFindings(names, values, listed, more, places, tuple(problems))
+    return GivenFindings(names, values, listed, more, first, tuple(problems))
 
 
 def _nothing_said(source: str | Path, names: Sequence[str], listed: bool, blank: str, uncertain: str) -> str:
