@@ -81,7 +81,7 @@ class FindingsTrainer(Protocol):
 def judge_findings(
     logits: NDArray[Any],
     did_not_see: NDArray[np.bool_],
-    values: NDArray[np.int64],
+    values: NDArray[np.integer],
     counted: NDArray[np.bool_],
     baseline: NDArray[np.floating],
     *,

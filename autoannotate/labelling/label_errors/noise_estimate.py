@@ -137,9 +137,10 @@ def estimate_noise(
     Symmetric noise is accepted by a likelihood-ratio test of the pool with it against the pool without: where classes
     overlap, the surest predictions are still right, under symmetric noise even they are contradicted at a constant rate.
     Clusters are, where they are islands that the labels name beyond chance. The mixture is, where it finds many labels
-    wrong, the labels agree with it fairly, and the pool mostly sides with it. Where unseen labels are significantly likelier
-    under it than under discriminant analysis, the wrong ones need not be many; where they are less likely, the pool must side
-    with it more.
+    wrong, more than symmetric noise and its own errors account for (how unsure it is, and how often it would change its mind
+    had it not seen the label), the labels agree with it fairly, and the pool mostly sides with it. Where unseen labels are
+    significantly likelier under it than under discriminant analysis, the wrong ones need not be many; where they are less
+    likely, the pool must side with it more.
     Of several explanations clusters go first, then the one that finds most.
     """
     n, k = np.shape(views[0])
@@ -199,12 +200,13 @@ def _fits(
     """Whether the mixture explains the labels better than overlap does: see `estimate_noise`."""
     fitted, unseen = mixture.fitted.clean.argmax(axis=1), mixture.clean.argmax(axis=1)
     wrong = float((mixture.fitted.posterior.argmax(axis=1) != labels).mean())
+    error = max(float((fitted != unseen).mean()), float(1.0 - mixture.fitted.clean.max(axis=1).mean()))
     n, k = predicted.shape
     z = mixture.evidence.mean() / max(mixture.evidence.std() / np.sqrt(n), 1e-9)
     contradicted = settings.contradicted if z >= 0.0 else settings.contradicted_if_unlikely
     return bool(
         (wrong * n >= settings.found or z >= settings.significant)
-        and wrong > rate
+        and wrong - error > rate
         and kappa(unseen, labels, k) >= settings.agreement
         and (predicted.argmax(axis=1) != fitted).mean() <= contradicted * wrong
     )
