@@ -57,6 +57,8 @@ class Task:
         Apply them unseen.
     keep : bool
         Given labels are doubted, and never changed: an audit.
+    firm : float, optional
+        How firmly the pool of few-shot models holds on to equal weights; the default is `few_shot.FIRM`.
     seed : int
     """
 
@@ -77,6 +79,7 @@ class Task:
     proposals: Proposals | None = None
     accept_proposals: bool = False
     keep: bool = False
+    firm: float | None = None
     seed: int = 0
 
     def __len__(self) -> int:

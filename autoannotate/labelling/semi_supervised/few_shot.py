@@ -23,7 +23,7 @@ from autoannotate.labelling.neighbours import propagate
 JUDGED = 3  # answers of a class, below which no answer can be held out to judge what the others teach
 FEWEST = 2 * JUDGED  # answers in all, below which nothing is learned: one a class, of six classes or more
 FOLDS = 5
-FIRM = 0.5  # how firmly the pool holds on to equal weights
+FIRM = 0.5  # how firmly the pool of classes holds on to equal weights
 TOLD = 0.4  # labels are no longer guesses when agreement beyond chance is surely above this (moderate, Landis and Koch 1977)
 
 
@@ -66,6 +66,7 @@ def learn(
     answers: NDArray[np.integer],
     *,
     groups: NDArray[np.integer] | None = None,
+    firm: float | None = None,
     seed: int = 0,
 ) -> FewShot:
     """Class probabilities from the answered images.
@@ -79,6 +80,8 @@ def learn(
         Class numbers, -1 where there is none; each class has one or more.
     groups : (N,) int array, optional
         Images of one patient or lesion share a number: no answer is predicted from another of its group.
+    firm : float, optional
+        How firmly the pool holds on to equal weights, `FIRM` by default.
     seed : of the folds
 
     References
@@ -118,7 +121,7 @@ def learn(
     folds = _folds(dealt, answers, groups)
     held_out = np.concatenate([predictions(np.setdiff1d(answered, fold), fold) for fold in folds], axis=1)
     truth = answers[np.concatenate(folds)]
-    weights = _weights(held_out, truth)
+    weights = _weights(held_out, truth, FIRM if firm is None else firm)
     everything = np.tensordot(weights, predictions(answered, np.arange(len(points))), axes=1)
     rest = answers < 0 if (answers < 0).any() else answers >= 0
     many = len(truth)
@@ -147,7 +150,7 @@ def _folds(
     return [np.sort(dealt[turn == fold]) for fold in np.unique(turn)]
 
 
-def _weights(logs: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[np.float64]:
+def _weights(logs: NDArray[np.float64], truth: NDArray[np.integer], firm: float) -> NDArray[np.float64]:
     """(V,) weights >= 0 of a log-linear pool of predictions (V, A, K) under which the truth (A,) is likeliest, near 1/V."""
     from scipy.optimize import minimize
     from scipy.special import log_softmax
@@ -157,6 +160,6 @@ def _weights(logs: NDArray[np.float64], truth: NDArray[np.integer]) -> NDArray[n
 
     def loss(weights: NDArray[np.float64]) -> float:
         fit = log_softmax(np.tensordot(weights, logs, axes=1), axis=1)[rows, truth].mean()
-        return float(-fit + FIRM / len(truth) * ((weights - start) ** 2).sum())
+        return float(-fit + firm / len(truth) * ((weights - start) ** 2).sum())
 
     return np.asarray(minimize(loss, start, bounds=[(0.0, 10.0)] * len(logs), method="L-BFGS-B").x)

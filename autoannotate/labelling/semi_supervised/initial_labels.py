@@ -73,7 +73,7 @@ def initial_labels(
     beside = task.truth if sampled is None else np.where(sampled, -1, task.truth)
     if few_shot.enough(beside, k):
         known = start if leaning is None else np.where(taken[:, None], start, leaning)
-        few = few_shot.learn(task.features, known, task.truth, groups=task.groups, seed=task.seed)
+        few = few_shot.learn(task.features, known, task.truth, groups=task.groups, firm=task.firm, seed=task.seed)
         return InitialLabels(few.probabilities, few.told, "answers", few.kappa)
     return InitialLabels(refine(task.features, start, trust=0.0, prior=task.prior), False, "refinement")
 
