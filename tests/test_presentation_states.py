@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.pixels import apply_modality_lut, apply_windowing, pixel_array
@@ -115,3 +116,23 @@ def test_label_takes_what_is_asked_for_and_counts_the_rest(study: Path, tmp_path
     wrong = CliRunner().invoke(app, ["label", str(study), "--classes", "a,b", "--include", "reports"])
     assert wrong.exit_code == 2
     assert "--include takes segmentations, doses, presentations" in wrong.output
+
+
+def test_audit_and_predict_take_them_too(study: Path, tmp_path: Path) -> None:
+    shutil.copyfile(str(get_testdata_file("rtdose_1frame.dcm")), study / "dose.dcm")
+    for i in range(6):
+        for name, shade in (("a", 40), ("b", 200)):
+            Image.fromarray(np.full((32, 32), shade + i, np.uint8)).save(study / f"{name}{i}.png")
+    rows = [f"{name}{i}.png,{name}" for i in range(6) for name in "ab"]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows, "dose.dcm,a", "image/ct.dcm,b"]))
+    options = ["--labels", str(tmp_path / "labels.csv"), "--student", "none", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, ["audit", str(study), *options])
+    assert done.exit_code == 1  # the dose is labelled, and no picture
+    assert "dose.dcm" in done.output
+    done = CliRunner().invoke(app, ["audit", str(study), *options, "--include", "doses"])
+    assert done.exit_code == 0, done.output
+    assert "dose.dcm" in set(pd.read_csv(tmp_path / "run" / "labels.csv").path)
+    out = ["--out", str(tmp_path / "new")]
+    done = CliRunner().invoke(app, ["predict", str(tmp_path / "run"), str(study), *out, "--include", "doses"])
+    assert done.exit_code == 0, done.output
+    assert "dose.dcm" in set(pd.read_csv(tmp_path / "new" / "labels.csv").path)

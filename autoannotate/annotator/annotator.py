@@ -314,7 +314,7 @@ class Annotator:
             there = (
                 to_audit_rows(self.embeddings)
                 if images is None
-                else to_audit(images, labels, self.item, self.hash_paths)
+                else to_audit(images, labels, self.item, self.hash_paths, self.include)
             )
             given = read_given_labels(labels, there.named, skip_problems, classes=self.classes)
             known = read_known(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +47,11 @@ class ToAudit:
         return sorted((self.refs[row] for row in rows), key=natural)
 
 
-def to_audit(images: str | Path, labels: str | Path, kind: str, hash_paths: bool) -> ToAudit:
+def to_audit(
+    images: str | Path, labels: str | Path, kind: str, hash_paths: bool, include: Collection[str] = ()
+) -> ToAudit:
     """The images or items that labels are about. Parameters and errors are those of `find` and `labelled_items`."""
-    found = find(images)
+    found = find(images, include)
     named, kind = labelled_items(labels, found.refs, kind)
     items = named
     if hash_paths:

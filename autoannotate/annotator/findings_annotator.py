@@ -204,7 +204,7 @@ class FindingsAnnotator(Annotator):
 
         clock = Clock()
         with clock("find images"):
-            there = to_audit(images, labels, self.item, self.hash_paths)
+            there = to_audit(images, labels, self.item, self.hash_paths, self.include)
             given = read_given_findings(
                 labels, there.named, self.classes, blank=blank, uncertain=uncertain, skip_problems=skip_problems
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,6 +99,7 @@ def predict(
     cache: Path | bool = True,
     item: str | None = None,
     hash_paths: bool = False,
+    include: Collection[str] = (),
     track: Track = silent,
 ) -> Predicted:
     """Label images in one pass; nothing is learned from them.
@@ -108,6 +109,7 @@ def predict(
     embeddings : of the images, where the labeller learned from another model's; then `images` may be left out
     item : what gets one label, see `images.items.items_of`; by default what it was in the run
     hash_paths : keyed hashes in place of the names of files and folders, see `images.hashed_paths`
+    include : kinds of files that are else passed over, see `images.find`
 
     Raises
     ------
@@ -121,7 +123,8 @@ def predict(
     if images is None:
         raise UsageError("Name the new images, as in autoannotate predict DIR IMAGES.")
     annotator = labeller.annotator(device, cache)
-    found = without_names(find(images)) if hash_paths else find(images)
+    found = find(images, include)
+    found = without_names(found) if hash_paths else found
     items = items_of(hashed(found.refs) if hash_paths else found.refs, item or str(labeller.about["item"]))
     encoded = annotator.encode([each.middle for each in items], track)
     scale, paths = annotator.encoder.logit_scale, [ref.path for ref in encoded.refs]

@@ -8,6 +8,18 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import MACHINERY
+from autoannotate.errors import UsageError
+
+
+def included(names: str) -> list[str]:
+    """The kinds of files that `--include` names. Raises `UsageError` for one that there is not."""
+    from autoannotate.images.ref import INCLUDED
+
+    found = [name.strip() for name in names.split(",") if name.strip()]
+    if odd := [name for name in found if name not in INCLUDED]:
+        raise UsageError(f"--include takes {', '.join(INCLUDED)}; {odd[0]!r} is none of them.")
+    return found
+
 
 MovedImages = Annotated[
     Path | None,
@@ -49,6 +61,14 @@ HashPaths = Annotated[
     bool,
     typer.Option(
         "--hash-paths", help="Keyed hashes in place of the names of files and folders, which may name patients."
+    ),
+]
+Include = Annotated[
+    str,
+    typer.Option(
+        metavar="A,B",
+        help="DICOM files that are else passed over, as pictures: segmentations, doses, presentations.",
+        show_default=False,
     ),
 ]
 Embeddings = Annotated[

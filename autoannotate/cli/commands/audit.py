@@ -12,7 +12,18 @@ from autoannotate._internal.wording import counted
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
 from autoannotate.cli.commands.label import _as_called
-from autoannotate.cli.options import Device, Embeddings, Fast, HashPaths, Model, Probabilities, Rules, Student
+from autoannotate.cli.options import (
+    Device,
+    Embeddings,
+    Fast,
+    HashPaths,
+    Include,
+    Model,
+    Probabilities,
+    Rules,
+    Student,
+    included,
+)
 from autoannotate.errors import UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import class_list
@@ -107,6 +118,7 @@ def audit(
         ),
     ] = "auto",
     hash_paths: HashPaths = False,
+    include: Include = "",
     skip_problems: Annotated[
         bool, typer.Option("--skip-problems", help="Go on without rows and images that do not fit.")
     ] = False,
@@ -137,6 +149,7 @@ def audit(
                 "rules",
                 "item",
                 "hash_paths",
+                "include",
                 "embeddings",
                 "probabilities",
             ),
@@ -151,6 +164,7 @@ def audit(
         )
     assert labels is not None
     ensure_writable(out, overwrite)
+    kinds = included(include)
 
     from autoannotate._internal.progress import on_stderr
     from autoannotate.annotator.annotator import Annotator
@@ -169,7 +183,8 @@ def audit(
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
             {"model": model, "student": check_student(student if _given(context, ("student",)) else "none"), "fast": fast,
-             "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths, "examples": examples},
+             "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths, "examples": examples,
+             "include": kinds},
         )  # fmt: skip
         return
     if given := _given(context, ("blank", "uncertain", "rules")):
@@ -180,7 +195,7 @@ def audit(
         assert embeddings is not None
         named = [ImageRef(name, embeddings.parent / name) for name in read_embeddings(embeddings).names]
     else:
-        named = to_audit(images, labels, item, hash_paths=False).named
+        named = to_audit(images, labels, item, hash_paths=False, include=kinds).named
     classes = check_classes(read_given_labels(labels, named, skip_problems).classes)
     if examples is not None and embeddings is not None:
         raise UsageError("--examples are pictures, and --embeddings are of another program: leave one of them out.")
@@ -188,7 +203,7 @@ def audit(
         example_classes(examples, classes)
     annotator = Annotator(
         classes, model=model, student=check_student(student), seed=seed, device=device, fast=fast, item=item,
-        hash_paths=hash_paths, embeddings=embeddings, probabilities=probabilities or (), examples=examples,
+        hash_paths=hash_paths, include=kinds, embeddings=embeddings, probabilities=probabilities or (), examples=examples,
     )  # fmt: skip
     annotations = annotator.audit(
         images, labels, groups=groups, trusted=trusted, skip_problems=skip_problems, track=on_stderr
@@ -260,7 +275,7 @@ def _audit_findings(
     if findings is not None:
         names = class_list(findings)
     else:
-        named = to_audit(images, labels, machinery["item"], hash_paths=False).named
+        named = to_audit(images, labels, machinery["item"], hash_paths=False, include=machinery["include"]).named
         names = read_given_findings(
             labels, named, None, blank=blank, uncertain=uncertain, skip_problems=skip_problems
         ).names

@@ -12,7 +12,18 @@ import typer
 from autoannotate._internal.wording import listed
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import MACHINERY, RUN, app, plainly
-from autoannotate.cli.options import AcceptProposals, Device, Fast, HashPaths, Model, Probabilities, Rules, Student
+from autoannotate.cli.options import (
+    AcceptProposals,
+    Device,
+    Fast,
+    HashPaths,
+    Include,
+    Model,
+    Probabilities,
+    Rules,
+    Student,
+    included,
+)
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
 from autoannotate.runs.class_names import as_typed, class_names
@@ -76,14 +87,7 @@ def label(
         ),
     ] = "auto",
     hash_paths: HashPaths = False,
-    include: Annotated[
-        str,
-        typer.Option(
-            metavar="A,B",
-            help="DICOM files that are else passed over, as pictures: segmentations, doses, presentations.",
-            show_default=False,
-        ),
-    ] = "",
+    include: Include = "",
     groups: Annotated[
         str | None,
         typer.Option(
@@ -195,14 +199,11 @@ def label(
         raise UsageError("--cache and --no-cache contradict each other: give one of them.")
     if prompts and not prompts.is_file():
         raise InputError(f"There is no file {prompts}: --prompts takes a YAML file of classes and their sentences.")
-    from autoannotate.images.ref import INCLUDED
     from autoannotate.images.sources import account, source_of
     from autoannotate.models.cache_size import parse_size
 
     size = parse_size(cache_size)
-    included = [name.strip() for name in include.split(",") if name.strip()]
-    if odd := [name for name in included if name not in INCLUDED]:
-        raise UsageError(f"--include takes {', '.join(INCLUDED)}; {odd[0]!r} is none of them.")
+    kinds = included(include)
     if images is None and embeddings is None:
         raise UsageError(
             "Name the IMAGES to label: a folder, as in `autoannotate label scans/ --classes chest,breast`."
@@ -219,7 +220,7 @@ def label(
     again = (
         None
         if overwrite
-        else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors, "include": included})
+        else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors, "include": kinds})
     )
     if again is None:
         ensure_writable(out, overwrite)
@@ -256,7 +257,7 @@ def label(
         fit_on=fit_on,
         embeddings=embeddings,
         hash_paths=hash_paths,
-        include=included,
+        include=kinds,
         cache_size=size,
         examples=examples,
         words=words,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from autoannotate.cli.app import app, plainly
-from autoannotate.cli.options import Device, HashPaths
+from autoannotate.cli.options import Device, HashPaths, Include, included
 
 
 @app.command(epilog="Example: autoannotate predict autoannotate-run next-month/ --out next-month-labels")
@@ -44,6 +44,7 @@ def predict(
         ),
     ] = None,
     hash_paths: HashPaths = False,
+    include: Include = "",
     run_images: Annotated[
         Path | None, typer.Option(metavar="PATH", help="Where the run's own images are now, if they were moved.")
     ] = None,
@@ -67,7 +68,14 @@ def predict(
         check_kind(item)
     labeller = labeller_of(run, device=device, images=run_images, track=on_stderr)
     found = label_new(
-        labeller, images, embeddings=embeddings, device=device, item=item, hash_paths=hash_paths, track=on_stderr
+        labeller,
+        images,
+        embeddings=embeddings,
+        device=device,
+        item=item,
+        hash_paths=hash_paths,
+        include=included(include),
+        track=on_stderr,
     )
     save(found, out, overwrite)
     if found.findings is None:
