@@ -212,16 +212,16 @@ def label(
         raise InputError(f"There is no folder or file {images}: check its name.")
     if examples is not None:
         (example_classes if findings is None else example_findings)(examples, names)
+    source = context.get_parameter_source("student")
+    if findings is not None and (source is None or source.name != "COMMANDLINE"):
+        student = "none"  # of findings only where it is asked for
     check_student(student)
     if store is not None and engine == "local":
         raise UsageError(
             "--store is where a Ray cluster writes: it goes with --engine ray. Leave it out, or name that engine."
         )
-    again = (
-        None
-        if overwrite
-        else _same_run(out, _as_called(context)["arguments"] | {"classes": names, "prior": priors, "include": kinds})
-    )
+    asked = {"classes": names, "prior": priors, "include": kinds, "student": student}
+    again = None if overwrite else _same_run(out, _as_called(context)["arguments"] | asked)
     if again is None:
         ensure_writable(out, overwrite)
 
@@ -239,13 +239,11 @@ def label(
         print_summary(after, out)
         return
     own: dict[str, Any] = {"probabilities": probabilities} if probabilities else {}
-    source = context.get_parameter_source("student")
-    asked_for_student = source is not None and source.name == "COMMANDLINE"
     own |= {} if rules is None else {"rules": rules}
     annotator = (Annotator if findings is None else FindingsAnnotator)(
         names,
         model=model,
-        student=student if findings is None or asked_for_student else "none",
+        student=student,
         prompts=prompts,
         modality=modality,
         prior=priors,
