@@ -69,6 +69,7 @@ def photograph(demo: Path) -> None:
             page = browser.new_page(viewport={"width": size[0], "height": size[1]})
             page.goto(address)
             page.wait_for_load_state("networkidle")
+            page.get_by_text("Still being found").wait_for(state="hidden")
             page.screenshot(path=TARGET / f"{name}.png")
         browser.close()
         server.terminate()

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.correction import Corrected
-from autoannotate.labelling.queries.spot_checks import Check, asked_next, sentence
+from autoannotate.labelling.queries.spot_checks import Check, asked_next, change
 from autoannotate.labelling.queries.strategies import DEFAULT, Pool, order, pool_of
 
 EACH_CLASS = 20  # images to ask for of each class where labels are guesses
@@ -101,7 +101,7 @@ def spot_checks_first(queue: Queue, checks: Sequence[Check], class_names: Sequen
     rows, reasons = [queue.rows[:0]], []
     for g in asked_next(checks):
         rows.append(checks[g].ask)
-        why = f"spot check: {sentence(checks[g], class_names)} if a sample bears it out"
+        why = f"spot check: {change(checks[g], class_names)} is proposed, if a sample bears it out"
         reasons += [why] * len(checks[g].ask)
     first = np.concatenate(rows)
     kept = np.flatnonzero(~np.isin(queue.rows, first))

@@ -178,12 +178,9 @@ def weighed(proposals: Proposals, checks: Sequence[Check], probabilities: NDArra
     return found
 
 
-def sentence(one: Check, class_names: Sequence[str]) -> str:
-    """What a group would change, in words: 143 labels would change from normal to pneumonia."""
+def change(one: Check, class_names: Sequence[str]) -> str:
+    """What a group would change, in words: a change of labels from normal to pneumonia."""
     group = one.group
-    between = (
-        "between several classes"
-        if group.given is None or group.proposed is None
-        else f"from {class_names[group.given]} to {class_names[group.proposed]}"
-    )
-    return f"{group.size:,} labels would change {between}"
+    if group.given is None or group.proposed is None:
+        return "a change of labels between several classes"
+    return f"a change of labels from {class_names[group.given]} to {class_names[group.proposed]}"

@@ -163,7 +163,7 @@ function writeProposal(one) {  // the label it has and the proposed one, side by
   if (!proposal) return;
   $("proposalGroup").textContent = `${proposal.group}, if a random sample bears it out.`;
   $("proposalAt").textContent = one.answer ? `You answered: ${inWords(one.answer)}` : `Image ${proposal.at} of ${proposal.of} of this sample. Which is it?`;
-  for (const [id, key, label, what] of [["keepLabel", "J", proposal.label, "as it is"], ["takeProposed", "K", proposal.proposed, "proposed"]]) {
+  for (const [id, key, label, what] of [["keepLabel", "J", proposal.label, one.label === proposal.label ? "as it is" : "as it was"], ["takeProposed", "K", proposal.proposed, "proposed"]]) {
     $(id).replaceChildren(make("kbd", {}, key), ` ${label} `, make("span", { className: "quiet" }, what));
     $(id).setAttribute("aria-pressed", String(one.answer?.label === label));
   }
