@@ -21,6 +21,12 @@ def included(names: str) -> list[str]:
     return found
 
 
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether the command line has this option, rather than its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
 MovedImages = Annotated[
     Path | None,
     typer.Option("--images", metavar="DIR", help="Where the images are now, if they were moved since the run."),

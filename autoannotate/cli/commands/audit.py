@@ -23,6 +23,7 @@ from autoannotate.cli.options import (
     Rules,
     Student,
     included,
+    was_given,
 )
 from autoannotate.errors import UsageError
 from autoannotate.models.student_checkpoint import check_student
@@ -182,7 +183,7 @@ def audit(
         assert images is not None
         _audit_findings(
             context, images, labels, out, findings, blank, uncertain, groups, trusted, skip_problems, overwrite,
-            {"model": model, "student": check_student(student if _given(context, ("student",)) else "none"), "fast": fast,
+            {"model": model, "student": check_student(student if was_given(context, "student") else "none"), "fast": fast,
              "seed": seed, "device": device, "rules": rules, "item": item, "hash_paths": hash_paths, "examples": examples,
              "include": kinds},
         )  # fmt: skip
@@ -218,11 +219,7 @@ def audit(
 
 def _given(context: typer.Context, names: Sequence[str]) -> str | None:
     """The first of these options that the command line has."""
-    for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
-            return f"--{name.replace('_', '-')}"
-    return None
+    return next((f"--{name.replace('_', '-')}" for name in names if was_given(context, name)), None)
 
 
 def _audit_boxes(

@@ -23,6 +23,7 @@ from autoannotate.cli.options import (
     Rules,
     Student,
     included,
+    was_given,
 )
 from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.models.student_checkpoint import check_student
@@ -212,8 +213,7 @@ def label(
         raise InputError(f"There is no folder or file {images}: check its name.")
     if examples is not None:
         (example_classes if findings is None else example_findings)(examples, names)
-    source = context.get_parameter_source("student")
-    if findings is not None and (source is None or source.name != "COMMANDLINE"):
+    if findings is not None and not was_given(context, "student"):
         student = "none"  # of findings only where it is asked for
     check_student(student)
     if store is not None and engine == "local":
@@ -379,8 +379,7 @@ def _as_called(context: typer.Context, names_only: bool = False) -> dict[str, An
             value = HIDDEN if name == "images" else value
             value = Path(str(value)).name if name in NAMED_FILES and value is not None else value
         arguments[name] = value.as_posix() if isinstance(value, Path) else value
-        source = context.get_parameter_source(name)
-        if source is None or source.name != "COMMANDLINE":
+        if not was_given(context, name):
             continue
         if parameter.param_type_name == "argument":
             typed.append(str(value))
