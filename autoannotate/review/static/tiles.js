@@ -10,9 +10,10 @@ export const wasSeen = (path) => seen.has(path);
 export const forgetSeen = () => seen.clear();
 
 function look(button) {
-  if (!decoded.has(button) || !visible.has(button) || document.hidden || seen.has(button.dataset.path)) return;
+  if (!decoded.has(button) || !visible.has(button) || document.hidden) return;
+  button.classList.add("seen");  // also where an earlier button of the same image was seen before the grid was made anew
+  if (seen.has(button.dataset.path)) return;
   seen.add(button.dataset.path);
-  button.classList.add("seen");
   changed();
 }
 
