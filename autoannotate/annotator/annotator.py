@@ -72,7 +72,7 @@ class Annotator:
     include : sequence of str
         Kinds of files that are passed over elsewhere and are pictures here: segmentations, doses, presentations (of DICOM).
     engine : str
-        Who encodes: local, or ray, see `autoannotate.engines.ray`.
+        Who encodes: local, or ray, see `autoannotate.models.encoding_ray`.
     store : str, optional
         Where the machines of a Ray cluster write, see there.
     cache_size : int
@@ -453,7 +453,7 @@ class Annotator:
     def _engine(self) -> Engine | None:
         if self.engine == "local":
             return None
-        from autoannotate.engines.ray import RayEngine
+        from autoannotate.models.encoding_ray import RayEngine
 
         return RayEngine(self.store)
 

@@ -122,7 +122,7 @@ def encode(
     Parameters
     ----------
     cache : folder, or True for the user's own cache folder, False for none.
-    engine : who encodes, this process by default, see `autoannotate.engines`.
+    engine : who encodes, this process by default, or `autoannotate.models.encoding_ray`.
     cache_size : bytes that the cache may take; what was used longest ago goes first.
 
     Raises

@@ -1,1 +1,0 @@
-"""Who encodes: this process (`autoannotate.models.encoding`), or the machines of a Ray cluster."""
