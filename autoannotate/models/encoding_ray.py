@@ -1,4 +1,4 @@
-"""Encoding on many machines; on one it is `autoannotate.models.encoding`. Ray Data deals out the images, its actors encode them.
+"""Encoding on many machines (on one: `autoannotate.models.encoding`): Ray Data deals out the images, its actors encode them.
 
 The actors write Parquet, which goes into the cache: all after encoding is as on one machine. Scheduling, retries, back-pressure
 and memory are Ray's. Nothing here is imported unless `--engine ray` was asked for.
