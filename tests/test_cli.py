@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from autoannotate.cli.app import plainly
 from autoannotate.cli.commands.label import parse_prior
-from autoannotate.cli.main import app
+from autoannotate.cli.main import COMMANDS, app, loaded
 from autoannotate.cli.print_run import lines
 from autoannotate.errors import UsageError
 from autoannotate.labelling.queries.spot_checks import UNSEEN
@@ -40,10 +40,10 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-COMMANDS = [["label"], ["export"], ["prompts"], ["models"], ["demo"], ["pretrain", "clip"]]
+EXAMPLES = [["label"], ["export"], ["prompts"], ["models"], ["demo"], ["pretrain", "clip"]]
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", EXAMPLES, ids=" ".join)
 def test_the_help_of_each_command_teaches_with_an_example(command: list[str]) -> None:
     result = call(*command, "--help")
     assert result.exit_code == 0
@@ -56,16 +56,31 @@ def test_help_wraps_to_the_terminal() -> None:
     assert all(len(line.rstrip()) > 60 for line in told[first : first + 5])
 
 
-def test_help_tells_the_commands() -> None:
-    result = start("--help")
+@pytest.mark.parametrize("width", [60, 100])
+def test_help_tells_every_command_as_the_command_itself_does(width: int) -> None:
+    result = start("--help", COLUMNS=str(width))
     assert result.returncode == 0
-    assert "label" in result.stdout
+    assert {len(line) for line in result.stdout.splitlines() if line.startswith(("╭", "│", "╰"))} == {width}
+    told = " ".join(result.stdout.replace("│", " ").split())
+    every = loaded(COMMANDS).commands
+    for name, command in every.items():
+        assert f"{name} {' '.join((command.help or '').split(chr(10) * 2)[0].split())}" in told
+    assert set(every) == set(COMMANDS)
+
+
+def test_a_misspelt_command_is_put_right() -> None:
+    result = call("labl")
+    assert result.exit_code == 2
+    assert "'label'" in result.stderr
 
 
 def test_help_needs_nothing_heavy() -> None:
-    code = "import sys, autoannotate.cli.main; print(*sys.modules)"
-    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"torch", "numpy", "pandas", "PIL", "sklearn", "cleanlab", "jinja2", "open_clip"} & set(modules)
+    code = "import sys\nfrom autoannotate.cli.main import app\ntry:\n    app()\nfinally:\n    print(*sys.modules)"
+    command = [sys.executable, "-c", code, "--help"]
+    modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1].split()
+    heavy = {"torch", "numpy", "pandas", "PIL", "sklearn", "cleanlab", "jinja2", "open_clip", "rich.console"}
+    assert not heavy & set(modules)
+    assert "autoannotate.cli.app" in modules
 
 
 def test_the_version_is_one_line() -> None:

@@ -13,7 +13,7 @@ import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import ParamSpec
 
 import typer
 
@@ -83,20 +83,3 @@ def _in_words(error: Exception) -> str:
 def _say(sentence: str) -> None:
     typer.secho("autoannotate: ", fg="red", bold=True, err=True, nl=False)
     typer.echo(sentence, err=True)
-
-
-def _version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        typer.echo(f"autoannotate {version('autoannotate')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
-    ] = False,
-) -> None:
-    """What holds for every command."""
