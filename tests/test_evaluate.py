@@ -467,8 +467,8 @@ def test_records_of_something_else_are_refused(organs: LabelledSet, cache: Path,
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (["nois"], 2, "There is no protocol 'nois': choose from .* Did you mean noise"),
-        (["noise", "--methods", "given,knm"], 2, "There is no method 'knm': choose from .* Did you mean knn"),
+        (["nois"], 2, "There is no protocol 'nois': choose one of .* Did you mean noise"),
+        (["noise", "--methods", "given,knm"], 2, "There is no method 'knm': choose one of .* Did you mean knn"),
         (["noise", "--methods", ","], 2, "--methods names no method"),
         (["noise", "--noise", "salt:0.2"], 2, "There is no noise 'salt'"),
         (["noise", "--noise", "symmetric:1.5"], 2, "needs a rate"),

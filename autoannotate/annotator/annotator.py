@@ -153,7 +153,7 @@ class Annotator:
         self.hash_paths = hash_paths
         self.include = list(include)
         if odd := [name for name in self.include if name not in INCLUDED]:
-            raise UsageError(f"{odd[0]!r} cannot be included: choose from {', '.join(INCLUDED)}.")
+            raise UsageError(f"{odd[0]!r} cannot be included: choose one of {', '.join(INCLUDED)}.")
         self.examples, self.words = _path(examples), words
         one = isinstance(probabilities, Path | str)
         self.probabilities = [Path(str(file)) for file in ([probabilities] if one else probabilities)]  # type: ignore[union-attr]

@@ -10,7 +10,6 @@ network trained our way. `ours+20` has 20 answers, the spot checks of its propos
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from autoannotate._internal.choices import chosen
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.baselines import baseline, baselines, cleanlab, trained
 from autoannotate.evaluation.baselines.shared import believing
@@ -39,11 +39,7 @@ def solve(name: str, problem: Problem) -> Solution:
     UsageError
         Where there is none, with the nearest name.
     """
-    if name not in METHODS:
-        near = difflib.get_close_matches(name, METHODS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"There is no method {name!r}: choose from {', '.join(METHODS)}.{hint}")
-    return METHODS[name](problem)
+    return METHODS[chosen(name, METHODS, "method")](problem)
 
 
 def given(problem: Problem) -> Solution:

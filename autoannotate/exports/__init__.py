@@ -13,9 +13,6 @@ an environment of its own.
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
 import shutil
 import tempfile
 from collections import Counter
@@ -25,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from autoannotate._internal.choices import chosen_module, module_names
 from autoannotate._internal.files import plain_errors
 from autoannotate._internal.progress import Track, silent
 from autoannotate.errors import OutputError, UsageError
@@ -134,8 +132,7 @@ def formats() -> list[str]:
     >>> "csv" in formats() and "label-studio" in formats()
     True
     """
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
+    return module_names(__name__)
 
 
 def find_format(name: str) -> Format:
@@ -146,12 +143,7 @@ def find_format(name: str) -> Format:
     UsageError
         With the names there are, and the nearest one.
     """
-    known = formats()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"There is no format {name!r}: choose one of {', '.join(known)}.{hint}")
-    return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+    return cast(Format, chosen_module(__name__, name, "format"))
 
 
 def export(

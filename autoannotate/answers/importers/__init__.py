@@ -7,17 +7,15 @@ says what to do where a file holds no answers. Adding a format is adding such a 
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol, cast
 
+from autoannotate._internal.choices import chosen_module, module_names
 from autoannotate._internal.wording import listed
-from autoannotate.errors import AutoannotateError, InputError, UsageError
+from autoannotate.errors import AutoannotateError, InputError
 from autoannotate.runs.verdict_words import understand
 
 HEAD_BYTES = 65536
@@ -78,8 +76,7 @@ def formats() -> list[str]:
     >>> formats()
     ['chexpert', 'csv', 'cvat', 'fiftyone', 'label-studio']
     """
-    names = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted(name.replace("_", "-") for name in names if not name.startswith("_"))
+    return module_names(__name__)
 
 
 def find_format(name: str) -> Format:
@@ -90,12 +87,7 @@ def find_format(name: str) -> Format:
     UsageError
         With the names there are, and the nearest one.
     """
-    known = formats()
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"Answers are not read from {name!r}: choose one of {', '.join(known)}.{hint}")
-    return cast(Format, importlib.import_module(f"{__name__}.{name.replace('-', '_')}"))
+    return cast(Format, chosen_module(__name__, name, "format of answers"))
 
 
 def recognise(file: Path) -> str:

@@ -149,7 +149,7 @@ def evaluate(
     module = find_protocol(protocol)
     names = tuple(name.strip() for name in (methods or "").split(",") if name.strip())
     if methods is not None and not names:
-        raise UsageError(f"--methods names no method: choose from {', '.join(module.methods())}.")
+        raise UsageError(f"--methods names no method: choose one of {', '.join(module.methods())}.")
     options = Options(
         count=count,
         noise=noise,

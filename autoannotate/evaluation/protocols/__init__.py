@@ -29,13 +29,11 @@ A metric that does not apply is NaN. Metrics are shares (0 to 1); those of which
 
 from __future__ import annotations
 
-import difflib
-import importlib
-import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, cast
 
+from autoannotate._internal.choices import chosen, chosen_module, module_names
 from autoannotate.errors import UsageError
 
 if TYPE_CHECKING:
@@ -76,7 +74,7 @@ def protocols() -> list[str]:
     >>> "noise" in protocols() and "pair" in protocols()
     True
     """
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return module_names(__name__)
 
 
 def find_protocol(name: str) -> EvaluationProtocol:
@@ -87,28 +85,7 @@ def find_protocol(name: str) -> EvaluationProtocol:
     UsageError
         With the names there are, and the nearest one.
     """
-    chosen(name, protocols(), "protocol")
-    return cast(EvaluationProtocol, importlib.import_module(f"{__name__}.{name}"))
-
-
-def chosen(name: str, known: Sequence[str], what: str) -> str:
-    """`name`, if it is known.
-
-    Raises
-    ------
-    UsageError
-        With the names there are, and the nearest one.
-
-    Examples
-    --------
-    >>> chosen("knn", ["given", "knn"], "method")
-    'knn'
-    """
-    if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"There is no {what} {name!r}: choose from {', '.join(known)}.{hint}")
-    return name
+    return cast(EvaluationProtocol, chosen_module(__name__, name, "protocol"))
 
 
 def chosen_methods(
