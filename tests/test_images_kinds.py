@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import zlib
 from pathlib import Path
@@ -99,6 +100,22 @@ def test_tiffs_of_any_depth_and_order(tmp_path: Path) -> None:
         assert np.abs(pixels(file)[..., 0].astype(int) - (GRADIENT * 255).astype(int)).max() <= 4, file.name
     ink = (np.dstack([GRADIENT, GRADIENT * 0, GRADIENT * 0, GRADIENT * 0]) * 65535).astype(np.uint16)
     tifffile.imwrite(tmp_path / "cmyk.tif", ink.transpose(2, 0, 1), photometric="separated", planarconfig="separate")
+    colour = (np.dstack([GRADIENT, GRADIENT[::-1], GRADIENT[:, ::-1]]) * 255).astype(np.uint8)
+    for way in ("png", "jpegxl", "lerc"):  # Pillow has no decoder
+        tifffile.imwrite(tmp_path / f"{way}.tif", colour, photometric="rgb", compression=way)
+        assert np.abs(pixels(tmp_path / f"{way}.tif").astype(int) - colour).max() <= 1, way
+    signed = (GRADIENT * 255 - 128).astype(np.int8)
+    tifffile.imwrite(tmp_path / "signed.tif", signed, photometric="minisblack")
+    assert np.abs(pixels(tmp_path / "signed.tif")[..., 0].astype(int) - (signed.astype(int) + 128)).max() <= 3
+    opaque = np.dstack([colour.astype(np.uint16) * 16, np.full((48, 64), 4095, np.uint16)])
+    tifffile.imwrite(tmp_path / "opaque.tif", opaque, photometric="rgb", extrasamples=["unassalpha"])
+    assert np.abs(pixels(tmp_path / "opaque.tif").astype(int) - colour).max() <= 3
+    whole = (tmp_path / "int16.tif").read_bytes()
+    (tmp_path / "cut.tif").write_bytes(whole[:12])
+    assert "damaged or cut short" in reason(tmp_path / "cut.tif")
+    compression = b"\x03\x01\x03\0\1\0\0\0"
+    (tmp_path / "unknown.tif").write_bytes(whole.replace(compression + b"\1\0", compression + b"\x1d\x86"))
+    assert "(number 34333)" in reason(tmp_path / "unknown.tif")
     found = pixels(tmp_path / "cmyk.tif").astype(int)
     assert found[..., 1:].min() >= 250
     assert found[0, 0, 0] == 255
@@ -144,6 +161,15 @@ def test_attributes_with_a_usual_value_take_it_and_say_so(tmp_path: Path) -> Non
         file = dicom(tmp_path / f"slope{slope}.dcm", RAMP, RescaleSlope=slope, RescaleIntercept=slope)
         assert (pixels(file) == expected).all()
         assert words in notes(file)
+    odd = dicom(tmp_path / "odd.dcm", RAMP, PhotometricInterpretation="GREYISH")
+    assert (pixels(odd) == expected).all()
+    assert "PhotometricInterpretation has no usable value" in notes(odd)
+    full = dicom(tmp_path / "full.dcm", np.dstack([RAMP.astype(np.uint8)] * 3), PhotometricInterpretation="YBR_FULL")
+    shared = dicom(
+        tmp_path / "422.dcm", np.dstack([RAMP.astype(np.uint8)] * 3), PhotometricInterpretation="YBR_FULL_422"
+    )
+    assert (pixels(shared) == pixels(full)).all()
+    assert "YBR_FULL was assumed" in notes(shared)
     assert notes(dicom(tmp_path / "whole.dcm", RAMP)) == ""
     assert "lacks Rows" in reason(without(dicom(tmp_path / "rows.dcm", RAMP), "Rows"))
 
@@ -160,6 +186,15 @@ def test_faulty_lookup_tables_do_not_cost_the_picture(tmp_path: Path) -> None:
             file = dicom(tmp_path / f"{name}{number}.dcm", RAMP, **{name: Sequence([table])})
             assert (pixels(file) == expected).all()
             assert "faulty" in notes(file)
+    entries = np.linspace(255, 0, 4096).astype(np.uint16)
+    for bits, data in ((12, entries * 16), (8, entries), (8, entries.astype(np.uint8)), (99, entries)):
+        whole = Dataset()
+        whole.LUTDescriptor, whole.LUTData = [4096, 0, bits], data.tobytes()
+        whole["LUTData"].VR = "OW"
+        for name in ("ModalityLUTSequence", "VOILUTSequence"):
+            file = dicom(tmp_path / "whole.dcm", RAMP, **{name: Sequence([whole])})
+            assert np.abs(pixels(file).astype(int) - (255 - expected)).max() <= 4, (name, bits, data.dtype)
+            assert not notes(file)
     odd = dicom(tmp_path / "palette.dcm", RAMP, PhotometricInterpretation="PALETTE COLOR")
     assert (pixels(odd) == expected).all()
     assert "palette" in notes(odd)
@@ -168,7 +203,7 @@ def test_faulty_lookup_tables_do_not_cost_the_picture(tmp_path: Path) -> None:
 def compressed(file: Path, syntax: str, data: bytes, **tags: object) -> Path:
     dicom(file, RAMP, **tags)
     dataset = dcmread(file)
-    known = {".4.110": ".4.201", ".8.1\0": ".4.80"}  # pydicom writes no syntax that it does not know
+    known = {".4.110": ".4.201", ".8.1\0": ".4.80", ".1.98": ".4.81"}  # pydicom writes no syntax that it does not know
     ending = next((name for name in known if f"{syntax}\0".endswith(name) or syntax.endswith(name)), "")
     dataset.file_meta.TransferSyntaxUID = UID(f"1.2.840.10008.1.2{known[ending]}" if ending else syntax)
     dataset.PixelData = encapsulate([data])
@@ -187,6 +222,7 @@ def test_every_compression_that_a_wheel_decodes_is_read_and_others_are_named(tmp
         str(JPEGLSLossless): imagecodecs.jpegls_encode(RAMP),
         "1.2.840.10008.1.2.4.110": imagecodecs.jpegxl_encode(RAMP, lossless=True),
         "1.2.840.10008.1.2.4.90": imagecodecs.jpeg2k_encode(RAMP, level=0, codecformat="j2k"),
+        "1.2.840.10008.1.2.1.98": RAMP.tobytes(),
         "1.2.840.10008.1.2.8.1": zlib.compress(RAMP.tobytes())[2:-4],
     }
     for number, (syntax, data) in enumerate(lossless.items()):
@@ -337,6 +373,23 @@ def test_the_same_volume_looks_the_same_in_every_format(tmp_path: Path) -> None:
     assert first.shape == (12, 20, 3)  # the front at the top, square pixels
     for name in ("flipped.nii", "a.nrrd", "a.mha", "b.mhd"):
         assert (pixels(tmp_path / name, 1) == first).all(), name
+    written = " ".join(str(value) for value in values.transpose(2, 1, 0).ravel())
+    text = header.format(packed=False, where="LOCAL").replace("BinaryData = True", "BinaryData = False") + written
+    others = {
+        "text.mha": text.encode(),
+        "gzip.mha": header.format(packed=True, where="LOCAL").encode() + gzip.compress(voxels),
+        "plain.nii.gz": gzip.decompress((tmp_path / "a.nii.gz").read_bytes()),  # names that say the opposite
+        "packed.nii": (tmp_path / "a.nii.gz").read_bytes(),
+    }
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
+        assert (pixels(tmp_path / name, 1) == first).all(), name
+    nrrd.write(str(tmp_path / "list.nhdr"), values, {"encoding": "raw"})
+    listed = (tmp_path / "list.nhdr").read_text().replace("data file: list.raw", "data file: LIST\na.raw\nb.raw")
+    (tmp_path / "list.nhdr").write_text(listed)
+    assert "over many files" in reason(tmp_path / "list.nhdr")
+    (tmp_path / "scene.tre").write_text("ObjectType = Scene\nNDims = 3\nNObjects = 1\n")
+    assert counts(tmp_path)["MetaIO scenes"] == 1
     deep = read_grey(ImageRef("a", tmp_path / "a.nii.gz", 1))
     assert deep is not None
     assert deep.values[0, 0] == values[-1, -1, 1]  # the patient's right and front
@@ -377,8 +430,6 @@ def test_volumes_of_neuroimaging_programs_and_of_philips_scanners(tmp_path: Path
 
 
 def test_jpeg_ls_lab_and_what_gzip_and_run_lengths_look_like(tmp_path: Path) -> None:
-    import gzip
-
     import imagecodecs
 
     shades = (np.arange(64 * 48).reshape(48, 64) * 20).astype(np.uint16)
@@ -394,10 +445,14 @@ def test_jpeg_ls_lab_and_what_gzip_and_run_lengths_look_like(tmp_path: Path) -> 
     assert np.corrcoef(shown[..., 0].ravel(), shades.ravel())[0, 1] > 0.999
     lab = np.full((8, 8, 3), (130, 80, 216), np.uint8)  # L = 51, a = 80, b = -40: a strong magenta
     tifffile.imwrite(tmp_path / "lab.tif", lab, photometric="cielab")
-    red, green, blue = pixels(tmp_path / "lab.tif")[0, 0].astype(int)
-    assert red > 150
-    assert green < 40
-    assert blue > 150
+    tifffile.imwrite(tmp_path / "planar.tif", lab.transpose(2, 0, 1), photometric="cielab", planarconfig="separate")
+    tifffile.imwrite(tmp_path / "deep.tif", lab.astype(np.uint16) << 8, photometric="cielab")
+    tifffile.imwrite(tmp_path / "icc.tif", lab ^ np.array((0, 128, 128), np.uint8), photometric="icclab")
+    for name in ("lab", "planar", "deep", "icc"):
+        red, green, blue = pixels(tmp_path / f"{name}.tif")[0, 0].astype(int)
+        assert red > 150, name
+        assert green < 40, name
+        assert blue > 150, name
 
 
 def test_avif_jpeg_xl_and_heic(tmp_path: Path) -> None:
@@ -413,6 +468,11 @@ def test_avif_jpeg_xl_and_heic(tmp_path: Path) -> None:
         found = pixels(file)
         assert found.shape == (16, 32, 3)
         assert np.abs(found.astype(int) - (200, 100, 50)).max() <= 4, file.name
+    for name in ("a.avif", "a.heic"):
+        (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:60])
+        assert "damaged or cut short" in reason(tmp_path / name)
+        (tmp_path / name).write_text("a note, which somebody has named so")
+        assert "named like an image" in reason(tmp_path / name)
 
 
 def test_npz_files_of_other_makers_get_a_sentence(tmp_path: Path) -> None:

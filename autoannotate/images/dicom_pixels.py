@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _JPEG = "1.2.840.10008.1.2.4."
 _DEFLATED_FRAME = "1.2.840.10008.1.2.8.1"
+_PLAIN_FRAME = "1.2.840.10008.1.2.1.98"  # encapsulated, and not compressed
 _NAMES = {  # not in every pydicom's dictionary
     _JPEG + "52": "JPEG Extended (Process 3 & 5)", _JPEG + "53": "JPEG Spectral Selection (Process 6 & 8)",
     _JPEG + "54": "JPEG Spectral Selection (Process 7 & 9)", _JPEG + "55": "JPEG Full Progression (Process 10 & 12)",
@@ -32,6 +33,16 @@ _JPEG_LS = (_JPEG + "80", _JPEG + "81")
 _VIDEO = tuple(str(number) for number in range(100, 109))
 _COLOURS = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_PARTIAL_420", "YBR_PARTIAL_422", "YBR_ICT", "YBR_RCT", "XYB")
 
+_KNOWN_COLOURS = (
+    "MONOCHROME1",
+    "MONOCHROME2",
+    "PALETTE COLOR",
+    *_COLOURS,
+    "ARGB",
+    "CMYK",
+    "HSV",
+)  # the last three are retired
+
 
 def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: list[str]) -> np.ndarray:
     """The stored values of one frame, (rows, columns) or (rows, columns, 3); YBR colours come as RGB.
@@ -42,6 +53,8 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
 
     complete = _complete(header, pixels, notes)
     syntax = getattr(header, "file_meta", {}).get("TransferSyntaxUID")
+    if header.PhotometricInterpretation == "YBR_FULL_422" and not (syntax and _is_compressed(syntax)):
+        complete = _is_subsampled(file, header, notes) and complete
     try:
         if syntax is not None and complete and _pydicom_can(syntax) and not syntax.is_deflated:
             try:
@@ -83,14 +96,15 @@ def _complete(header: Dataset, pixels: int, notes: list[str]) -> bool:
 
     def assume(name: str, value: Any) -> None:
         nonlocal as_found
+        what = "is missing" if header.get(name) in (None, "") else "has no usable value"
         setattr(header, name, value)
-        notes.append(f"{name} is missing; {value} was assumed.")
+        notes.append(f"{name} {what}; {value} was assumed.")
         as_found = False
 
     colours = str(header.get("PhotometricInterpretation") or "").strip().upper()
     if header.get("SamplesPerPixel") in (None, ""):
         assume("SamplesPerPixel", 3 if colours in _COLOURS else 1)
-    if not colours:
+    if colours not in _KNOWN_COLOURS:
         assume("PhotometricInterpretation", "RGB" if header.SamplesPerPixel == 3 else "MONOCHROME2")
     elif colours != header.PhotometricInterpretation:
         header.PhotometricInterpretation = colours
@@ -109,6 +123,18 @@ def _complete(header: Dataset, pixels: int, notes: list[str]) -> bool:
         header.NumberOfFrames = 1
         as_found = False
     return as_found
+
+
+def _is_subsampled(file: Path, header: Dataset, notes: list[str]) -> bool:
+    """Whether two pixels share their colour, as YBR_FULL_422 says; where each has its own, the header will say YBR_FULL."""
+    stored = len(_whole(file, header).get("PixelData") or b"")
+    if stored < 3 * header.Rows * header.Columns * int(header.get("NumberOfFrames") or 1):
+        return True
+    header.PhotometricInterpretation = "YBR_FULL"
+    notes.append(
+        "PhotometricInterpretation is YBR_FULL_422, but each pixel has a colour of its own; YBR_FULL was assumed."
+    )
+    return False
 
 
 def _whole(file: Path, header: Dataset) -> Dataset:
@@ -186,6 +212,8 @@ _KEEP_COLOURS = tuple(_JPEG + number for number in ("57", "70", "80", "81", "90"
 
 def _codec(syntax: str) -> Callable[[bytes], np.ndarray] | None:
     """The function that decompresses a frame of this transfer syntax, from bytes to (rows, columns[, samples])."""
+    if syntax == _PLAIN_FRAME:
+        return lambda data: np.frombuffer(data, np.uint8)
     if syntax == _DEFLATED_FRAME:
         return lambda data: np.frombuffer(zlib.decompressobj(-zlib.MAX_WBITS).decompress(data), np.uint8)
     with contextlib.suppress(ImportError):

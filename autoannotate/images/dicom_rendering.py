@@ -56,14 +56,10 @@ def render(values: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarray:
 
 def rescaled(values: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarray:
     """The values after the modality LUT or rescaling (PS3.3 C.11.1); as they are stored where those are faulty."""
-    from pydicom.pixels import apply_modality_lut
-
     if "ModalityLUTSequence" in header:
-        try:
-            mapped = np.asarray(apply_modality_lut(values, header))
-        except Exception:
-            mapped = None
-        if mapped is not None and mapped.shape == values.shape and (np.ptp(mapped) > 0 or np.ptp(values) == 0):
+        table, first = _table(header, "ModalityLUTSequence", values)
+        mapped = _looked_up(values, table, first) if len(table) else values
+        if len(table) and (np.ptp(mapped) > 0 or np.ptp(values) == 0):
             return mapped
         if header.ModalityLUTSequence or not _has_rescaling(header):
             notes.append("The modality LUT is empty or faulty; the stored values are shown.")
@@ -118,6 +114,40 @@ def pixel_shape(header: Dataset) -> tuple[float, float]:
     return 1.0, 1.0
 
 
+def _table(header: Dataset, sequence: str, values: np.ndarray) -> tuple[np.ndarray, int]:
+    """The first lookup table of a sequence (PS3.3 C.11.1.1.1), empty where it is faulty, and the value of its first entry.
+
+    How the entries are stored, one or two bytes each, their number tells: the depth that tables state is often another.
+    """
+    empty = np.empty(0, dtype=np.int64), 0
+    try:
+        item = header[sequence].value[0]
+        count, first = (int(number) for number in item.LUTDescriptor[:2])
+        data = item.LUTData
+        count = count & 0xFFFF or 2**16
+        if isinstance(data, bytes):
+            order = "<" if header.original_encoding[1] is not False else ">"
+            width = 2 if len(data) >= 2 * count else 1
+            entries = np.frombuffer(data, f"{order}u{width}", count=len(data) // width)
+        else:
+            entries = np.atleast_1d(np.asarray(data, dtype=np.int64)) & 0xFFFF
+            if len(entries) < count <= 2 * len(entries):  # two entries of 8 bits in each number
+                entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()
+    except Exception:
+        return empty
+    if len(entries) < count:
+        return empty
+    if first >= 2**15 and values.min() < 0:  # a signed number that is stored as an unsigned one
+        first -= 2**16
+    return entries[:count].astype(np.int64), first
+
+
+def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
+    """The table's entries for values; those below and above the table take its first and its last."""
+    whole = values if values.dtype.kind in "iu" else np.rint(np.nan_to_num(values))
+    return table[np.clip(whole - float(first), 0, len(table) - 1).astype(np.intp)]
+
+
 def _has_rescaling(header: Dataset) -> bool:
     return "RescaleSlope" in header or "RescaleIntercept" in header
 
@@ -139,23 +169,18 @@ def _palette(values: np.ndarray, header: Dataset) -> np.ndarray | None:
         colours: Any = apply_color_lut(values, header)[..., :3]
     except Exception:
         return None
+    if (colours == colours[:1, :1]).all() and np.ptp(values) > 0:
+        return None
     return (colours >> 8 if colours.max() > 255 else colours).astype(np.uint8)
 
 
 def _windowed(values: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarray | None:
     """The file's own first VOI LUT or window applied (PS3.3 C.11.2), as uint8; None where it states none."""
-    from pydicom.pixels import apply_voi
-
     if header.get("VOILUTSequence"):
-        try:
-            entries, first, _ = header.VOILUTSequence[0].LUTDescriptor
-            table = apply_voi(np.arange(first, first + (entries or 2**16)), header)
+        table, first = _table(header, "VOILUTSequence", values)
+        if len(table) and np.ptp(table) > 0:
             # to the table's own largest value, because tables often fill fewer bits than they state
-            shown = apply_voi(values if values.dtype.kind in "iu" else np.rint(values).astype(np.int64), header)
-            if np.ptp(table) > 0:
-                return stretch(shown, 0, table.max())
-        except Exception:
-            pass
+            return stretch(_looked_up(values, table, first), 0, table.max())
         notes.append("The VOI LUT is empty or faulty; it was not used.")
     window = _stated_window(header)
     if window is None:

@@ -11,9 +11,15 @@ HIDDEN = PassedOver("hidden and system files", "they are made by programs for th
 UNKNOWN = PassedOver("files of an unknown kind", "their format is not known", 1)
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r", "ehthumbs.db"})
 _ARCHIVES = "in a folder they are not opened: give one by its name, or several by a pattern"
+_SAVE = "they are not read: save them as PNG or TIFF"
 _MAGIC = (
     (0, b"%PDF", "PDF documents", "pictures are not taken out of documents"),
-    (0, b"\x1f\x8b", "files compressed by gzip", "only volumes are read so: unpack them (gunzip)"),
+    (
+        0,
+        b"\x1f\x8b",
+        "files compressed by gzip",
+        "only NIfTI, Analyze and MGH volumes are read so: unpack them (gunzip)",
+    ),
     (0, b"PK\x03\x04", "archives", _ARCHIVES),
     (
         0,
@@ -23,6 +29,8 @@ _MAGIC = (
     ),
     (0, b"Rar!\x1a\x07", "archives", _ARCHIVES),
     (257, b"ustar", "archives", _ARCHIVES),
+    (4, b"ftypcrx", "raw files of cameras", _SAVE),
+    (4, b"ftypM4A", "sound files", "they hold no pictures"),
     (4, b"ftyp", "videos", "videos are not read: save their frames as images"),
     (0, b"\x1aE\xdf\xa3", "videos", "videos are not read: save their frames as images"),
     (0, b"\0\0\x01\xba", "videos", "videos are not read: save their frames as images"),
@@ -47,7 +55,10 @@ _MAGIC = (
 )
 _ENDINGS = {
     "tar": ("archives", _ARCHIVES),
-    "raw": ("raw values without a header", "nobody can tell their shape: write a header beside them (.mhd or .nhdr)"),
+    "raw zraw img": (
+        "raw values without a header",
+        "nobody can tell their shape: put their header beside them (.mhd, .nhdr or .hdr)",
+    ),
     "eps": ("PostScript files", "they are drawings, no pictures"),
     "svg": ("SVG drawings", "they are drawings, no pictures"),
     "mp4 mov m4v mpg mpeg wmv flv": ("videos", "videos are not read: save their frames as images"),
@@ -55,11 +66,14 @@ _ENDINGS = {
     "json jsonl xml yaml yml toml ini cfg": ("settings and annotations", "they hold no pictures"),
     "txt md rst log rtf html htm doc docx": ("text files", "they hold no pictures"),
     "py ipynb m r sh js c h cpp bat": ("programs", "they hold no pictures"),
-    "tga pcx ras sgi dds xpm xbm": ("pictures of rare formats", "they are not read: save them as PNG"),
+    "tga pcx ras sgi dds xpm xbm pam pfm qoi jxr wdp hdp fits fit": ("pictures of rare formats", _SAVE),
     "mrxs": ("MIRAX slides", "they are not read: export them as TIFF"),
-    "vsi czi lif nd2 oib oif lsm": ("microscope files", "they are not read: export them as OME-TIFF"),
+    "vms vmu ndpis isyntax kfb sdpc tmap dzi": ("slides of rare formats", "they are not read: export them as TIFF"),
+    "vsi czi lif nd2 oib oif lsm zvi": ("microscope files", "they are not read: export them as OME-TIFF"),
     "pt pth pkl pickle joblib": ("model files and pickles", "they can run programs when they are opened"),
-    "vtk vti stl obj ply": ("surfaces and grids", "they are no pictures"),
+    "bz2 xz zst lz4 lzma z": ("compressed files", "they are not opened: unpack them"),
+    "mat": ("MATLAB files", "they are not read: save what they hold as images or as .npz"),
+    "vtk vti stl obj ply gii trk tck": ("surfaces and grids", "they are no pictures"),
 }
 _PACKED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 _VOXELS = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".gz": (".nhdr", ".hdr", ".head"),

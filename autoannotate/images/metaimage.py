@@ -13,11 +13,13 @@ import numpy as np
 
 from autoannotate.errors import UnreadableImageError
 from autoannotate.images import volume
+from autoannotate.images.ref import PassOver
 
 _TYPES = {
     "MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4",
     "MET_LONG": "i4", "MET_ULONG": "u4", "MET_LONG_LONG": "i8", "MET_ULONG_LONG": "u8", "MET_FLOAT": "f4", "MET_DOUBLE": "f8",
 }  # fmt: skip
+_CUT_SHORT = "The voxels of the MetaImage file are cut short."
 _HEADER = 64 * 1024  # bytes at most
 
 
@@ -38,6 +40,8 @@ def _header(file: Path) -> tuple[dict[str, str], int]:
             fields[name.strip()] = value.strip()
             if name.strip() == "ElementDataFile":
                 return fields, stream.tell()
+    if fields.get("ObjectType", "Image") != "Image":
+        raise PassOver("MetaIO scenes", "they hold shapes, no pictures")
     raise UnreadableImageError("The header of the MetaImage file is damaged or cut short.")
 
 
@@ -85,7 +89,7 @@ def _load(file: Path) -> volume.Volume:
     dtype = np.dtype((">" if _true(fields, "BinaryDataByteOrderMSB", "ElementByteOrderMSB") else "<") + kind)
     volume.check_size((*sizes, channels), dtype.itemsize)
     count = int(np.prod(_spatial(sizes))) * channels
-    values = np.frombuffer(_data(file, fields, start, count * dtype.itemsize), dtype, count=count)
+    values = np.frombuffer(_data(file, fields, start, count * dtype.itemsize, dtype), dtype, count=count)
     values = values.astype(dtype.newbyteorder("="))
     shape = _spatial(sizes)
     stored = values.reshape((*reversed(shape), channels)).transpose(2, 1, 0, 3)
@@ -95,15 +99,21 @@ def _load(file: Path) -> volume.Volume:
     return volume.volume_of(stored[..., :3] if colour else stored[..., 0], affine, notes)
 
 
-def _data(file: Path, fields: dict[str, str], start: int, size: int) -> bytes:
+def _from_text(text: bytes, count: int) -> np.ndarray:
+    """The first numbers of a text."""
+    words = text.split(maxsplit=count)[:count]
+    if len(words) < count:
+        raise UnreadableImageError(_CUT_SHORT)
+    return np.array(words, dtype=np.float64)
+
+
+def _data(file: Path, fields: dict[str, str], start: int, size: int, dtype: np.dtype) -> bytes:
     """The bytes of the first volume, unpacked."""
     where, name = file, fields["ElementDataFile"]
     if name.upper() != "LOCAL":
         start = 0
         if name.split()[0].upper() == "LIST" or "%" in name:
-            raise UnreadableImageError(
-                "The MetaImage header spreads its voxels over many files, which is not supported."
-            )
+            raise UnreadableImageError(volume.MANY_FILES)
         where = file.parent / Path(name).name
         if not where.is_file():
             raise UnreadableImageError("The file with the voxels that belongs to this header is not beside it.")
@@ -113,9 +123,11 @@ def _data(file: Path, fields: dict[str, str], start: int, size: int) -> bytes:
         if skipped == -1 and not packed:
             skipped = max(0, where.stat().st_size - size - start)
         stream.seek(start + max(0, skipped))
-        data = zlib.decompressobj().decompress(stream.read(), size) if packed else stream.read(size)
+        if fields.get("BinaryData", "").lower() == "false":
+            return _from_text(stream.read(), size // dtype.itemsize).astype(dtype).tobytes()
+        data = zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(stream.read(), size) if packed else stream.read(size)
     if len(data) < size:
-        raise UnreadableImageError("The voxels of the MetaImage file are cut short.")
+        raise UnreadableImageError(_CUT_SHORT)
     return data
 
 

@@ -46,10 +46,10 @@ def _opened(file: Path) -> Any:
     name = file.name.lower()
     if name.endswith((".img", ".img.gz")):
         raise PassOver("voxels of .hdr volumes", "they are read with their .hdr files")
-    if name.endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz")):
-        return nibabel.load(file)
     with file.open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
+    if name.endswith((".nii.gz", ".hdr.gz") if packed else (".nii", ".hdr")):  # nibabel goes by the name
+        return nibabel.load(file)
     with gzip.open(file) if packed else file.open("rb") as stream:
         data = stream.read(volume.MAX_BYTES)
     for kind in (nibabel.Nifti1Image, nibabel.Nifti2Image):  # a name that nibabel does not know

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from autoannotate.errors import UnreadableImageError
 from autoannotate.images import volume
 from autoannotate.images.ref import PassOver
 
+_HEADER = 64 * 1024  # bytes at most
 _COLOURS = ("RGB-color", "3-color", "RGBA-color", "4-color")
 _TO_RAS = {
     "right-anterior-superior": (1, 1, 1), "ras": (1, 1, 1),
@@ -23,6 +25,9 @@ def _header(file: Path) -> dict[str, Any]:
     import nrrd
 
     with file.open("rb") as stream:
+        if re.search(rb"\ndata ?file: *(LIST|\S*%)", stream.read(_HEADER).partition(b"\n\n")[0]):
+            raise UnreadableImageError(volume.MANY_FILES)
+        stream.seek(0)
         return nrrd.read_header(stream)
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
+from autoannotate.images.ref import HEAD_BYTES, MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import colours_to_8_bit, stretched_from, to_8_bit
 
 # Pillow knows many more, some of which start other programs (EPS): only these are tried
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "GIF", "JPEG2000", "PPM", "AVIF")
-NOT_AN_IMAGE = "The file is named like an image, but what it holds is none, or of a kind that is not supported."
+_NOT_AN_IMAGE = "The file is named like an image, but what it holds is none, or of a kind that is not supported."
 _SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif", ".jp2", ".j2k", ".jpx", ".j2c", ".avif"}
     | {".jls", ".pgm", ".ppm", ".pbm", ".pnm"}
@@ -64,8 +65,15 @@ def _read(file: Path, frame: int | None, side: int | None = None) -> Picture:
         if picture is not None:
             return picture
         if isinstance(error, UnidentifiedImageError):
-            raise UnreadableImageError(NOT_AN_IMAGE) from None
+            check_magic(file, _recognises)
         raise
+
+
+def check_magic(file: Path, recognises: Callable[[bytes], bool]) -> None:
+    """Raise `UnreadableImageError` for a file that only its name makes an image."""
+    with file.open("rb") as stream:
+        if not recognises(stream.read(HEAD_BYTES)):
+            raise UnreadableImageError(_NOT_AN_IMAGE)
 
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:

@@ -83,7 +83,7 @@ def colours_to_8_bit(values: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : ndarray, (rows, columns, 3 or 4)
-        Red, green, blue and, as the fourth, opacity, which is scaled by the largest number its type can hold.
+        Red, green, blue and, as the fourth, opacity, whose largest value is taken for opaque.
 
     Returns
     -------
@@ -93,8 +93,7 @@ def colours_to_8_bit(values: np.ndarray) -> np.ndarray:
     if values.shape[2] == 3:
         return scaled
     opacity = values[..., 3].astype(np.float64)
-    whole = np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1.0
-    return np.dstack([scaled, stretch(opacity, 0, whole)])
+    return np.dstack([scaled, stretch(opacity, 0, opacity.max())])
 
 
 def with_square_pixels(values: np.ndarray, height: float, width: float) -> np.ndarray:

@@ -26,8 +26,13 @@ _REDUCED_OR_MASK = 0b101  # NewSubfileType, tag 254
 _MANY = 1000  # pages: beyond, they are counted only
 _ENOUGH = 25_000_000  # pixels: of a pyramid, the largest level below is read
 _SLIDES = ("is_svs", "is_ndpi", "is_scn", "is_bif", "is_philips", "is_qpi")
-_WHITE_IS_ZERO, _PALETTE, _RGB, _CMYK, _YCBCR = 0, 3, 2, 5, 6
+_WHITE_IS_ZERO, _PALETTE, _RGB, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 3, 2, 5, 6, 8, 9
+_SIGNED = 2  # SampleFormat, tag 339
 _JPEG = (7, 33007, 34892)
+
+
+def _recognises(head: bytes) -> bool:
+    return head.startswith(_MAGIC)
 
 
 def _frames(file: Path) -> int | None:
@@ -53,20 +58,29 @@ def _read(file: Path, frame: int | None) -> Picture:
     except UnreadableImageError:
         raise
     except Exception:  # not even its structure is understood: Pillow is more patient
-        return Picture(_with_pillow(file, 0))
+        try:
+            return Picture(_with_pillow(file, 0))
+        except UnidentifiedImageError:
+            raster.check_magic(file, _recognises)
+            raise
     if page.imagewidth * page.imagelength > MAX_PIXELS:
         raise UnreadableImageError(TOO_LARGE)
     ways = [lambda: _with_tifffile(page), lambda: _with_pillow(file, page.index)]
     if _is_everyday(page) and _opened(file).count == 1:
         ways.reverse()
-    for way in ways[:-1]:
+    failed = []
+    for way in ways:
         try:
             return Picture(way())
         except (MemoryError, UnreadableImageError):
             raise
-        except Exception:
-            continue
-    return Picture(ways[-1]())
+        except Exception as error:
+            failed.append(error)
+    if type(page.compression) is int:  # of no name in tifffile's list
+        raise UnreadableImageError(
+            f"There is no decoder for the way in which the TIFF file is compressed (number {page.compression})."
+        )
+    raise next((error for error in failed if isinstance(error, OSError) and error.errno), failed[0])
 
 
 def _read_grey(file: Path, frame: int | None) -> Grey | None:
@@ -154,7 +168,8 @@ def _is_everyday(page: TiffPage) -> bool:
     """Whether Pillow reads the page as it should."""
     bits = page.bitspersample
     deepest = max(bits) if isinstance(bits, tuple) else bits
-    return bool(deepest <= 8 and page.photometric in (0, 1, 2, 3, 5, 6, 8) and page.samplesperpixel <= 4)
+    usual = page.photometric in (0, 1, 2, 3, 5, 6) and page.sampleformat != _SIGNED
+    return bool(deepest <= 8 and usual and page.samplesperpixel <= 4)
 
 
 def _values(page: TiffPage) -> np.ndarray:
@@ -186,6 +201,10 @@ def _with_tifffile(page: TiffPage) -> Image.Image:
             ).convert("RGB")
         paper = 1 - np.clip(values[..., :4] / (np.iinfo(values.dtype).max if values.dtype.kind in "iu" else 1.0), 0, 1)
         return Image.fromarray(colours_to_8_bit(paper[..., :3] * paper[..., 3:]))
+    if values.ndim == 3 and kind in (_CIELAB, _ICCLAB):
+        lab = (values[..., :3] >> 8 * (values.dtype.itemsize - 1)).astype(np.uint8)
+        lab[..., 1:] ^= 128 if kind == _ICCLAB else 0  # there a* and b* begin at 128, here they are signed
+        return Image.frombytes("LAB", lab.shape[1::-1], lab.tobytes()).convert("RGB")
     if values.ndim == 3 and (kind in (_RGB, _YCBCR) or values.shape[2] == 3):
         alpha = values.shape[2] == 4 and tuple(page.extrasamples)[:1] in ((1,), (2,))
         values = values[..., : 4 if alpha else 3]
@@ -213,8 +232,6 @@ def _with_pillow(file: Path, index: int) -> Image.Image:
             white_is_zero = raster.is_deep(image) and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
             rgb = raster.to_rgb(raster.upright(image))
             return Image.eval(rgb, lambda value: 255 - value) if white_is_zero else rgb
-    except UnidentifiedImageError:
-        raise UnreadableImageError(raster.NOT_AN_IMAGE) from None
     except Image.DecompressionBombError:
         raise UnreadableImageError(TOO_LARGE) from None
 
@@ -222,7 +239,7 @@ def _with_pillow(file: Path, index: int) -> Image.Image:
 READER = Reader(
     formats="TIFF (BigTIFF, OME-TIFF and slides made of it too)",
     suffixes=frozenset({".tif", ".tiff", ".btf", ".svs", ".ndpi", ".scn"}),
-    recognises=lambda head: head.startswith(_MAGIC),
+    recognises=_recognises,
     frames=_frames,
     read=_read,
     read_grey=_read_grey,

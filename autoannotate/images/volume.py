@@ -16,6 +16,7 @@ from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import stretch, stretched_from, with_square_pixels
 
 MAX_BYTES = 2 * 2**30
+MANY_FILES = "The header spreads its voxels over many files, which is not supported: join them in one."
 _THICK = 1.5  # times the spacing within a slice: then slices are what was scanned
 
 
