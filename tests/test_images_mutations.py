@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -125,7 +126,20 @@ def test_bombs_and_odd_shapes_are_refused_or_read_within_memory(tmp_path: Path) 
     )
     (tmp_path / "bomb.mha").write_bytes(header.encode() + packed)
     dicom(tmp_path / "vast.dcm", RAMP, Rows=60000, Columns=60000)
+    lies = {"descr": "|u1", "fortran_order": False, "shape": (10**9, 100, 100)}  # of ten thousand million frames each
+    with zipfile.ZipFile(tmp_path / "lies.npz", "w") as archive, archive.open("train_images.npy", "w") as stream:
+        np.lib.format.write_array_header_1_0(stream, lies)
+    (tmp_path / "lies.nrrd").write_bytes(
+        b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 1000000000\nencoding: raw\n\n"
+    )
+    (tmp_path / "lies.mha").write_bytes(header.replace("9000 9000 9000", "2 2 1000000000").encode() + packed)
+    dicom(tmp_path / "lies.dcm", np.tile(RAMP, (2, 1, 1)))
+    content = (tmp_path / "lies.dcm").read_bytes()
+    (tmp_path / "lies.dcm").write_bytes(
+        content.replace(b"\x28\0\x08\0IS\2\x002 ", b"\x28\0\x08\0IS\6\x0010000 ") + bytes(9000)
+    )
     found = find(tmp_path).refs
+    assert sum(ref.file.name.startswith("lies") for ref in found) == 4
     assert sum(ref.file.name == "many.tif" for ref in found) == 3000
     told = {}
     for ref in found:
@@ -138,6 +152,9 @@ def test_bombs_and_odd_shapes_are_refused_or_read_within_memory(tmp_path: Path) 
     assert told["many.tif#2999"] == "(4, 4)"
     assert "million pixels" in told["bomb.png"]
     assert "memory" in told["bomb.mha#0"]
+    assert "fewer images than it says" in told["lies.npz"]
+    assert told["lies.nrrd"].endswith(".")
+    assert told["lies.mha"].endswith(".")
     assert "million pixels" in told["vast.dcm"]
 
 

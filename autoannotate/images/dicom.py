@@ -28,7 +28,7 @@ from autoannotate.images.scaling import with_square_pixels
 if TYPE_CHECKING:
     from pydicom import Dataset
 
-_NUMBER_OF_FRAMES = 0x00280008
+_BITS_ALLOCATED = 0x00280100
 _MODALITY = 0x00080060
 _PIXELS = (0x7FE00008, 0x7FE00009, 0x7FE00010)  # Float, Double Float and Pixel Data
 _NOT_DICOM = "The file is named like DICOM, but what it holds is not DICOM."
@@ -59,16 +59,27 @@ def _is_encrypted(head: bytes) -> bool:
 
 
 def _frames(file: Path) -> int | None:
-    header, _ = _header(file, up_to=_NUMBER_OF_FRAMES)
+    header, _ = _header(file, up_to=_BITS_ALLOCATED)
     frames = header.get("NumberOfFrames")
     try:
         frames = int(frames or 1)
     except (TypeError, ValueError):
         frames = 1
-    # a frame takes a bit at least: a larger number is a mistake, which reading will meet
-    frames = frames if 1 < frames <= 8 * file.stat().st_size else None
+    # a larger number than there are bytes for is a mistake, which reading will meet
+    frames = frames if 1 < frames <= file.stat().st_size / _least_bytes(header) else None
     passed_over(header, frames)
     return dicom_slides.frames(file, frames) if dicom_slides.is_slide(header) else frames
+
+
+def _least_bytes(header: Dataset) -> float:
+    """That a frame takes in the file: its pixels where nothing is compressed, else the item that it is wrapped in."""
+    syntax = getattr(header, "file_meta", {}).get("TransferSyntaxUID")
+    try:
+        if syntax is not None and (syntax.is_deflated or syntax.is_encapsulated):
+            return 8.0
+        return max(1.0, int(header.Rows) * int(header.Columns) * int(header.BitsAllocated) / 8)
+    except (AttributeError, TypeError, ValueError):
+        return 1.0
 
 
 def _places(file: Path) -> list[Box]:

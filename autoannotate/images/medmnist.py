@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,6 +17,7 @@ from autoannotate.images.raster import values_to_8_bit
 from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Picture, Reader
 
 _SPLITS = ("train", "val", "test")
+_MOST_TIMES = 1032  # that deflate makes anything smaller
 _BLOCK_BYTES = 256 * 2**20
 _KINDS = {
     "c": "complex numbers",
@@ -54,7 +56,7 @@ class _Split:
 
     @property
     def image_bytes(self) -> int:
-        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        return math.prod(self.shape[1:]) * self.dtype.itemsize
 
     @property
     def images_per_block(self) -> int:
@@ -120,7 +122,12 @@ def _splits(file: Path, modified: int) -> tuple[_Split, ...]:
                     )
                 if shape[-1] * shape[-2] * (shape[1] if len(shape) == 4 else 1) > MAX_PIXELS:
                     raise UnreadableImageError(TOO_LARGE)
-                splits.append(_Split(member, shape, dtype, stream.tell()))
+                split = _Split(member, shape, dtype, stream.tell())
+                found = archive.getinfo(member)
+                stored = min(found.file_size, _MOST_TIMES * found.compress_size + 1024)
+                if split.data_offset + shape[0] * split.image_bytes > stored:
+                    raise UnreadableImageError("The .npz file is cut short: it holds fewer images than it says.")
+                splits.append(split)
     return tuple(splits)
 
 

@@ -16,6 +16,7 @@ from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import stretch, stretched_from, with_square_pixels
 
 MAX_BYTES = 2 * 2**30
+MOST_SLICES = 2**16
 MANY_FILES = "The header spreads its voxels over many files, which is not supported: join them in one."
 _THICK = 1.5  # times the spacing within a slice: then slices are what was scanned
 
@@ -90,9 +91,9 @@ def orientation_of(affine: np.ndarray) -> np.ndarray:
 
 
 def frames(geometry: Geometry) -> int | None:
-    """How many slices; None for a flat picture."""
+    """How many slices; None for a flat picture, and where a damaged header gives it more than anyone scans."""
     count = geometry.shape[geometry.axis]
-    return count if count > 1 else None
+    return count if 1 < count <= MOST_SLICES else None
 
 
 def picture(volume: Volume, frame: int | None) -> Picture:
