@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, weighed
+from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, bayes, dawid_skene, pool, weighed
 from autoannotate.labelling.ridge import Ridge
 
 ANSWER = 20.0  # weight of an answer; of another label it is one of WEIGHTS
@@ -103,6 +103,8 @@ def generalise(
     rows = np.flatnonzero(answered)
     if len(rows) < FEWEST:
         return None
+    from scipy.special import softmax
+
     truth = np.asarray(answers)[rows]
     one_hot = np.eye(classes)
     found: list[tuple[_Fit, Settings]] = []
@@ -112,7 +114,10 @@ def generalise(
         for _ in range(2):
             target[rows] = one_hot[truth]
             scores = fit.left_out(target - 1.0 / classes)
-            fitted = max((_fitted(scores * s, labels, rows, truth) for s in SHARPNESS), key=lambda h: h.likelihood)
+            fitted = max(
+                (_fitted(softmax(scores * s, axis=1), labels, rows, truth) for s in SHARPNESS),
+                key=lambda h: h.likelihood,
+            )
             target = fitted.posterior.copy()
         found.append((fitted, each))
     fitted, chosen = max(found, key=lambda each: each[0].cross_validated)
@@ -154,59 +159,29 @@ def _stacked(
     rows: NDArray[np.integer],
     truth: NDArray[np.integer],
 ) -> _Fit:
-    """The predictions' logarithmic pool, softmax(Σ_v w_v log p_v), by how well it predicts answers, and other labels through
-    the noise, at `LABEL_WORTH` each: stacking (Wolpert 1992) with few right labels and many doubtful ones.
-
-    A normal prior on log w, around `usual`, keeps the fit in one place where answers say little.
-    """
-    from scipy.optimize import minimize
-    from scipy.special import softmax
-
-    logs = np.log(np.clip(np.stack(predictions), 1e-4, 1.0))
-    right = np.eye(logs.shape[2])[truth]
-    share = np.full(len(labels), LABEL_WORTH)
-    share[rows] = 1.0
-
-    def loss(x: NDArray[np.float64], noise: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        predicted = softmax(np.tensordot(np.exp(x), logs, 1), axis=1)
-        joint = predicted * noise[:, labels].T
-        joint[rows] = predicted[rows] * right
-        chance = np.maximum(joint.sum(axis=1), 1e-12)
-        slope = share[:, None] * (predicted - joint / chance[:, None])
-        lean = x - usual
-        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x) + LEAN * lean
-        return float(-(share * np.log(chance)).sum() + 0.5 * LEAN * (lean**2).sum()), gradient
-
-    x, noise = usual, _usual_noise(logs.shape[2])
+    """The predictions' pool by how well it predicts answers, and other labels through the noise, at `LABEL_WORTH` each."""
+    answers, noise = np.full(len(labels), -1), _usual_noise(np.shape(predictions)[2])
+    answers[rows] = truth
     for _ in range(ROUNDS):
-        bounds = [(-6.0, 3.0)] * len(logs)
-        x = minimize(loss, x, args=(noise,), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 40}).x
-        fitted = _fitted(np.tensordot(np.exp(x), logs, 1), labels, rows, truth)
+        pooled = pool(
+            predictions, labels, noise_matrix=noise, answers=answers, worth=LABEL_WORTH, usual=usual, lean=LEAN
+        )
+        fitted = _fitted(pooled.probabilities, labels, rows, truth)
         noise = fitted.noise
     return fitted
 
 
 def _fitted(
-    logits: NDArray[np.float64], labels: NDArray[np.integer], rows: NDArray[np.integer], truth: NDArray[np.integer]
+    predicted: NDArray[np.float64], labels: NDArray[np.integer], rows: NDArray[np.integer], truth: NDArray[np.integer]
 ) -> _Fit:
     """Each image's own label weighed through the noise T[true, given], which EM finds (Dawid and Skene 1979) and answers teach.
 
-    logits: (N, K), out-of-sample. rows: (A,) answered. truth: (A,) their answers.
+    predicted: (N, K), out-of-sample. rows: (A,) answered. truth: (A,) their answers.
     """
-    from scipy.special import softmax
-
-    k = logits.shape[1]
-    predicted = softmax(logits, axis=1)
-    usual = _usual_noise(k)
-    given, right = np.eye(k)[labels], np.eye(k)[truth]
-    noise = usual
-    for _ in range(6):
-        joint = predicted * noise[:, labels].T
-        posterior = joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-12)
-        known = posterior.copy()
-        known[rows] = right
-        noise = known.T @ given + 5.0 * usual
-        noise /= noise.sum(axis=1, keepdims=True)
+    usual, known = _usual_noise(predicted.shape[1]), predicted.copy()
+    known[rows] = np.eye(len(usual))[truth]
+    noise = dawid_skene(known, labels, usual, 5.0 * usual, 6)
+    joint, posterior = predicted * noise[:, labels].T, bayes(predicted, noise, labels)
     likelihood = joint.sum(axis=1)
     likelihood[rows] = joint[rows, truth]
     logs = np.log(np.maximum(likelihood, 1e-9))

@@ -255,22 +255,36 @@ class Pool(NamedTuple):
 
 def pool(
     views: Sequence[NDArray[np.floating]] | NDArray[np.floating],
-    labels: NDArray[np.int64],
+    labels: NDArray[np.integer],
     *,
     symmetric: bool = False,
     noise_matrix: NDArray[np.float64] | None = None,
+    answers: NDArray[np.integer] | None = None,
+    worth: float = 1.0,
+    usual: NDArray[np.float64] | None = None,
+    lean: float = 1.0,
 ) -> Pool:
     """The logarithmic opinion pool of V views, p = softmax(Σ_v w_v log p_v), under which the labels are likeliest.
 
     P(given | x) = Σ_t p_t T[t, given], T the identity, the noise matrix, or symmetric noise of a rate that is fitted too
-    (Genest and Zidek 1986). Weak normal priors on log w keep the fit in one place where labels say little.
+    (Genest and Zidek 1986). Normal priors on log w keep the fit in one place where labels say little.
+
+    Parameters
+    ----------
+    answers : (N,) true classes, -1 where none is known: these are predicted in the place of labels (stacking, Wolpert 1992)
+    worth : what predicting another label counts beside an answer
+    usual, lean : (V,) means and inverse variance of log w
     """
     from scipy.optimize import minimize
     from scipy.special import expit, softmax
 
     logs = np.stack([np.log(np.clip(each, 1e-4, 1.0)) for each in views])
     count, n, k = logs.shape
-    rows, usual = np.arange(n), np.full(count, np.log(1.5 / count))
+    rows = np.arange(n)
+    usual = np.full(count, np.log(1.5 / count)) if usual is None else usual
+    truth = np.full(n, -1) if answers is None else np.asarray(answers)
+    known = np.flatnonzero(truth >= 0)
+    right, counts = np.eye(k)[truth[known]], np.where(truth >= 0, 1.0, worth)
     wrong = (1.0 - np.eye(k)) / (k - 1)
 
     def unpacked(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
@@ -282,15 +296,16 @@ def pool(
     def loss(x: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         p, rate, noise = unpacked(x)
         joint = p * noise[:, labels].T
+        joint[known] = p[known] * right
         chance = np.maximum(joint.sum(axis=1), 1e-12)
-        lean = x[:count] - usual
-        slope = p - joint / chance[:, None]
-        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x[:count]) + lean
+        apart = x[:count] - usual
+        slope = counts[:, None] * (p - joint / chance[:, None])
+        gradient = np.tensordot(logs, slope, axes=([1, 2], [0, 1])) * np.exp(x[:count]) + lean * apart
         if symmetric:
             of_given = p[rows, labels]
             by_rate = ((of_given * k / (k - 1) - 1.0 / (k - 1)) / chance).sum()
             gradient = np.append(gradient, by_rate * rate * (1.0 - rate / 0.9))
-        return float(-np.log(chance).sum() + 0.5 * (lean**2).sum()), gradient
+        return float(-(counts * np.log(chance)).sum() + 0.5 * lean * (apart**2).sum()), gradient
 
     start = np.append(usual, -3.0) if symmetric else usual
     bounds = [(-6.0, 3.0)] * count + [(-8.0, 3.0)] * symmetric
@@ -319,10 +334,7 @@ def noise_matrix(
     alike = np.full((k, k), max(rate, 0.002) / (k - 1))
     np.fill_diagonal(alike, 1.0 - max(rate, 0.002))
     lean = alike * (0.2 * clean.sum(axis=0)[:, None] + 5.0)
-    given, noise = np.eye(k)[labels], alike
-    for _ in range(rounds):
-        noise = bayes(clean, noise, labels).T @ given + lean
-        noise /= noise.sum(axis=1, keepdims=True)
+    noise = dawid_skene(clean, labels, alike, lean, rounds)
     if answered:
         return noise
 
@@ -333,7 +345,22 @@ def noise_matrix(
     return noise if more > (k * (k - 1) - 1) * np.log(n) else alike
 
 
-def bayes(clean: NDArray[np.float64], noise: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+def dawid_skene(
+    clean: NDArray[np.float64],
+    labels: NDArray[np.integer],
+    noise: NDArray[np.float64],
+    lean: NDArray[np.float64],
+    rounds: int,
+) -> NDArray[np.float64]:
+    """T[true, given], (K, K), by EM from the noise, with a Dirichlet prior of `lean` labels (Dawid and Skene 1979)."""
+    given = np.eye(clean.shape[1])[labels]
+    for _ in range(rounds):
+        noise = bayes(clean, noise, labels).T @ given + lean
+        noise /= noise.sum(axis=1, keepdims=True)
+    return noise
+
+
+def bayes(clean: NDArray[np.float64], noise: NDArray[np.float64], labels: NDArray[np.integer]) -> NDArray[np.float64]:
     """P(t | x, given) ~ P(t | x) T[t, given], (N, K)."""
     posterior = clean * noise[:, labels].T
     return posterior / np.maximum(posterior.sum(axis=1, keepdims=True), 1e-12)
