@@ -231,7 +231,7 @@ def test_the_summary_is_plain_text_with_all_numbers(run: Annotations) -> None:
         r"CLIP and the student disagree +1 image \(25%\)",
         r"labels estimated wrong +1\.2%\n",
         r"suspects, for a person to check +1 \(25%\)",
-        r"files that could not be read +1\n",
+        r"files that could not be used +1: unreadable.csv says why\n",
         r"look trustworthy",
         r"Report +somewhere/out/report\.html",
         r"Next ",

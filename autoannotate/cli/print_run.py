@@ -115,7 +115,8 @@ def lines(annotations: Annotations) -> list[tuple[str, str]]:
         rows.append(("images of none of the classes", f"{counted(foreign, 'image')} ({percent(foreign / images)})"))
     rows += [("proposed, not applied", waiting_in_words(one)) for one in waiting(annotations.record.proposals)]
     rows += [("proposed", decided_in_words(one)) for one in applied_unseen(annotations.record.proposals)]
-    rows.append(("files that could not be read", f"{len(annotations.unreadable):,}"))
+    left_out = ": unreadable.csv says why" if len(annotations.unreadable) else ""
+    rows.append(("files that could not be used", f"{len(annotations.unreadable):,}{left_out}"))
     if groups := passed_over(record):
         rows.append(("files passed over", ", ".join(f"{group.kind} ({group.count:,})" for group in groups)))
     if assumed := sum(noted(annotations).values()):

@@ -245,7 +245,7 @@ def tiles(annotations: Run) -> list[dict[str, str]]:
     counts = class_counts(annotations)
     classes, used = len(counts), sum(row["images"] > 0 for row in counts)
     notes = (
-        f"{unread:,} could not be read" if unread else "all could be read",
+        f"{unread:,} could not be used" if unread else "all could be used",
         "each was found" if used == classes else f"{used} of them found",
         f"{percent(doubted / n)} of the images" if n else "no images",
         "CLIP guesses here: answers will tell"
