@@ -16,6 +16,7 @@ from autoannotate.answers.certification.of_findings import certify_findings, of_
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import UsageError
 from autoannotate.exports._selection import select
+from autoannotate.review.run_pages import certificate
 from autoannotate.review.session import Desk
 
 
@@ -64,7 +65,10 @@ def test_one_sample_serves_all_findings_and_each_has_its_promise(run: Path) -> N
     assert set(json.loads((run / "certificate.json").read_text())["findings"]) == {"effusion", "mass"}
     text = (run / "certificate.txt").read_text()
     assert "by itself, not all of them together" in text
-    assert text.startswith("effusion: ")
+    shown = certificate(run)
+    assert shown is not None
+    assert [line.partition(":")[0] for line in shown["statement"].split("\n")] == ["effusion", "mass"]
+    assert text.startswith(shown["statement"])
 
 
 def test_samples_of_two_findings_share_their_first_images(run: Path) -> None:

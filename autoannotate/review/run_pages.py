@@ -67,7 +67,7 @@ def certificate(folder: Path) -> dict[str, Any] | None:
         facts = json.loads((folder / "certificate.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return {"statement": text.split("\n", 1)[0], "text": text, "date": facts.get("date"), "file": "certificate.txt"}
+    return {"statement": text.split("\n\n", 1)[0], "text": text, "date": facts.get("date"), "file": "certificate.txt"}
 
 
 def certify(desk: Desk, max_error: float | None, confidence: float | None) -> dict[str, Any]:

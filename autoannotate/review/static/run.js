@@ -109,7 +109,7 @@ function certificate(found) {
   const sure = make("select", {}, ...["0.9", "0.95", "0.99"].map((value) => make("option", { value, selected: value === "0.95" }, percent(value))));
   const saved = found.certificate;
   return [
-    saved ? make("div", { className: "card" }, make("b", {}, saved.statement), make("details", {}, make("summary", {}, "The whole certificate"), make("pre", {}, saved.text.replace(/\n {2,}/g, " "))),
+    saved ? make("div", { className: "card" }, ...saved.statement.split("\n").map((line) => make("p", {}, make("b", {}, line))), make("details", {}, make("summary", {}, "The whole certificate"), make("pre", {}, saved.text.replace(/\n {2,}/g, " "))),
       make("p", { className: "quiet" }, "Saved as certificate.txt and certified.csv in the folder of the run."))
       : make("p", { className: "quiet" }, "A random sample of the labels is answered blind; then it is promised how many of all labels are wrong at most."),
     make("div", { className: "actions" }, make("label", {}, "At most ", error, " wrong, "), make("label", {}, "with confidence ", sure), draw),
