@@ -223,6 +223,9 @@ def test_an_audit_says_it_all_in_its_report_and_goes_on_like_any_run(
         "What leaks",
     ):
         assert said in report
+    sure = pd.read_csv("run/labels.csv").set_index("path")["confidence"]
+    doubted = issues.loc[issues["issue"] == "label", "path"]
+    assert sure[doubted].max() < sure.drop(doubted).max()  # what is doubted is not exported as sure
     told = json.loads(Path("run/run.json").read_text())["audit"]
     assert told["annotators"]["Ben"]["wrong"][0] > told["annotators"]["Ana"]["wrong"][0]
     assert set(told["pairs"][0]["paths"]) == {ct, "copy.png"}

@@ -169,6 +169,7 @@ def task_of(problem: Problem) -> Task:
 
 def _solution(problem: Problem, found: Labelled) -> Solution:
     from autoannotate.labelling.calibration import with_confidence
+    from autoannotate.labelling.label_errors.zero_shot_doubt import beside_zero_shot
 
     made = with_confidence(found.probabilities, found.labels, found.confidence)
     wrong = 1.0 - found.probabilities[np.arange(len(made)), problem.given]
@@ -176,6 +177,9 @@ def _solution(problem: Problem, found: Labelled) -> Solution:
         found.initial.probabilities.argmax(axis=1) != problem.given
     )  # by refinement, before the correction that doubts
     doubt = np.where(moved, wrong, found.corrected.doubt)
+    words = None if problem.start == "clip" or problem.encoder is None else clip(problem).probabilities
+    if words is not None:  # which an audit has
+        doubt = beside_zero_shot(doubt, problem.given, found.corrected.queue.out_of_sample, words)
     return Solution(found.labels, made, doubt, found.corrected.student.note)
 
 

@@ -24,6 +24,7 @@ from autoannotate.labelling.label_errors.suspects import (
     find_suspects,
     predict_out_of_sample,
 )
+from autoannotate.labelling.label_errors.zero_shot_doubt import beside_zero_shot
 from autoannotate.labelling.task import Task
 
 ANSWER_WEIGHT = 3.0  # a clinician's answer counts for this many labels when the student learns
@@ -208,6 +209,8 @@ def conclude(
     came, labels, rows = np.asarray(probabilities).argmax(axis=1), given.argmax(axis=1), np.arange(len(task))
     final = labels if task.keep or not meaningful else _better(task, labels, noise, from_answers)
     sure = noise.posterior[rows, final] if noise.may_change and meaningful else given[rows, final]
+    if task.keep:  # a given label that the images contradict is not as sure as the others
+        sure = np.minimum(sure, noise.posterior[rows, final])
     queue = find_suspects(
         task.features, final, task.zero_shot, task.class_names, seed=task.seed, track=track, image_names=task.names,
         estimate=noise, student=student.probabilities if student.reliable else None, none_of_these=task.none_of_these,
@@ -225,6 +228,9 @@ def conclude(
         suggested=np.where(answered, final, queue.suggested),
         reasons=tuple("" if seen else why for seen, why in zip(answered, queue.reasons, strict=True)),
     )
+    doubt = 1.0 - (noise.clean[rows, came] + noise.posterior[rows, came]) / 2
+    if task.given is not None and (task.zero_shot.argmax(axis=1) != task.given).any():  # else it is their own word
+        doubt = beside_zero_shot(doubt, came, noise.predicted, task.zero_shot)
     return Corrected(
         labels=final,
         probabilities=np.where(answered[:, None], given, noise.posterior),
@@ -232,7 +238,7 @@ def conclude(
         changed=(final != came) & ~answered,
         queue=queue,
         student=student,
-        doubt=1.0 - (noise.clean[rows, came] + noise.posterior[rows, came]) / 2,
+        doubt=doubt,
         from_answers=from_answers,
         estimate=noise,
     )

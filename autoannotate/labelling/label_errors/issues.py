@@ -145,7 +145,8 @@ def wrong_label(audited: Audited) -> Iterator[Issue]:
         better = audited.class_names[int(suggested[i])]
         told = audited.reasons[i] if len(audited.reasons) else ""
         same = suggested[i] == audited.labels[i]
-        detail = told or ("hardly supported by the other images" if same else f"rather {better}, by the other images")
+        hardly = "hardly supported by the other images and zero-shot"
+        detail = told or (hardly if same else f"rather {better}, by the other images")
         yield Issue(int(i), "label", float(audited.doubt[i]), detail, int(audited.labels[i]), int(suggested[i]))
 
 
