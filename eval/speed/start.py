@@ -1,4 +1,6 @@
-"""How long `autoannotate --help` takes, in times of starting Python, both in turns in one run; the least of CPU seconds counts.
+"""How long `autoannotate --help` takes, in times of starting Python, in turns in one run; the least of CPU seconds counts.
+
+And where the seconds go until the encoder has seen its first image.
 
 python eval/speed/start.py
 """
@@ -9,6 +11,24 @@ import os
 import resource
 import subprocess
 import sys
+
+FIRST_IMAGE = """
+import os
+def lap(name):
+    global last
+    now = sum(os.times()[:2])
+    print(f"| {name} | {now - last:.2f} |", flush=True)
+    last = now
+last = 0.0
+lap("Python")
+import torch; lap("import torch")
+import torchvision; lap("import torchvision, which imports torch's compiler")
+import open_clip; lap("import open_clip, timm, and transformers where it is installed")
+from autoannotate.models.encoder import load_encoder
+encoder = load_encoder("embedded"); lap("load the embedded encoder")
+from PIL import Image
+encoder.encode_images([Image.new("RGB", (256, 256))], closer=True); lap("encode one image, both looks")
+"""
 
 
 def used(command: list[str]) -> float:
@@ -31,6 +51,8 @@ def main() -> None:
             least[name] = min(least[name], used(command))
     for name, seconds in least.items():
         print(f"| {name} | {1000 * seconds:.0f} ms | {seconds / least['python']:.1f} |")
+    print("\n| to the first image | CPU seconds |\n|---|---:|", flush=True)
+    subprocess.run([sys.executable, "-c", FIRST_IMAGE], check=True)
 
 
 if __name__ == "__main__":

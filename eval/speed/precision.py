@@ -1,14 +1,18 @@
-"""What int8 arithmetic by ONNX Runtime is worth for an encoder on this CPU: time, and how near its outputs are to float32's.
+"""What cheaper arithmetic is worth for an encoder on this CPU: time, and how near its outputs are to float32's.
+
+torch as shipped (float32, channels last), with channels first, compiled (`torch.compile`) and in bfloat16 (autocast); ONNX
+Runtime in float32 and int8.
 
 Post-training quantisation with per-channel weights (Jacob et al. 2018, arXiv 1712.05877), calibrated on half of the pictures.
 The encoder is taken as `label` runs it: the embedding and all blocks of the features, at each look. One thread; extra `onnx`.
 
-    python eval/speed/int8.py --images DIR --count 64 --classes "normal chest X-ray,chest X-ray with pneumonia"
+    python eval/speed/precision.py --images DIR --count 64 --classes "normal chest X-ray,chest X-ray with pneumonia"
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import tempfile
 import time
 import warnings
@@ -32,11 +36,11 @@ class Tower(torch.nn.Module):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.call = encoder._tower
-        self.held = encoder._tower.args[0]  # so that its weights are found
+        self.call = encoder._tower.func
+        self.held = torch.nn.ModuleList(encoder._tower.args)  # so that its weights are found
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        embedding, means, others = self.call(pixels)
+        embedding, means, others = self.call(*self.held, pixels)
         return (embedding, *means, *others)
 
 
@@ -91,7 +95,15 @@ def compare(tower: Tower, pixels: torch.Tensor, texts: np.ndarray) -> None:
         near = [(a * b).sum(1).min() for a, b in zip((embedding, features), expected, strict=True)]
         print(f"| {name} | {side} | {spent:.1f} | {near[0]:.4f} | {near[1]:.4f} | {same:.1%} |", flush=True)
 
-    tell("torch float32", lambda start: tower(pixels[start : start + batch]))
+    tell("torch float32, channels last", lambda start: tower(pixels[start : start + batch]))
+    first = copy.deepcopy(tower).to(memory_format=torch.contiguous_format)
+    tell("torch float32, channels first", lambda start: first(torch.from_numpy(plain[start : start + batch])))
+
+    def bfloat16(start: int) -> list[torch.Tensor]:
+        with torch.autocast("cpu", torch.bfloat16):
+            return [each.float() for each in tower(pixels[start : start + batch])]
+
+    tell("torch bfloat16", bfloat16)
     with tempfile.TemporaryDirectory() as temporary:
         exported, prepared, quantised = (str(Path(temporary) / name) for name in ("a.onnx", "b.onnx", "c.onnx"))
         with warnings.catch_warnings(), torch.inference_mode():
@@ -110,6 +122,10 @@ def compare(tower: Tower, pixels: torch.Tensor, texts: np.ndarray) -> None:
             )  # fmt: skip
             session = _session(quantised)
             tell(name, lambda start: session.run(None, {"pixels": plain[start : start + batch]}))  # noqa: B023
+    compiled = torch.compile(copy.deepcopy(tower))
+    with torch.inference_mode():
+        compiled(pixels[:batch])  # compiles
+    tell("torch float32, compiled", lambda start: compiled(pixels[start : start + batch]))
 
 
 def _ways(prepared: str) -> dict[str, dict[str, Any]]:
