@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import imagecodecs
@@ -103,3 +104,17 @@ def test_a_small_slide_is_one_picture(tmp_path: Path) -> None:
     (ref,) = find_images(tmp_path)
     assert ref.frame is None
     assert read_image(ref).size == (768, 768)
+
+
+def test_a_slide_in_an_archive_is_there_whatever_was_read_before(slide: Path, tmp_path: Path) -> None:
+    """Its files are read one by one there, so that a smaller level is a picture of its own."""
+    for name in ("a.zip", "b.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for file in sorted(slide.iterdir()):
+                archive.write(file, f"slide/{file.name}")
+        found = find(tmp_path / name)
+        assert {item.path: item.kind for item in items_of(found.refs)} == {
+            "slide/1.dcm": "image",
+            "slide/2.dcm": "slide",
+        }
+        assert {group.kind: group.count for group in found.passed_over} == {"labels and overviews of DICOM slides": 1}

@@ -130,9 +130,7 @@ def _held(content: Content) -> Iterator[Path]:
     with _lock:
         kept = _kept.get(content.version)
         if kept is None:
-            kept = _kept[content.version] = _Kept(
-                _private_folder() / f"{len(_kept)}-{os.urandom(8).hex()}{content.suffix}"
-            )
+            kept = _kept[content.version] = _Kept(_private_folder() / os.urandom(8).hex() / f"image{content.suffix}")
         kept.readers += 1
         _kept.move_to_end(content.version)
     try:
@@ -148,6 +146,7 @@ def _held(content: Content) -> Iterator[Path]:
 
 def _copy(content: Content, kept: _Kept) -> None:
     size = 0
+    kept.file.parent.mkdir(exist_ok=True)  # alone: other fetched files are not of its folder
     try:
         with _plain_errors(), content.open() as stream, kept.file.open("xb") as out:
             while block := stream.read(2**20):
@@ -161,6 +160,11 @@ def _copy(content: Content, kept: _Kept) -> None:
     kept.size = size
 
 
+def is_fetched(file: Path) -> bool:
+    """Whether a file is a copy of one in an archive, in a bucket or in a PACS: alone in its folder."""
+    return any(part.startswith(_PREFIX) for part in file.parts)
+
+
 def _drop_old() -> None:
     """Delete the files used longest ago, those in use apart, until what is kept is small enough."""
     total = sum(kept.size for kept in _kept.values())
@@ -168,7 +172,7 @@ def _drop_old() -> None:
         if total <= MOST_BYTES_KEPT:
             return
         if not kept.readers:
-            kept.file.unlink(missing_ok=True)
+            shutil.rmtree(kept.file.parent, ignore_errors=True)
             total -= kept.size
             del _kept[version]
 

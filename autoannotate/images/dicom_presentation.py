@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from autoannotate.errors import UnreadableImageError
+from autoannotate.images.content import is_fetched
 from autoannotate.images.dicom_objects import referenced_images
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 MOST_FILES = 2000  # that are looked through for an image
 _OF_WINDOWS = ("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence")
 _OF_RESCALING = ("RescaleSlope", "RescaleIntercept", "ModalityLUTSequence")
+_ELSEWHERE = "The image that the presentation state is about is in another file: unpack the archive to see it."
 _NOT_BESIDE = "The image that the presentation state is about is neither in its folder nor in one beside it."
 
 
@@ -40,7 +42,7 @@ def image_of(file: Path, state: Dataset, number: int) -> tuple[Path, int]:
         found = _instances(folder, below, folder.stat().st_mtime_ns).get(uid)
         if found is not None and found != file:
             return found, frame
-    raise UnreadableImageError(_NOT_BESIDE)
+    raise UnreadableImageError(_ELSEWHERE if is_fetched(file) else _NOT_BESIDE)
 
 
 @lru_cache(maxsize=4)

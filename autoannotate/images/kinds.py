@@ -57,7 +57,7 @@ _ENDINGS = {
     "tar": ("archives", _ARCHIVES),
     "raw zraw img": (
         "raw values without a header",
-        "nobody can tell their shape: put their header beside them (.mhd, .nhdr or .hdr)",
+        "their header tells their shape: put it beside them (.mhd, .nhdr or .hdr), outside of archives",
     ),
     "eps": ("PostScript files", "they are drawings, no pictures"),
     "svg": ("SVG drawings", "they are drawings, no pictures"),

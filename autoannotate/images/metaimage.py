@@ -116,7 +116,7 @@ def _data(file: Path, fields: dict[str, str], start: int, size: int, dtype: np.d
             raise UnreadableImageError(volume.MANY_FILES)
         where = file.parent / Path(name).name
         if not where.is_file():
-            raise UnreadableImageError("The file with the voxels that belongs to this header is not beside it.")
+            raise volume.voxels_are_gone(file)
     packed = _true(fields, "CompressedData")
     skipped = int((_numbers(fields, "HeaderSize") or [0])[0])
     with where.open("rb") as stream:

@@ -76,9 +76,7 @@ def load(file: Path, opened: Callable[[Path], Any]) -> volume.Volume:
         return _volume(opened(file))
     except FileNotFoundError:
         if file.is_file():
-            raise UnreadableImageError(
-                "The file with the voxels that belongs to this header is not beside it."
-            ) from None
+            raise volume.voxels_are_gone(file) from None
         raise
 
 

@@ -83,7 +83,7 @@ def _load(file: Path) -> volume.Volume:
     try:
         values, header = nrrd.read(str(file))
     except FileNotFoundError:
-        raise UnreadableImageError("The file with the voxels that belongs to this header is not beside it.") from None
+        raise volume.voxels_are_gone(file) from None
     notes: tuple[str, ...] = ()
     if more is not None:
         notes = (f"The first of {values.shape[more]:,} volumes in the file is shown.",)

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from autoannotate.errors import UnreadableImageError
+from autoannotate.images.content import is_fetched
 from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Grey, Picture, Reader
 from autoannotate.images.scaling import stretch, stretched_from, with_square_pixels
 
@@ -88,6 +89,15 @@ def orientation_of(affine: np.ndarray) -> np.ndarray:
     usable = np.isfinite(affine).all()
     found = nibabel.orientations.io_orientation(affine if usable else np.eye(4))
     return found if np.isfinite(found).all() else np.array([[0, 1], [1, 1], [2, 1]], dtype=float)
+
+
+def voxels_are_gone(header: Path) -> UnreadableImageError:
+    """For a header whose voxels are in another file that is not there."""
+    if is_fetched(header):
+        return UnreadableImageError(
+            "The voxels that belong to this header are in another file: unpack the archive, or download both, to read it."
+        )
+    return UnreadableImageError("The file with the voxels that belongs to this header is not beside it.")
 
 
 def frames(geometry: Geometry) -> int | None:
