@@ -1,0 +1,121 @@
+"""Is the share of labels that is said to be wrong true, before and after answers?
+
+    python eval/correction/estimates.py --data EVAL_DIR --work WORK_DIR --count 24               # choosing seeds
+    python eval/correction/estimates.py --data EVAL_DIR --work WORK_DIR --count 24 --reporting   # reporting seeds
+
+Problems of `problems.py` with 150 images and features alone; `ANSWERS` true answers, spot checks first, then what the queue
+asks. A problem is a line of WORK_DIR/estimates-SEEDS.jsonl: a stopped run goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "evaluate"))
+
+from problems import CHOOSING, REPORTING, Problem, draw, encode, grid, quick
+
+from autoannotate._internal.progress import on_stderr
+from autoannotate.evaluation.protocols.noise import smoothed
+from autoannotate.labelling.features import Features
+from autoannotate.labelling.label_errors.error_rates import error_rate
+from autoannotate.labelling.pipeline import checks_of, label, ranking
+from autoannotate.labelling.queries.spot_checks import asked_next
+from autoannotate.labelling.queries.strategies import DEFAULT
+from autoannotate.labelling.task import Task
+
+ANSWERS, SIZE = 40, 150
+
+
+def measured(problem: Problem, sets: dict[str, Any]) -> dict[str, Any]:
+    """What is said of a problem's labels before and after the answers, and what is true."""
+    sample = draw(problem, sets)
+    names = [f"class {c}" for c in range(sample.classes)]
+    task = Task(Features(sample.features), smoothed(sample.given, sample.classes), names, given=sample.given)
+    first = label(task)
+    task = replace(task, proposals=first.proposals)
+    answers = np.full(len(sample.truth), -1)
+    while len(groups := asked_next(checks := checks_of(replace(task, answers=answers), first.proposals))):
+        if (answers >= 0).sum() >= ANSWERS:
+            break
+        row = checks[groups[0]].ask[0]
+        answers[row] = sample.truth[row]
+    spots = int((answers >= 0).sum())
+    second = label(replace(task, answers=answers)) if spots else first
+    left = ranking(replace(task, answers=answers), second, DEFAULT)[: ANSWERS - spots]
+    answers[left] = sample.truth[left]
+    last = label(replace(task, answers=answers))
+    doubted = 1.0 - first.corrected.probabilities[np.arange(len(answers)), sample.given]
+    said = first.corrected.queue.error_rate
+    model = float((1.0 - last.confidence)[answers < 0].sum() / len(answers))
+    return {
+        "problem": problem.name,
+        "given, as an audit says it": _said(float(doubted.mean()), sample.given != sample.truth, doubted),
+        "before answers": _said(said, first.labels != sample.truth),
+        "after answers": _said(last.corrected.queue.error_rate, last.labels != sample.truth),
+        "after answers, by confidence": _said(model, last.labels != sample.truth),
+        "explanations": [first.corrected.estimate.explanation, last.corrected.estimate.explanation],
+    }
+
+
+def _said(said: float, wrong: NDArray[np.bool_], doubted: NDArray[np.floating] | None = None) -> dict[str, Any]:
+    """The share said and the true one; with the probabilities that labels are wrong, (N,), the interval of an audit."""
+    interval = [] if doubted is None else [float(end) for end in error_rate(doubted)[1:]]
+    return {"said": float(said), "true": float(wrong.mean()), "interval": interval}
+
+
+def table(found: Iterable[dict[str, Any]]) -> str:
+    """Mean share said and true, mean error, and in how many problems the interval holds the truth."""
+    lines = ["| | problems | said | true | mean absolute error | said less than half of it | interval holds it |"]
+    lines.append(f"|{'---|' * 7}")
+    every = list(found)
+    for when in (name for name in every[0] if name not in ("problem", "explanations")):
+        each = [one[when] for one in every]
+        said, true = (np.array([one[name] for one in each]) for name in ("said", "true"))
+        intervals = [(one["interval"], one["true"]) for one in each if one["interval"]]
+        inside = sum(low <= share <= high for (low, high), share in intervals)
+        lines.append(
+            f"| {when} | {len(each)} | {100 * said.mean():.1f}% | {100 * true.mean():.1f}% | "
+            f"{100 * abs(said - true).mean():.1f} | "
+            f"{(said < true / 2).sum()} | {f'{inside} of {len(intervals)}' if intervals else ''} |"
+        )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--sets", nargs="+", default=())
+    parser.add_argument("--count", type=int, default=24)
+    parser.add_argument("--reporting", action="store_true")
+    options = parser.parse_args()
+    sets = encode(options.data, options.work, options.sets)
+    problems = [
+        one
+        for first in (REPORTING if options.reporting else CHOOSING[:1])
+        for one in grid(sets, first)
+        if one.size == SIZE
+    ]
+    problems = quick(problems, options.count)
+    file = options.work / f"estimates-{'reporting' if options.reporting else 'choosing'}.jsonl"
+    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    known = {one["problem"] for one in found}
+    for problem in on_stderr([one for one in problems if one.name not in known], "problems", len(problems)):
+        found.append(measured(problem, sets))
+        with file.open("a") as out:
+            out.write(json.dumps(found[-1]) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()
