@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import time
 import zipfile
 import zlib
@@ -138,6 +139,11 @@ def test_bombs_and_odd_shapes_are_refused_or_read_within_memory(tmp_path: Path) 
     (tmp_path / "lies.dcm").write_bytes(
         content.replace(b"\x28\0\x08\0IS\2\x002 ", b"\x28\0\x08\0IS\6\x0010000 ") + bytes(9000)
     )
+    tifffile.imwrite(tmp_path / "strips.tif", NOISE, tile=(16, 16), photometric="rgb")
+    wide = struct.pack("<HHII", 256, 4, 1, 20)  # the tag of the width
+    content = (tmp_path / "strips.tif").read_bytes()
+    assert wide in content
+    (tmp_path / "strips.tif").write_bytes(content.replace(wide, struct.pack("<HHII", 256, 4, 1, 1_000_000)))
     found = find(tmp_path).refs
     assert sum(ref.file.name.startswith("lies") for ref in found) == 4
     assert sum(ref.file.name == "many.tif" for ref in found) == 3000
@@ -153,6 +159,7 @@ def test_bombs_and_odd_shapes_are_refused_or_read_within_memory(tmp_path: Path) 
     assert "million pixels" in told["bomb.png"]
     assert "memory" in told["bomb.mha#0"]
     assert "fewer images than it says" in told["lies.npz"]
+    assert "far fewer strips or tiles" in told["strips.tif"]
     assert told["lies.nrrd"].endswith(".")
     assert told["lies.mha"].endswith(".")
     assert "million pixels" in told["vast.dcm"]

@@ -5,6 +5,7 @@ Where `slide` can read a file tile by tile, its frames are the tiles, and what h
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -112,6 +113,8 @@ class _File:
         index = self.pages[frame or 0]
         page = cast(Any, self._file.pages[index])
         page = getattr(page, "aspage", lambda: page)()
+        if math.prod(page.chunked) > _MANY + 100 * len(page.dataoffsets):  # long filling up of what is not there
+            raise UnreadableImageError("The TIFF file is damaged: it holds far fewer strips or tiles than it says.")
         if page.imagewidth * page.imagelength <= _ENOUGH:
             return page
         levels = [level for level in self._smaller_copies(page) if level.imagewidth * level.imagelength <= _ENOUGH]
