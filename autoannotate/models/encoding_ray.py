@@ -221,11 +221,14 @@ def _plain(error: Exception, store: str) -> InputError | ModelError | OutputErro
         return ModelError(f"{machine} lacks the package {package[1]}: run {INSTALL} on each of them.")
     if "other weights of the model" in said:
         return ModelError(f"{last} Install the same version and weights on each machine.")
-    if "OutOfMemory" in said or "ObjectStoreFull" in said:
+    if "object store is full" in said:  # ObjectStoreFullError, OutOfDiskError
+        room = "its object store and its disk have" if "disk" in said else "its object store has"
         return ModelError(
-            f"{machine} ran out of memory ({last}): start Ray there with a larger --object-store-memory, or use "
-            "fewer CPUs on it (ray start --num-cpus)."
+            f"{machine} cannot hold what is encoded: {room} no room left. Start Ray there with a larger --object-store-memory, "
+            "or end what else holds it (`ray memory` tells), and run the same command again: what was encoded is kept."
         )
+    if "OutOfMemory" in said:
+        return ModelError(f"{machine} ran out of memory ({last}): use fewer CPUs on it (ray start --num-cpus).")
     if isinstance(error, OSError):
         return OutputError(f"The machines cannot write to {store} ({last}): name a place that all see with --store.")
     return ModelError(
@@ -286,7 +289,7 @@ def _cluster() -> Iterator[Any]:
                 ) from None
             raise ModelError(
                 f"The Ray cluster at {address or 'this machine'} cannot be reached ({str(error).splitlines()[0][:160]}): check "
-                "RAY_ADDRESS and that `ray status` works here, or leave --engine ray out."
+                "RAY_ADDRESS (`local` starts one here) and that `ray status` works, or leave --engine ray out."
             ) from None
     try:
         yield ray
