@@ -75,6 +75,8 @@ def test_damaged_embeddings_are_one_sentence(tmp_path: Path) -> None:
     ("content", "said"),
     [
         ("path,x,y\na.png,0.2,0.9\n", r"1 row of p\.csv does not sum to one: a\.png \(1\.1\)"),
+        ("path,x,x,y\na.png,0.2,0.8,0.8\n", "more than one column x"),
+        ("path,Path,x,y\na.png,b.png,0.2,0.8\n", "more than one column"),
         ("path,x\na.png,1\n", "lacks the column y"),
         ("path,x,y\na.png,high,0\n", "no probabilities"),
         ("path,x,y\nelse.png,1,0\n", "None of the rows"),
@@ -112,6 +114,22 @@ def test_reliable_sources_outweigh_unreliable_ones() -> None:
     assert np.abs(model.accuracy - real).max() < 0.06
     known = np.where(np.arange(600) < 50, truth, -1)
     assert (dawid_skene(sources, known).posterior[:50].argmax(axis=1) == truth[:50]).all()
+
+
+def test_a_copy_of_a_source_counts_once() -> None:
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 3, 600)
+    right = np.array([0.85, 0.75, 0.5])
+    said = np.where(rng.random((3, 600)) < right[:, None], truth, (truth + rng.integers(1, 3, (3, 600))) % 3)
+    sources = 0.6 * np.eye(3)[said] + 0.4 * rng.dirichlet([1, 1, 1], (3, 600))
+    alone = dawid_skene(sources)
+    near = sources[2] * 0.999 + 0.001 / 3
+    near[:10] = np.nan
+    copied = dawid_skene(np.concatenate([sources, sources[2:], near[None]]))
+    assert copied.same.tolist() == [0, 1, 2, 2, 2]
+    assert (copied.posterior.argmax(axis=1) == alone.posterior.argmax(axis=1)).mean() > 0.99
+    readers = np.eye(3)[np.where(rng.random((2, 600)) < 0.99, truth, 0)]
+    assert dawid_skene(readers).same.tolist() == [0, 1], "two good readers agree, and are two"
 
 
 def test_sources_that_are_not_sure_are_weighed_all_the_same() -> None:

@@ -381,6 +381,8 @@ def card(about: Mapping[str, Any]) -> str:
         *(f"- {name}: {count:,}" for name, count in about["per_class"].items()), "",
         "What gave these labels their value: "
         + ", ".join(f"{name} {count:,}" for name, count in about["taught_by"].items()) + ".", "",
+        "Each label counts by the confidence that the run gave it, after all that it knew of wrong labels and of answers; a",
+        f"clinician's counts {CLINICIAN:g} times. The run's model of wrong labels itself is not part of the labeller.", "",
     ]  # fmt: skip
     if not about["meaningful"]:
         lines += ["**The labels of the run were close to guesses, and so are these.**", ""]

@@ -69,6 +69,9 @@ def weighed(
         f"{counted(len(sources), 'source')} of labels, weighed by how well they agree with each other and with answers; by "
         f"this they are right on: {each}."
     )
+    for first in np.unique(found.same):
+        if len(copied := [names[s] for s in np.flatnonzero(found.same == first)]) > 1:
+            verdict += f" {listed(copied)} say the same, and count as one source."
     if silent:
         verdict += f" No source says anything of {counted(silent, 'image')}."
     trust = float(np.clip(found.posterior.max(axis=1).mean(), 0.0, SURE))
@@ -122,6 +125,8 @@ def read_probabilities(file: Path, paths: Sequence[str], classes: Sequence[str])
     """
     table = read_delimited(file)
     keys = [fused(name) for name in table.header]
+    if twice := sorted({name for name in ("path", *classes) if keys.count(name) > 1}):
+        raise InputError(f"{file} has more than one column {listed(twice)}: give each column its own name.")
     columns = {name: table.column([name]) if name == "path" else _place(keys, name) for name in ("path", *classes)}
     if lacking := [name for name, place in columns.items() if place is None]:
         raise InputError(f"{file} lacks the column {lacking[0]}: it needs path and one a class ({listed(classes)}).")

@@ -49,11 +49,16 @@ class Delimited:
     def column(self, names: Sequence[str]) -> int | None:
         """Where the first of these columns is that the table has; their case, and spaces for `_`, do not matter.
 
+        Raises `InputError` where the table has that column twice.
+
         >>> Delimited(["Image Index", "Label"], []).column(["path", "image_index"])
         0
         """
         known = [column_key(name) for name in self.header]
-        return next((known.index(name) for name in map(column_key, names) if name in known), None)
+        chosen = next((name for name in map(column_key, names) if name in known), None)
+        if chosen is not None and known.count(chosen) > 1:
+            raise InputError(f"The table has more than one column {chosen!r}: give each column its own name.")
+        return None if chosen is None else known.index(chosen)
 
 
 def column_key(name: str) -> str:
