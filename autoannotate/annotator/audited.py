@@ -96,8 +96,8 @@ def audited_run(
     audit = audit_record(issues, state, wrong, votes, seed, labelled.corrected.probabilities)
     rate, low, high = audit["error_rates"]["all"]
     verdict = (
-        f"An estimated {rate:.1%} of the given labels are wrong (95% interval {low:.1%} to {high:.1%})."
-        f"{told_of_none(labelled.none_of_these)}"
+        f"The models estimate that {rate:.1%} of the given labels are wrong ({low:.1%} to {high:.1%} by the draw of images "
+        f"alone): they do not see all errors, a random sample does (certify).{told_of_none(labelled.none_of_these)}"
     )
     table, settled = issues_table(issues, state), {task.names[i] for i in np.flatnonzero(task.answered).tolist()}
     if before is not None:

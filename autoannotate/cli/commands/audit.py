@@ -303,7 +303,7 @@ def _print_issues(annotations: Annotations, out: Path) -> None:
         typer.echo("\nWrong labels   unknown: no finding can be told from the images")
     else:
         share, low, high = told["error_rates"]["all"]
-        typer.echo(f"\nWrong labels   an estimated {share:.1%} (95% interval {low:.1%} to {high:.1%})")
+        typer.echo(f"\nWrong labels   an estimated {share:.1%} ({low:.1%} to {high:.1%} by the draw of images alone)")
     for who, found in told["annotators"].items():
         confuses = f"; confuses {found['confuses']}" if found["confuses"] else ""
         typer.echo(f"{who}   quality {found['quality']:.2f}, {found['labels']} labels{confuses}")
