@@ -134,7 +134,8 @@ def correct(
         rate = float(1.0 - learned.posterior[np.arange(count), came].mean())
         noise = replace(
             noise, predicted=learned.predicted, clean=learned.predicted, posterior=learned.posterior,
-            noise_matrix=learned.noise, error_rate=rate, explanation="answers", may_change=True, known=np.ones(k, dtype=bool),
+            noise_matrix=learned.noise, error_rate=rate, model_error=learned.error, explanation="answers", may_change=True,
+            known=np.ones(k, dtype=bool),
         )  # fmt: skip
         return noise, learned
 
@@ -218,8 +219,9 @@ def conclude(
     sure = np.clip(sure, 0.0, 1.0)
     if task.none_of_these is not None:  # a label is right only where a class is
         sure = np.where(queue.none_of_these, np.minimum(sure, 1.0 - task.none_of_these.probability), sure)
-    if from_answers:  # no model sees the errors that it made itself; how sure it is tells more
-        queue = replace(queue, error_rate=float(np.where(answered, 0.0, 1.0 - sure).mean()))
+    if from_answers:  # no model sees the errors that it made itself; the answers do
+        wrong = max(float((1.0 - sure)[~answered].mean()), noise.model_error) if not answered.all() else 0.0
+        queue = replace(queue, error_rate=wrong * float((~answered).mean()))
     queue = replace(
         queue,
         flagged=queue.flagged & ~answered,

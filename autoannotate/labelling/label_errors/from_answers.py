@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate.labelling.calibration import sharpness
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.noise_estimate import NoiseEstimate, bayes, dawid_skene, pool, weighed
 from autoannotate.labelling.ridge import Ridge
@@ -45,12 +46,14 @@ class Settings:
 class Generalised:
     """predicted: (N, K), what all the other images say of each image's true class; rows sum to one. posterior: (N, K), the same
     with its own label weighed through the noise; its own answer, where it has one. noise: (K, K), T[true, given].
-    settings: of the regression, chosen by the answers."""
+    settings: of the regression, chosen by the answers. error: the share of the other images about which it is wrong, by how
+    often it was about answered ones."""
 
     predicted: NDArray[np.float64]
     posterior: NDArray[np.float64]
     noise: NDArray[np.float64]
     settings: Settings
+    error: float
 
 
 def basis(features: Features | NDArray[np.floating], seed: int = 0) -> NDArray[np.float64]:
@@ -135,8 +138,25 @@ def generalise(
         predicted, noise, posterior, _ = weighed(
             predicted, labels.astype(np.int64), max(rate, estimate.error_rate), answers
         )
+    error = _error_by_answers(posterior, rows, truth)
     posterior[rows] = one_hot[truth]
-    return Generalised(predicted, posterior, noise, chosen)
+    return Generalised(predicted, posterior, noise, chosen, error)
+
+
+def _error_by_answers(posterior: NDArray[np.float64], rows: NDArray[np.integer], truth: NDArray[np.integer]) -> float:
+    """The expected share of errors among images that nobody answered, were the posterior, (N, K), as sure as it is right about
+    answered ones, these predicted without their answers (Laplace's rule of succession); never less than it expects itself.
+
+    Its own certainty follows from labels that it holds to be wrong by the same predictions, so it does not see their errors.
+    """
+    from scipy.special import softmax
+
+    others = np.delete(posterior, rows, axis=0)
+    if not len(others):
+        return 0.0
+    right = int((posterior[rows].argmax(axis=1) == truth).sum())
+    power = min(1.0, sharpness(posterior[rows], (right + 1) / (len(rows) + 2)))
+    return float(1.0 - softmax(power * np.log(np.clip(others, 1e-6, 1.0)), axis=1).max(axis=1).mean())
 
 
 @dataclass(frozen=True)
