@@ -78,6 +78,8 @@ def build_app(
             "names": paths if len(paths) <= NAMED else [],
             "classes": collection.classes,
             "is_run": store is not None,
+            "pictures": collection.pictures,
+            "speaks": collection.speaks,
             "reader": reader or "",
             "columns": [_column(column) for column in columns],
             "clusters": _clusters(collection),
@@ -162,7 +164,7 @@ def build_app(
         for row in dict.fromkeys(given.rows):
             ref = collection.refs[_row(row)]
             try:
-                mark = fingerprint(ref)
+                mark = fingerprint(ref) if collection.pictures else ""
             except UnreadableImageError:
                 refused += 1
                 continue

@@ -79,6 +79,8 @@ class Collection:
     metadata : Metadata
     run : Run, optional
         The labels, where there are some.
+    pictures : bool
+        Whether there are pictures to look at: embeddings of a file may come without.
     """
 
     title: str
@@ -96,6 +98,7 @@ class Collection:
     annotator: Annotator
     seed: int
     run: Run | None = None
+    pictures: bool = True
 
     @property
     def paths(self) -> list[str]:
@@ -273,6 +276,7 @@ def open_collection(
         annotator=annotator,
         seed=seed,
         run=run,
+        pictures=pictures,
     )
 
 

@@ -16,7 +16,8 @@ async function ask(path, options = {}) {
 }
 const json = async (path, options) => (await ask(path, options)).json();
 const post = (path, body) => json(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
-const thumbnail = (i) => `/api/items/${i}/thumbnail`;
+const NOTHING = "data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==";  // where there are no pictures
+const thumbnail = (i) => state.about.pictures ? `/api/items/${i}/thumbnail` : NOTHING;
 
 function trouble(error) {
   $("trouble").hidden = !error;
@@ -109,7 +110,7 @@ function thumbnails() {
   const room = Math.floor((map.width / TILE) * (map.height / TILE));
   const rows = map.visible(MOST_AT_ONCE);
   const wanted = new Set();
-  if (rows && (map.zoom > 2.5 || rows.length < room / 3)) {
+  if (state.about.pictures && rows && (map.zoom > 2.5 || rows.length < room / 3)) {
     const taken = [];
     for (const i of [...onMap.keys()].filter((row) => rows.includes(row)).concat(rows)) {
       const [x, y] = map.screen(i);
@@ -142,7 +143,7 @@ function choose(rows, title, { find = false, act = true, stay = false } = {}) {
 function tile(i, caption = "") {
   const img = make("img", { src: thumbnail(i), alt: state.about.names[i] ?? `image ${i + 1}`, loading: "lazy" });
   return make("button", { type: "button", onclick: tried(() => look(i)), onmouseenter: () => state.map.ring([i]), onmouseleave: () => state.map.ring([]) },
-    img, caption ? make("small", {}, caption) : null);
+    state.about.pictures ? img : make("span", { className: "name" }, img.alt), caption ? make("small", {}, caption) : null);
 }
 
 function captionOf(i) {
@@ -164,7 +165,7 @@ function tab(name) {
 async function look(i) {
   const one = await json(`items/${i}`);
   const box = $("closeup");
-  box.querySelector(".frame").replaceChildren(make("img", { src: `/api/items/${i}/view`, alt: one.path }));
+  box.querySelector(".frame").replaceChildren(make("img", { src: state.about.pictures ? `/api/items/${i}/view` : NOTHING, alt: one.path }));
   box.querySelector(".facts").replaceChildren(...Object.entries(one.facts).flatMap(([name, value]) => [make("span", {}, name), make("span", {}, String(value))]));
   state.looked = i;
   state.map.ring([i]);
@@ -292,6 +293,8 @@ async function start() {
   await colourBy(0);
   $("label").replaceChildren(...about.classes.map((name) => make("option", {}, name)));
   for (const id of ["label", "labelAll", "queue"]) $(id).hidden = !about.is_run;
+  if (!about.speaks) Object.assign($("words"), { disabled: true, placeholder: "These embeddings know no words" });
+  if (!about.pictures) $("peek").firstElementChild.hidden = true;
   choose([], "Draw around images on the map, click one, or search.", { act: false });
   groups();
   goes();
