@@ -9,6 +9,7 @@ import importlib
 import shutil
 import textwrap
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -17,34 +18,10 @@ import typer.core
 from autoannotate.cli import commands
 from autoannotate.cli.app import app
 from autoannotate.cli.console import replace_what_cannot_be_shown
+from autoannotate.cli.declared import declared
 from autoannotate.cli.panel import panel
 
-COMMANDS = {
-    "label": ("label", "Label a folder of images: labels, doubts and a report."),
-    "review": (
-        "answers",
-        "Check the doubtful labels in a page of your browser, or begin with the list of the runs in a folder.",
-    ),
-    "update": ("answers", "Let the clinicians' answers improve the other labels, and choose what to ask next."),
-    "history": ("answers", "Tell the rounds of a run, or go back to one."),
-    "apply": ("answers", "Take in the answers that clinicians gave in another tool."),
-    "certify": ("answers", "Promise an error rate: draw labels to review, then the largest set that holds it."),
-    "audit": (
-        "audit",
-        "Find what is wrong with labels that exist: wrong ones, contradictions, copies, leaks, bad pictures.",
-    ),
-    "demo": ("demo", "Tell two stories on real images whose classes are known; needs no network."),
-    "evaluate": ("evaluate", "Measure labels against the truth: repeated runs, methods side by side."),
-    "explore": (
-        "explore",
-        "See the images on a map, search them, find groups, and what goes with age, sex, site or scanner.",
-    ),
-    "export": ("export", "Write the suspects, or all labels, for another program."),
-    "models": ("models", "List the CLIP models that have a short name, and whether their weights are on this machine."),
-    "prompts": ("models", "Show the sentences by which CLIP will know each class."),
-    "predict": ("predict", "Label new images in one pass, by what a run has learned."),
-    "pretrain": ("pretrain", "Train an encoder on your own images."),
-}
+COMMANDS = declared(Path(commands.__path__[0]))
 """Name to the module in `autoannotate.cli.commands` that has the command, and the first paragraph of its help."""
 
 
