@@ -1,4 +1,4 @@
-"""Are zero-shot labels the same in bfloat16 (autocast) as in float32, on a CPU that has instructions for it, and how fast are they?
+"""Are zero-shot labels the same in bfloat16 (autocast) as in float32, on a CPU with instructions for it, and how fast are they?
 
 250 images of a set, both looks with features, as `label` encodes them; one thread, CPU seconds.
 
