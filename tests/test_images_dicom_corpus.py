@@ -20,7 +20,10 @@ MEAN = 1.5  # grey levels
 def shown_by_pydicom(file: Path, frame: int) -> np.ndarray:
     """uint8 as float, by pydicom's functions alone; where the file states no window, by the percentiles that we promise."""
     header = dcmread(file, force=True)
-    values = pixel_array(file, index=frame)
+    try:
+        values = pixel_array(file, index=frame)
+    except (ValueError, AttributeError):  # of a data set it takes more than of a file
+        values = pixel_array(header, index=frame)
     if header.PhotometricInterpretation == "PALETTE COLOR":
         colours = apply_color_lut(values, header)
         return colours / (257.0 if colours.max() > 255 else 1.0)  # some write 8 bits where they state 16

@@ -62,11 +62,16 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
             except MemoryError:
                 raise
             except Exception:
-                if not _is_compressed(syntax) or _codec(syntax) is None:
+                if not _is_compressed(syntax):
                     raise
         whole = _whole(file, header)
         syntax = whole.file_meta.TransferSyntaxUID
         decode = _codec(syntax)
+        if decode is not None and complete and _is_compressed(syntax) and _pydicom_can(syntax):
+            with contextlib.suppress(
+                ValueError, RuntimeError, AttributeError
+            ):  # it may find frames here that it did not alone
+                return _signed(pixel_array(whole, index=frame), header, syntax)
         if _is_compressed(syntax) and decode is not None:
             return _signed(_decoded(whole, header, frame, decode), header, syntax)
         if syntax in _NAMES or not _pydicom_can(syntax):
