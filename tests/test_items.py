@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
@@ -75,7 +76,34 @@ def test_gaps_and_duplicates_are_said(tmp_path: Path) -> None:
     for number, place in enumerate([0, 5, 10, 10, 15, 30, 35]):
         slice_of(tmp_path / f"{number}.dcm", place)
     (item,) = items_of(find_images(tmp_path))
-    assert item.notes == ("1 slices lie where another one does.", "2 slices are missing between others.")
+    assert item.notes == ("1 slice lies where another one does.", "2 slices are missing between others.")
+
+
+def enhanced(file: Path, places: list[tuple[float, list[int]]]) -> None:
+    """An enhanced CT: one file, whose frames say in their functional groups where they lie."""
+    slice_of(file, 0, stated=False)
+    dataset = dcmread(file)
+    groups = []
+    for place, orientation in places:
+        position, plane, group = Dataset(), Dataset(), Dataset()
+        position.ImagePositionPatient = list(np.cross(orientation[:3], orientation[3:]) * place)
+        plane.ImageOrientationPatient = orientation
+        group.PlanePositionSequence, group.PlaneOrientationSequence = [position], [plane]
+        groups.append(group)
+    dataset.NumberOfFrames, dataset.PerFrameFunctionalGroupsSequence = len(places), groups
+    dataset.PixelData = np.random.default_rng(0).integers(0, 255, (len(places), 16, 16), dtype=np.uint8).tobytes()
+    dataset.save_as(file, enforce_file_format=True)
+
+
+def test_frames_of_an_enhanced_file_are_in_order_of_position(tmp_path: Path) -> None:
+    enhanced(tmp_path / "ct.dcm", [(10, AXIAL), (0, AXIAL), (5, AXIAL), (20, AXIAL)])
+    (item,) = items_of(find_images(tmp_path))
+    assert names(item) == ["ct.dcm#1", "ct.dcm#2", "ct.dcm#0", "ct.dcm#3"]
+    assert item.notes == ("1 slice is missing between others.",)
+    enhanced(tmp_path / "ct.dcm", [(10, AXIAL), (3, SAGITTAL), (5, AXIAL), (1, SAGITTAL)])
+    (item,) = items_of(find_images(tmp_path))
+    assert names(item) == ["ct.dcm#2", "ct.dcm#0", "ct.dcm#3", "ct.dcm#1"]
+    assert "2 orientations" in item.notes[0]
 
 
 def test_localisers_and_other_orientations_are_items_of_their_own(tmp_path: Path) -> None:

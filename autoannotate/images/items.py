@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from autoannotate._internal.wording import counted
 from autoannotate.errors import UnreadableImageError, UsageError
 from autoannotate.images import dicom, isolation
 from autoannotate.images.find import natural
@@ -69,7 +70,8 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
     Notes
     -----
     Slices of a DICOM series are ordered by ImagePositionPatient along the normal of ImageOrientationPatient (PS3.3 C.7.6.2),
-    by InstanceNumber where that is missing. Localisers, and slices of another orientation, are items of their own.
+    by InstanceNumber where that is missing. Localisers, and slices of another orientation, are items of their own. Frames of
+    an enhanced multi-frame file are ordered by the positions in its functional groups (C.7.6.16), an orientation at a time.
     """
     if check_kind(kind) == "image":
         return [Item(ref.path, "image", (ref,)) for ref in refs]
@@ -94,6 +96,9 @@ def items_of(refs: Sequence[ImageRef], kind: str = "auto") -> list[Item]:
             groups[(level, key)] += [(ref, header) for ref in parts]
         elif level == "image":
             alone += [Item(ref.path, "image", (ref,), *about) for ref in parts]
+        elif reader is dicom.READER and level in ("file", "series"):
+            ordered, notes = _frames_in_space(parts)
+            alone.append(Item(_without_frame(parts[0]), level, ordered, *about[:3], notes, header.identifying))
         else:
             alone.append(Item(_without_frame(parts[0]), level, tuple(parts), *about))
     owners = Counter(PurePosixPath(ref.path).parent for ref in refs)
@@ -208,6 +213,56 @@ def _grouped(level: str, members: list[tuple[ImageRef, _Header]], owners: Counte
     return found
 
 
+def _frames_in_space(parts: list[ImageRef]) -> tuple[tuple[ImageRef, ...], tuple[str, ...]]:
+    """Frames of one file by their positions, with notes; in the file's order where they do not say where they lie."""
+    headers = _frame_headers(parts[0])
+    placed = [(ref, headers[ref.frame]) for ref in parts if ref.frame is not None and ref.frame < len(headers)]
+    if len(placed) < len(parts) or any(_along(header) is None for _, header in placed):
+        return tuple(parts), ()
+    planes: defaultdict[tuple[float, ...], list[tuple[ImageRef, _Header]]] = defaultdict(list)
+    for ref, header in placed:
+        planes[header.orientation].append((ref, header))
+    ordered = [sorted(plane, key=_position) for plane in planes.values()]
+    if len(planes) > 1:
+        notes: tuple[str, ...] = (f"The file holds frames of {len(planes)} orientations, one after another.",)
+    else:
+        notes = _about_positions([header for _, header in ordered[0]])
+    return tuple(ref for plane in ordered for ref, _ in plane), notes
+
+
+def _frame_headers(ref: ImageRef) -> list[_Header]:
+    """Where each frame of an enhanced multi-frame file lies; nothing for other files."""
+    from pydicom import dcmread
+
+    sequences = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    try:
+        with quiet():
+            if ref.content is not None and ref.content.header is not None:
+                header = ref.content.header()
+            else:
+                with ref.as_file() as file:
+                    header = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(sequences))
+            shared, each = (list(header.get(name) or ()) for name in sequences)
+            return [
+                _Header(
+                    position=_numbers(_of_groups((frame, *shared), "PlanePosition", "ImagePositionPatient")),
+                    orientation=_plane(_of_groups((frame, *shared), "PlaneOrientation", "ImageOrientationPatient")),
+                )
+                for frame in each
+            ]
+    except Exception:
+        return []
+
+
+def _of_groups(groups: Iterable[Any], macro: str, name: str) -> Any:
+    """An attribute from the first functional group that has its macro (PS3.3, C.7.6.16.2)."""
+    return next((group[f"{macro}Sequence"][0].get(name) for group in groups if group.get(f"{macro}Sequence")), None)
+
+
+def _plane(values: Iterable[Any] | None) -> tuple[float, ...]:
+    return tuple(round(value, 2) + 0.0 for value in _numbers(values))
+
+
 def _shared_name(refs: list[ImageRef], name: str, owners: Counter[PurePosixPath]) -> str:
     """The folder of the images where it holds nothing else, else the folder that they share and their hashed name."""
     folders = {PurePosixPath(ref.path).parent for ref in refs}
@@ -242,11 +297,11 @@ def _about_positions(headers: list[_Header]) -> tuple[str, ...]:
     steps = np.diff(places)
     notes = []
     if same := int((steps < SAME_MM).sum()):
-        notes.append(f"{same:,} slices lie where another one does.")
+        notes.append(f"{counted(same, 'slice')} {'lies' if same == 1 else 'lie'} where another one does.")
     steps = steps[steps >= SAME_MM]
     usual = float(np.median(steps)) if len(steps) else 0.0
     if missing := int((np.round(steps / usual)[steps > GAP * usual] - 1).sum()) if usual else 0:
-        notes.append(f"{missing:,} slices are missing between others.")
+        notes.append(f"{counted(missing, 'slice')} {'is' if missing == 1 else 'are'} missing between others.")
     return tuple(notes)
 
 
@@ -287,7 +342,7 @@ def _hashed(header: Any) -> _Header:
         for name in ("SeriesInstanceUID", "StudyInstanceUID", "PatientID")
     )
     position = _numbers(header.get("ImagePositionPatient"))
-    orientation = tuple(round(value, 2) + 0.0 for value in _numbers(header.get("ImageOrientationPatient")))
+    orientation = _plane(header.get("ImageOrientationPatient"))
     number = header.get("InstanceNumber")
     kind = [str(word).upper() for word in header.get("ImageType") or ()]
     return _Header(
