@@ -69,10 +69,11 @@ def weighed(
         f"{counted(len(sources), 'source')} of labels, weighed by how well they agree with each other and with answers; by "
         f"this they are right on: {each}."
     )
-    if not found.same.any() and (known is None or not (np.asarray(known) >= 0).any()):
-        verdict = (
-            f"The labels are what {names[0]} says: with one source and no answers, nothing tells how often it is right."
-        )
+    if not found.same.any():  # one source, or copies of one
+        answered = known is not None and bool((np.asarray(known) >= 0).any())
+        tells = f"by the answers it is right on {sources[0].accuracy:.0%}" if answered else ""
+        nothing = "with one source and no answers, nothing tells how often it is right"
+        verdict = f"The labels are what {names[0]} says: {tells or nothing}."
     for first in np.unique(found.same):
         if len(copied := [names[s] for s in np.flatnonzero(found.same == first)]) > 1:
             verdict += f" {listed(copied)} say the same, and count as one source."
