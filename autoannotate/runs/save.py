@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -87,7 +88,8 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
         if "run.json" in there:
             if not overwrite:
                 raise OutputError(
-                    f"{folder} already holds a run: choose another folder with --out, or replace it with --overwrite."
+                    f"{folder} already holds a run: choose another folder with --out, or replace it with --overwrite. What has "
+                    f"been answered since, and images that joined, are taken in by: autoannotate update {shlex.quote(str(folder))}"
                 )
             if _answered(folder, there):
                 raise OutputError(
