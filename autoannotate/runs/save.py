@@ -89,7 +89,8 @@ def ensure_writable(folder: Path, overwrite: bool = False) -> None:
             if not overwrite:
                 raise OutputError(
                     f"{folder} already holds a run: choose another folder with --out, or replace it with --overwrite. What has "
-                    f"been answered since, and images that joined, are taken in by: autoannotate update {shlex.quote(str(folder))}"
+                    "been answered since, and images that joined, are taken in by: autoannotate update "
+                    f"{shlex.quote(str(folder))}"
                 )
             if _answered(folder, there):
                 raise OutputError(
