@@ -16,9 +16,10 @@ def beside_zero_shot(
 ) -> NDArray[np.float64]:
     """The doubts in the order that zero-shot has a part in; their values stay, each at its rank.
 
-    Both are ranked, zero-shot's probability of the label among those of all images for this class, so that where it puts its
-    threshold does not matter. Its rank counts w², w the part of the pool's area under the ROC curve above a half (of given
-    labels, one class against the rest) that zero-shot reaches too. `eval/audit` says how that was chosen.
+    Labels that are more likely wrong than right stay before all others. Among either, both opinions are ranked: zero-shot's
+    probability of the label among those of all images for this class, so that where it puts its threshold does not matter.
+    Its rank counts w², w the part of the pool's area under the ROC curve above a half (of given labels, one class against the
+    rest) that zero-shot reaches too. `eval/audit` says how that was chosen.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def beside_zero_shot(
     weight = float(np.clip(reached, 0.0, 1.0)) ** 2
     of_label = rankdata(zero_shot, axis=0)[np.arange(len(labels)), labels]
     both = rankdata(doubt) - weight * rankdata(of_label)
-    order = np.lexsort((doubt, both))
+    order = np.lexsort((doubt, both, doubt > 0.5))
     ranked = np.empty_like(doubt)
     ranked[order] = np.sort(doubt)
     return ranked
