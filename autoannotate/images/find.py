@@ -15,7 +15,7 @@ from pathlib import Path
 from autoannotate._internal.files import write_files
 from autoannotate.errors import InputError, OutputError, UnreadableImageError
 from autoannotate.images import isolation
-from autoannotate.images.kinds import HIDDEN, is_hidden, kind_of
+from autoannotate.images.kinds import DICOMDIR, HIDDEN, is_hidden, kind_of
 from autoannotate.images.ref import INCLUDED, Found, ImageRef, PassedOver, PassOver
 from autoannotate.images.registry import formats_read, head_of, reader_of
 
@@ -113,7 +113,7 @@ def look(path: str, file: Path, include: Collection[str] = ()) -> list[ImageRef]
         frames = isolation.frames(file) if reader.frames and head else None
     except PassOver as over:
         if over.frames is None or over.kind not in {INCLUDED[name] for name in include}:
-            return PassedOver(over.kind, over.reason, 1)
+            return DICOMDIR if over.kind == DICOMDIR.kind else PassedOver(over.kind, over.reason, 1)
         frames = over.frames if over.frames > 1 else None
     except UnreadableImageError:
         frames = None  # reading it will say so again

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from autoannotate.images.ref import PassedOver
 
+DICOMDIR = PassedOver("DICOMDIR", "they are an index of other files", 1, expected=True)
 HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
 UNKNOWN = PassedOver("files of an unknown kind", "their format is not known", 1)
 _SYSTEM = frozenset({"thumbs.db", "desktop.ini", "__macosx", "icon\r", "ehthumbs.db"})
@@ -89,7 +90,7 @@ def kind_of(file: Path, head: bytes) -> PassedOver:
     """The kind of one file that no reader knows, by its first bytes, else by its ending, else by being text."""
     name = file.name.lower()
     if name == "dicomdir":
-        return PassedOver("DICOMDIR", "they are an index of other files", 1, expected=True)
+        return DICOMDIR
     for header in _VOXELS.get(file.suffix.lower(), ()):
         beside = file.with_suffix("") if file.suffix.lower() == ".gz" else file
         if any(beside.with_suffix(ending).exists() for ending in (header, header.upper())):
