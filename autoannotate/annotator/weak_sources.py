@@ -63,17 +63,18 @@ def weighed(
     sources = tuple(
         Source(name, round(float(found.accuracy[s]), 4), int(says[s].sum())) for s, name in enumerate(names)
     )
-    each = ", ".join(f"{one.name} {one.accuracy:.0%} of {counted(one.images, 'image')}" for one in sources)
     silent = int((~says.any(axis=0)).sum())
-    verdict = (
-        f"{counted(len(sources), 'source')} of labels, weighed by how well they agree with each other and with answers; by "
-        f"this they are right on: {each}."
-    )
     if not found.same.any():  # one source, or copies of one
         answered = known is not None and bool((np.asarray(known) >= 0).any())
         tells = f"by the answers it is right on {sources[0].accuracy:.0%}" if answered else ""
         nothing = "with one source and no answers, nothing tells how often it is right"
         verdict = f"The labels are what {names[0]} says: {tells or nothing}."
+    else:
+        each = ", ".join(f"{one.name} {one.accuracy:.0%} of {counted(one.images, 'image')}" for one in sources)
+        verdict = (
+            f"{counted(len(sources), 'source')} of labels, weighed by how well they agree with each other and with answers; "
+            f"by this they are right on: {each}."
+        )
     for first in np.unique(found.same):
         if len(copied := [names[s] for s in np.flatnonzero(found.same == first)]) > 1:
             verdict += f" {listed(copied)} say the same, and count as one source."

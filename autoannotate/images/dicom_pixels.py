@@ -68,9 +68,8 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
         syntax = whole.file_meta.TransferSyntaxUID
         decode = _codec(syntax)
         if decode is not None and complete and _is_compressed(syntax) and _pydicom_can(syntax):
-            with contextlib.suppress(
-                ValueError, RuntimeError, AttributeError
-            ):  # it may find frames here that it did not alone
+            # of the whole data set pydicom finds frames that it does not find in the file
+            with contextlib.suppress(ValueError, RuntimeError, AttributeError):
                 return _signed(pixel_array(whole, index=frame), header, syntax)
         if _is_compressed(syntax) and decode is not None:
             return _signed(_decoded(whole, header, frame, decode), header, syntax)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import pkgutil
 from types import ModuleType
+
+from autoannotate._internal.choices import module_names
 
 SHARED = ("shared", "heads", "students")  # what several of them use
 ON_REQUEST = ("aled", "coteaching", "disc", "sce", "sstext")
@@ -22,7 +23,7 @@ def baselines() -> tuple[str, ...]:
     >>> "cleanlab" in baselines() and "transclip" in baselines()
     True
     """
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in SHARED))
+    return tuple(name for name in module_names(__name__) if name not in SHARED)
 
 
 def trained() -> tuple[str, ...]:
