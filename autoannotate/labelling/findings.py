@@ -33,7 +33,7 @@ from autoannotate.labelling.task import Task
 
 ABSENT, PRESENT, UNDECIDED = 0, 1, -1
 FEWEST = 2  # images with a finding, and without it, below which given labels teach nothing
-FIRM = 32.0  # how firmly the pool of few-shot models holds on to equal weights; chosen on NIH, see eval/findings
+FIRM = 32.0  # how firmly the pool of few-shot models holds on to equal weights; chosen on NIH, see eval/findings/firmness.md
 FEWEST_TOLD = 5  # the same, below which nothing is said of telling it
 BROKEN = 0.97  # how doubtful given values are that break a rule: one of them is wrong for sure
 LEAST_AREA = 0.6  # as for two classes in `label_errors.issues`

@@ -3,7 +3,7 @@
 Hard rules say which sets of findings are possible. The probabilities of an image are projected to the nearest, in squares, that
 keep every rule as an inequality: of a clause, the probabilities of what is there and of the absence of what is not add up to
 one or more; of findings of which one is there at most, to one or less. What keeps them already stays. (Conditioning independent
-probabilities on the possible sets, the I-projection, moved those too, and ranked images worse: eval/findings.) The dual is
+probabilities on the possible sets, the I-projection, moved those too, and ranked images worse: eval/NOTES.md.) The dual is
 solved by Hildreth's method (Hildreth 1957, "A quadratic programming procedure"; Lent and Censor 1980).
 
 The values of an image are its most probable possible set, exactly: possible sets are enumerated within each group of findings

@@ -2,7 +2,7 @@
 
     python eval/findings/measure.py scores --data ../shared/data/more --out FOLDER   # 20 minutes; goes on where it stopped
     python eval/findings/measure.py rules --data ../shared/data/more --out FOLDER    # 5 minutes
-    python eval/findings/measure.py table --data ../shared/data/more --out FOLDER    # the tables of README.md
+    python eval/findings/measure.py table --data ../shared/data/more --out FOLDER    # the tables of left_out.md
 
 Scores of every cell are kept, so that the tables, with intervals by a bootstrap over patients, take a minute.
 """
