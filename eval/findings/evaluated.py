@@ -1,4 +1,4 @@
-"""`autoannotate evaluate findings` on the sets with several findings an image, and the tables of answers.md and left_out.md made from it.
+"""`autoannotate evaluate findings` on the sets with several findings an image; prints tables of answers.md and left_out.md.
 
 python eval/findings/evaluated.py run --data MORE_DIR --out WORK_DIR    # goes on where it stopped; an hour on two cores
 python eval/findings/evaluated.py table --out WORK_DIR                  # what these pages show, of the cells that are there
