@@ -22,7 +22,7 @@ from autoannotate.labelling.zero_shot.reliability import kappa
 
 @dataclass(frozen=True)
 class Settings:
-    """The constants of the decision; each has its row in the ablation table of `eval/correction`.
+    """The constants of the decision; each has its row in the ablation table of `eval/correction/parts.md`.
 
     Attributes
     ----------
