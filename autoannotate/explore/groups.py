@@ -46,7 +46,7 @@ def cluster_levels(neighbours: Neighbours, seed: int = 0) -> NDArray[np.int64]:
     -----
     The Leiden algorithm (Traag, Waltman and van Eck 2019, doi 10.1038/s41598-019-41695-z) on the graph of nearest
     neighbours, maximising modularity at each of `RESOLUTIONS`. It agrees better with classes than Ward's tree and HDBSCAN,
-    which calls most images noise here: eval/explore/README.md. Levels with as many clusters as the one before are left out.
+    which calls most images noise here: eval/explore/groups.md. Levels with as many clusters as the one before are left out.
 
     Raises
     ------

@@ -20,7 +20,7 @@ def layout(points: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float32
     Notes
     -----
     t-SNE by openTSNE (Policar, Strazar and Zupan 2024), begun from principal components, as Kobak and Berens (2019,
-    doi 10.1038/s41467-019-13056-x) advise. Measured against UMAP and PaCMAP in eval/explore/README.md: the most faithful and
+    doi 10.1038/s41467-019-13056-x) advise. Measured against UMAP and PaCMAP in eval/explore/map.md: the most faithful and
     the quickest at some thousand images.
 
     Raises
@@ -50,7 +50,7 @@ def principal_components(points: NDArray[np.floating], dimensions: int = 2) -> N
 def standardised_components(features: NDArray[np.floating], dimensions: int = 64) -> NDArray[np.float32]:
     """Principal components of features (N, F) of unit variance: what covariates are predicted from.
 
-    On OASIS they tell age and brain volume better than components of the features as they are: eval/explore/README.md.
+    On OASIS they tell age and brain volume better than components of the features as they are: eval/explore/associations.md.
     """
     features = np.asarray(features, dtype=np.float32)
     spread = features.std(axis=0)
