@@ -17,11 +17,37 @@ from made_runs import draw_images
 
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
+PAGES = sorted(path for path in (DOCS.parent, *(DOCS.parent / "eval").glob("**")) for path in path.glob("*.md"))
+LINK = re.compile(r"\]\((?!\w+:|#)([^)#]+)")
+MEASURED = re.compile(r"\beval/[\w/]+\.(?:md|py|yaml|sh)\b")
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
     return BLOCK.findall(page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS.parent)))
+def test_links_of_a_page_lead_to_a_file(page: Path) -> None:
+    assert [to for to in LINK.findall(page.read_text(encoding="utf-8")) if not (page.parent / to).exists()] == []
+
+
+def test_measurements_that_code_and_docs_name_are_there() -> None:
+    root = DOCS.parent
+    texts = [
+        *root.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        *(root / "autoannotate").rglob("*.py"),
+        *(root / "eval").rglob("*.*"),
+    ]
+    named = {
+        (str(path.relative_to(root)), name)
+        for path in texts
+        if path.suffix in (".md", ".py", ".sh", ".yaml")
+        for name in MEASURED.findall(path.read_text(encoding="utf-8"))
+    }
+    assert named
+    assert sorted((page, name) for page, name in named if not (root / name).exists()) == []
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """`label` killed at random points, and while it saves, ends with the same bytes when the same command is given again.
 
-AUTOANNOTATE_KILLS=50 pytest tests/test_interrupted.py -m slow      # eval/NOTES.md says what came of it
+AUTOANNOTATE_KILLS=50 pytest tests/test_interrupted.py -m slow      # eval/robustness/interrupted.md: what came of it
 """
 
 from __future__ import annotations
