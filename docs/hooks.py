@@ -1,27 +1,68 @@
-"""What mkdocs does beside its plugins so that pages need no network: equations, and the script of the search.
+"""What mkdocs does beside its plugins: lists of what is registered, equations, and the script of the search.
 
-Equations in LaTeX become MathML, which browsers draw by themselves. The search of pages on a disk needs iframe-worker (Martin
-Donath, MIT), which the plugin `offline` would fetch from a server: docs/assets holds it.
+A line `<!-- exports -->` (a key of `LISTS`) becomes a table of names and what the code says of them. Equations in LaTeX become
+MathML, which browsers draw by themselves. The search of pages on a disk needs iframe-worker (Martin Donath, MIT), which the
+plugin `offline` would fetch from a server: docs/assets holds it.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
 
+from autoannotate._internal.choices import module_names
+from autoannotate.evaluation.baselines import baselines
+from autoannotate.evaluation.noise_injection import NOISES
+from autoannotate.evaluation.representations import representations
+from autoannotate.images.registry import READERS
+from autoannotate.labelling.label_errors.reasons import REASONS
+from autoannotate.labelling.queries.strategies import STRATEGIES
+from autoannotate.runs.label_columns import COLUMNS
+
+LISTS = {
+    "exports": ("autoannotate.exports", module_names("autoannotate.exports")),
+    "importers": ("autoannotate.answers.importers", module_names("autoannotate.answers.importers")),
+    "protocols": ("autoannotate.evaluation.protocols", module_names("autoannotate.evaluation.protocols")),
+    "baselines": ("autoannotate.evaluation.baselines", baselines()),
+    "representations": ("autoannotate.evaluation.representations", representations()),
+    "noise models": ("", NOISES),
+    "strategies": ("", STRATEGIES),
+    "reasons": ("", {name: reason.doubt for name, reason in REASONS.items()}),
+    "readers": ("", {reader.formats: ", ".join(sorted(reader.suffixes)) for reader in READERS}),
+    "columns": ("", {column.name: column.says for column in COLUMNS}),
+}
+
 CODE = re.compile(r"(^```.*?^```|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 BLOCK, INLINE = re.compile(r"\$\$(.+?)\$\$", re.DOTALL), re.compile(r"\$([^$\n]+?)\$")
 
+LIST = re.compile(rf"^<!-- ({'|'.join(LISTS)}) -->$", re.MULTILINE)
 BRACKETS = re.compile(r'<autoref [^>]*identifier="([A-Z]+)"[^>]*>([A-Z]+)</autoref>')
 
 SHIM = "https://unpkg.com/iframe-worker/shim"
 
 
+def rows(package: str, names: Any) -> Iterator[str]:
+    """The rows of a table: each name, and the first paragraph of its docstring, or what is said instead."""
+    for name in names:
+        thing = importlib.import_module(f"{package}.{name.replace('-', '_')}") if package else names[name]
+        says = thing if isinstance(thing, str) else (inspect.getdoc(thing) or "").split("\n\n")[0]
+        yield f"| {name if ' ' in name else f'`{name}`'} | {' '.join(says.split())} |"
+
+
+def listed(found: re.Match[str]) -> str:
+    """The table that takes the place of `<!-- NAME -->`."""
+    return "\n".join(["| | |", "|---|---|", *rows(*LISTS[found[1]])])
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Equations between `$$` (a block) and `$` (in a line), outside code."""
+    """Lists for `<!-- NAME -->`; equations between `$$` (a block) and `$` (in a line), outside code."""
+    markdown = LIST.sub(listed, markdown)
     parts = CODE.split(markdown)
     for i in range(0, len(parts), 2):
         parts[i] = BLOCK.sub(lambda found: convert(found[1].strip(), display="block"), parts[i])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -12,12 +13,18 @@ import typer
 from made_runs import draw_images, make_run
 from typer.testing import CliRunner, Result
 
+from autoannotate import exports
+from autoannotate.answers import importers
 from autoannotate.cli.app import plainly
 from autoannotate.cli.commands.label import parse_prior
 from autoannotate.cli.main import COMMANDS, app, loaded
 from autoannotate.cli.print_run import lines
 from autoannotate.errors import UsageError
+from autoannotate.evaluation.baselines import baselines
+from autoannotate.evaluation.noise_injection import NOISES
+from autoannotate.evaluation.protocols import protocols
 from autoannotate.labelling.queries.spot_checks import UNSEEN
+from autoannotate.labelling.queries.strategies import STRATEGIES
 
 
 def call(*arguments: str | Path) -> Result:
@@ -40,7 +47,7 @@ def saved(tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
-EXAMPLES = [["label"], ["export"], ["prompts"], ["models"], ["demo"], ["pretrain", "clip"]]
+EXAMPLES = [["pretrain", "clip"], *([name] for name in COMMANDS if name != "pretrain")]
 
 
 @pytest.mark.parametrize("command", EXAMPLES, ids=" ".join)
@@ -48,6 +55,20 @@ def test_the_help_of_each_command_teaches_with_an_example(command: list[str]) ->
     result = call(*command, "--help")
     assert result.exit_code == 0
     assert f"Example: autoannotate {' '.join(command)}" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("command", "kinds"),
+    [
+        ("export", exports.formats()),
+        ("apply", importers.formats()),
+        ("update", STRATEGIES),
+        ("evaluate", [*protocols(), *baselines(), *NOISES]),
+    ],
+)
+def test_help_names_all_that_is_registered(command: str, kinds: Collection[str]) -> None:
+    told = call(command, "--help").stdout
+    assert [name for name in kinds if name not in told] == []
 
 
 def test_help_wraps_to_the_terminal() -> None:

@@ -15,6 +15,14 @@ from pathlib import Path
 import pytest
 from made_runs import draw_images
 
+from autoannotate import exports
+from autoannotate.answers import importers
+from autoannotate.evaluation.baselines import baselines
+from autoannotate.evaluation.noise_injection import NOISES
+from autoannotate.evaluation.protocols import protocols
+from autoannotate.labelling.label_errors.reasons import REASONS
+from autoannotate.labelling.queries.strategies import STRATEGIES
+
 DOCS = Path(__file__).parents[1] / "docs"
 TUTORIALS = sorted((DOCS / "tutorials").glob("*.md"))
 PAGES = sorted(path for path in (DOCS.parent, *(DOCS.parent / "eval").glob("**")) for path in path.glob("*.md"))
@@ -104,6 +112,10 @@ def test_the_site_builds_strictly_and_opens_without_a_network(tmp_path: Path) ->
     reference = (tmp_path / "site" / "reference" / "cli.html").read_text(encoding="utf-8")
     for name in COMMANDS:
         assert f"autoannotate {name}" in reference
+    choices = (tmp_path / "site" / "reference" / "choices.html").read_text(encoding="utf-8")
+    formats, evaluated = (*exports.formats(), *importers.formats()), (*baselines(), *protocols(), *NOISES)
+    for name in (*formats, *evaluated, *STRATEGIES, *REASONS):
+        assert f"<code>{name}</code>" in choices
     for page in (tmp_path / "site").rglob("*.html"):
         fetched = re.findall(
             r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text(encoding="utf-8")

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from autoannotate.errors import InputError, UsageError
+from autoannotate.evaluation.baselines import usual
 from autoannotate.evaluation.methods import METHODS, solve
 from autoannotate.evaluation.noise_injection import read_noise
 from autoannotate.evaluation.task import Clinician, Problem
 
-RIVALS = ("cleanlab", "selftrain", "knn", "labelprop", "transclip", "zlap")
+RIVALS = usual()
 ARRAYS_ONLY = ("given", *RIVALS, "ours")  # with the student left out
 
 

@@ -36,3 +36,13 @@ def listed(names: Iterable[str], most: int = 8) -> str:
     if len(names) > most + 1:  # "and 1 more" would be longer than most names
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def one_of(names: Iterable[str]) -> str:
+    """All names, of which one is to be chosen.
+
+    >>> one_of(["csv", "jsonl", "parquet"])
+    'csv, jsonl or parquet'
+    """
+    *others, last = names
+    return f"{', '.join(others)} or {last}" if others else last

@@ -17,6 +17,7 @@ from autoannotate._internal.wording import counted
 from autoannotate.images import stamp
 from autoannotate.images.items import chosen
 from autoannotate.runs import proposals, student_predictions
+from autoannotate.runs.label_columns import COLUMNS, Made
 from autoannotate.runs.record import FORMAT
 from autoannotate.runs.run import UNREADABLE, Run
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from autoannotate.labelling.zero_shot.label_images import ZeroShot
     from autoannotate.labelling.zero_shot.reliability import Reliability
 
-DUPLICATE = 0.95  # confidence in a label taken over from a picture that is nearly the same; about so often it is right
 PACKAGES = ("torch", "open_clip_torch", "timm", "cleanlab", "scikit-learn", "numpy", "pillow")
 
 
@@ -56,22 +56,8 @@ def build_run(
     """
     names = np.array(class_names, dtype=object)
     clip, queue = zero_shot.probabilities, labelled.queue
-    confidence = np.where(labelled.duplicate_of >= 0, DUPLICATE, labelled.confidence)
-    rows = np.arange(len(refs))
-    table = pd.DataFrame(
-        {
-            "path": [ref.path for ref in refs],
-            "label": names[labelled.labels],
-            "confidence": confidence,
-            "source": labelled.source,
-            "suspect": np.isin(rows, queue.rows).astype(int),
-            "suspect_score": labelled.suspect_score,
-            "clip_label": names[clip.argmax(1)],
-            "clip_confidence": clip.max(1),
-            "note": [(notes or {}).get(ref.path, "") for ref in refs],
-            "proposed": np.append(names, "")[labelled.waiting],
-        }
-    )
+    made = Made(refs, names, clip, labelled, notes or {})
+    table = pd.DataFrame({column.name: column.values(made) for column in COLUMNS})
     queued = pd.DataFrame(
         {
             "rank": np.arange(1, len(queue.rows) + 1),

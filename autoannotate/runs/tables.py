@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from autoannotate.errors import InputError
 from autoannotate.runs.delimited import read_delimited
+from autoannotate.runs.label_columns import COLUMNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,16 +27,13 @@ DECIMALS = 6
 ROWS = 20_000  # that are turned into text at once
 PROPOSALS_FILE, PROPOSALS = "proposals.csv", ("path", "group", "label", "proposed")  # see `runs.proposals`
 NUMBERS: dict[str, type] = {
-    "confidence": float,
+    **{column.name: column.kind for column in COLUMNS if column.kind is not str},
     "score": float,
-    "suspect_score": float,
-    "clip_confidence": float,
     "probability": float,
     "clip_probability": float,
     "value": int,
     "given_value": int,
     "trusted_value": int,
-    "suspect": int,
     "rank": int,
     "proposal": int,
     "box": int,

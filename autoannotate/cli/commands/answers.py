@@ -7,10 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
+from autoannotate._internal.choices import module_names, registered_names
+from autoannotate._internal.wording import one_of
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import app, plainly
 from autoannotate.cli.options import AcceptProposals, Device, MovedImages
 from autoannotate.errors import UsageError
+
+STRATEGIES = registered_names("autoannotate.labelling.queries.strategies", "strategy")
+FORMATS = module_names("autoannotate.answers.importers")
 
 
 @app.command(epilog="Example: autoannotate review autoannotate-run --reader Ana")
@@ -89,7 +94,7 @@ def update(
         str | None,
         typer.Option(
             metavar="NAME",
-            help="What to ask next: doubtful, informative, representative, mixture; else by what labels are worth.",
+            help=f"What to ask next: {', '.join(STRATEGIES)}; else by what labels are worth.",
         ),
     ] = None,
     images: MovedImages = None,
@@ -157,7 +162,7 @@ def apply_answers(
         ),
     ],
     format: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="label-studio, cvat or csv; else it is found out.")
+        str | None, typer.Option("--format", metavar="NAME", help=f"{one_of(FORMATS)}; else it is found out.")
     ] = None,
     reader: Annotated[str | None, typer.Option(metavar="NAME", help="Whose answers they are.")] = None,
     skip_problems: Annotated[

@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from autoannotate._internal.choices import module_names, registered_names
+from autoannotate._internal.wording import listed, one_of
 from autoannotate.cli.app import MACHINERY, app, plainly
 from autoannotate.cli.options import Device, Fast, Model, Student
 from autoannotate.errors import AutoannotateError, UsageError
+from autoannotate.evaluation.baselines import baselines
 
 SETTINGS = "Of some protocols"
 OUT = Path("autoannotate-evaluation")
+NOISES = registered_names("autoannotate.evaluation.noise_injection", "noise_model")
 
 
 @app.command(
@@ -25,7 +29,7 @@ def evaluate(
         typer.Argument(
             metavar="PROTOCOL",
             show_default=False,
-            help="pair, noise, findings, clinician, labels, certify, ood or representations.",
+            help=f"{one_of(module_names('autoannotate.evaluation.protocols'))}.",
         ),
     ],
     data: Annotated[
@@ -50,7 +54,9 @@ def evaluate(
     methods: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,…", help="The methods side by side, all of them with `all`; else the protocol's usual."
+            metavar="A,B,…",
+            help="The methods side by side, all of them with `all`; else the protocol's usual. Beside given, clip and ours: "
+            f"{listed(baselines(), most=99)}.",
         ),
     ] = None,
     count: Annotated[int, typer.Option(min=1, help="Images of each class in a run's sample, at most.")] = 300,
@@ -63,7 +69,7 @@ def evaluate(
         str,
         typer.Option(
             metavar="KIND:RATE",
-            help="A kind of noise (symmetric, class, instance) and a rate; or `given`, the column given of labels.csv.",
+            help=f"A kind of noise ({', '.join(NOISES)}) and a rate; or `given`, the column given of labels.csv.",
             rich_help_panel=SETTINGS,
         ),
     ] = "symmetric:0.2",

@@ -10,6 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from autoannotate._internal.choices import module_names
+from autoannotate._internal.wording import one_of
 from autoannotate.annotator.annotations import Annotations
 from autoannotate.cli.app import app, plainly
 from autoannotate.cli.options import MovedImages
@@ -34,7 +36,7 @@ def export(
         typer.Option(
             "--format",
             metavar="NAME",
-            help="csv, jsonl, parquet, imagefolder, label-studio, cvat, coco, fiftyone, huggingface, dicom-sr or chexpert.",
+            help=f"{one_of(module_names('autoannotate.exports'))}.",
         ),
     ] = "csv",
     what: Annotated[
