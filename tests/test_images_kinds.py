@@ -200,6 +200,26 @@ def test_faulty_lookup_tables_do_not_cost_the_picture(tmp_path: Path) -> None:
     assert "palette" in notes(odd)
 
 
+def test_intensities_of_x_rays_are_not_what_angiography_shows(tmp_path: Path) -> None:
+    from pydicom import Dataset
+
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [256, 0, 16], np.linspace(80, 3800, 256).astype(np.uint16).tobytes()
+    table["LUTData"].VR = "OW"
+    grey = (RAMP // 16).astype(np.uint8)
+    tags = {"Modality": "XA", "ModalityLUTSequence": Sequence([table]), "WindowCenter": 128, "WindowWidth": 256}
+    expected = pixels(dicom(tmp_path / "plain.dcm", grey, WindowCenter=128, WindowWidth=256))
+    for relationship in ("LOG", "DISP"):
+        file = dicom(tmp_path / "x.dcm", grey, PixelIntensityRelationship=relationship, **tags)
+        assert (pixels(file) == expected).all()
+        assert "intensity of the X-rays" in notes(file)
+    assert pixels(dicom(tmp_path / "linear.dcm", grey, PixelIntensityRelationship="LIN", **tags)).mean() > 200
+    table.LUTDescriptor = [256, 0, 8]  # states 8 bits, and holds more
+    file = dicom(tmp_path / "deeper.dcm", grey, **(tags | {"Modality": "CR"}))
+    assert (pixels(file) == expected).all()
+    assert "faulty" in notes(file)
+
+
 def compressed(file: Path, syntax: str, data: bytes, **tags: object) -> Path:
     dicom(file, RAMP, **tags)
     dataset = dcmread(file)

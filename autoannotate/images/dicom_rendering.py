@@ -55,7 +55,16 @@ def render(values: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarray:
 
 
 def rescaled(values: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarray:
-    """The values after the modality LUT or rescaling (PS3.3 C.11.1); as they are stored where those are faulty."""
+    """The values after the modality LUT or rescaling (PS3.3 C.11.1); as they are stored where those are faulty.
+
+    Those of angiography whose values are shown as they are, or are logarithms, lead back to the intensity of the X-rays: they
+    are not for showing (C.8.7.1.1.2).
+    """
+    modality, relationship = (_word(header, name) for name in ("Modality", "PixelIntensityRelationship"))
+    if modality in ("XA", "RF", "XRF") and relationship in ("LOG", "DISP"):
+        if header.get("ModalityLUTSequence"):
+            notes.append("The modality LUT gives the intensity of the X-rays, not what to show; it was not used.")
+        return values
     if "ModalityLUTSequence" in header:
         table, first = _table(header, "ModalityLUTSequence", values)
         mapped = _looked_up(values, table, first) if len(table) else values
@@ -122,7 +131,7 @@ def _table(header: Dataset, sequence: str, values: np.ndarray) -> tuple[np.ndarr
     empty = np.empty(0, dtype=np.int64), 0
     try:
         item = header[sequence].value[0]
-        count, first = (int(number) for number in item.LUTDescriptor[:2])
+        count, first, bits = (int(number) for number in item.LUTDescriptor[:3])
         data = item.LUTData
         count = count & 0xFFFF or 2**16
         if isinstance(data, bytes):
@@ -135,7 +144,7 @@ def _table(header: Dataset, sequence: str, values: np.ndarray) -> tuple[np.ndarr
                 entries = np.stack([entries & 0xFF, entries >> 8], axis=1).ravel()
     except Exception:
         return empty
-    if len(entries) < count:
+    if len(entries) < count or (sequence == "ModalityLUTSequence" and bits <= 8 and entries[:count].max() > 255):
         return empty
     if first >= 2**15 and values.min() < 0:  # a signed number that is stored as an unsigned one
         first -= 2**16
@@ -150,6 +159,11 @@ def _looked_up(values: np.ndarray, table: np.ndarray, first: int) -> np.ndarray:
 
 def _has_rescaling(header: Dataset) -> bool:
     return "RescaleSlope" in header or "RescaleIntercept" in header
+
+
+def _word(header: Dataset, name: str) -> str:
+    """The value of an attribute as one word in capitals; empty where there is none."""
+    return str(header.get(name) or "").strip().upper()
 
 
 def _number(header: Dataset, name: str) -> float | None:
