@@ -13,8 +13,10 @@ from made_scans import CLASSES, write_scans
 from PIL import Image
 from typer.testing import CliRunner
 
+from autoannotate.answers.given_findings import GivenFindings, holds_findings, rarely_several, read_given_findings
 from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.answers.groups import look_grouped, read_groups
+from autoannotate.answers.known import read_known
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images
@@ -61,21 +63,85 @@ def test_a_table_names_images_as_people_do(scans: Path, tmp_path: Path, named: s
 
 def test_folders_coco_and_fiftyone_are_read(scans: Path, tmp_path: Path) -> None:
     assert read("folders", scans) == LABELS
-    coco = {
-        "images": [{"id": n, "file_name": path} for n, path in enumerate(PATHS)],
-        "categories": [{"id": 1, "name": "cyst"}, {"id": 2, "name": "clear"}],
-        "annotations": [
-            {"id": n, "image_id": n, "category_id": 1 if label == "cyst" else 2} for n, label in enumerate(LABELS)
-        ],
-    }
-    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    (tmp_path / "coco.json").write_text(json.dumps(COCO))
     assert read(tmp_path / "coco.json", scans) == LABELS
-    fiftyone = {
-        "classes": ["cyst", "clear"],
-        "labels": {p: int(c == "clear") for p, c in zip(PATHS, LABELS, strict=True)},
-    }
-    (tmp_path / "labels.json").write_text(json.dumps(fiftyone))
+    (tmp_path / "labels.json").write_text(json.dumps(FIFTYONE))
     assert read(tmp_path / "labels.json", scans) == LABELS
+
+
+CLASSIFIED = [{"_cls": "Classification", "label": label} for label in LABELS]
+
+
+def samples(*said: object) -> dict:
+    """FiftyOne's samples.json, the last samples with what is said."""
+    named = [{"filepath": f"/x/{path}", "ground_truth": one} for path, one in zip(PATHS, CLASSIFIED, strict=True)]
+    for sample, one in zip(named[len(named) - len(said) :], said, strict=True):
+        sample["ground_truth"] = one
+    return {"samples": named}
+
+
+def task(path: str, *choices: list[str]) -> dict:
+    """One of Label Studio, with the choices of each annotator."""
+    results = [{"from_name": "c", "type": "choices", "value": {"choices": each}} for each in choices]
+    said = [{"id": who, "completed_by": who, "result": [one]} for who, one in enumerate(results)]
+    return {"id": 1 + PATHS.index(path), "data": {"image": f"/data/local-files/?d={path}"}, "annotations": said}
+
+
+TASKS = [task(path, [label]) for path, label in zip(PATHS, LABELS, strict=True)]
+COCO = {
+    "images": [{"id": n, "file_name": path} for n, path in enumerate(PATHS)],
+    "categories": [{"id": 1, "name": "cyst"}, {"id": 2, "name": "clear"}],
+    "annotations": [{"image_id": n, "category_id": 1 + (label == "clear")} for n, label in enumerate(LABELS)],
+}
+FIFTYONE = {"classes": ["cyst", "clear"], "labels": {path: int("clear" in path) for path in PATHS}}
+TOOLS = {
+    "COCO whose image has no name": (COCO | {"images": [{"id": 0}]}, "as COCO: something in it lacks .file_name."),
+    "COCO without images": (COCO | {"images": None}, "cannot be read as COCO"),
+    "COCO of an image that it does not list": (
+        COCO | {"annotations": [*COCO["annotations"], {"image_id": 99, "category_id": 1}]},
+        r"names images that are not there: the image with the id 99 \(annotation 6\)",
+    ),
+    "FiftyOne with a number of no class": (
+        FIFTYONE | {"labels": FIFTYONE["labels"] | {PATHS[0]: 7, PATHS[1]: -1, PATHS[2]: None}},
+        r"clear/3.png \(unknown category 7\), clear/4.png \(unknown category -1\); it gives no label to: clear/5.png",
+    ),
+    "FiftyOne with a list": (FIFTYONE | {"labels": [0, 1]}, "cannot be read as FiftyOne"),
+    "FiftyOne samples without a label": (samples(None, {"label": None}), "no label to: cyst/1.png .sample 4., cyst/2.png"),
+    "Label Studio, unsure": ([*TASKS[:5], task(PATHS[5], ["unsure"])], r"gives no label to: cyst/2.png \(task 6\)"),
+    "a list of numbers": ([1, 2], "holds no labels that are known"),
+    "an object": ({"a": 1}, "is no COCO and no FiftyOne file"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TOOLS)
+def test_files_of_tools_that_do_not_fit_are_a_sentence(scans: Path, tmp_path: Path, case: str) -> None:
+    told, said = TOOLS[case]
+    (tmp_path / "labels.json").write_text(json.dumps(told))
+    with pytest.raises(InputError, match=said):
+        read(tmp_path / "labels.json", scans)
+
+
+def test_samples_of_fiftyone_and_annotators_of_label_studio_are_read(scans: Path, tmp_path: Path) -> None:
+    file = tmp_path / "labels.json"
+    file.write_text(json.dumps(samples({"classifications": [{"label": "cyst"}]})))
+    assert read(file, scans) == LABELS
+    file.write_text(json.dumps([*TASKS[:5], task(PATHS[5], ["cyst"], ["clear"])]))
+    assert not holds_findings(file)  # two annotators who differ are no two findings
+    given = read_given_labels(file, find_images(scans))
+    assert {who: each[5] for who, each in given.votes.items()} == {"annotator 0": "cyst", "annotator 1": "clear"}
+    file.write_text(json.dumps([*TASKS[:5], task(PATHS[5], ["cyst", "clear"])]))
+    assert holds_findings(file)
+    findings = read_given_findings(file, find_images(scans))
+    assert "1 image of 6" not in (rarely_several(findings, PATHS) or "")  # one of six is no slip
+    many = GivenFindings(["a", "b"], np.array([[1, 0]] * 29 + [[1, 1]]), np.ones(30, dtype=bool))
+    assert "1 image of 30 has several labels (29)" in (rarely_several(many, [str(n) for n in range(30)]) or "")
+
+
+def test_label_studio_s_table_is_no_table_of_findings(scans: Path, tmp_path: Path) -> None:
+    rows = [f"{path},{label},1,{n}" for n, (path, label) in enumerate(zip(PATHS, LABELS, strict=True))]
+    file = write(tmp_path / "ls.csv", ["image,choice,annotator,annotation_id", *rows])
+    assert not holds_findings(file)
+    assert read(file, scans) == LABELS
 
 
 def test_medmnist_has_its_own_labels(tmp_path: Path) -> None:
@@ -115,6 +181,16 @@ def test_annotators_who_always_differ_have_two_classes_and_no_shares(scans: Path
     assert tied(votes).tolist() == [False] * 5 + [True]
 
 
+def test_annotators_who_contradict_each_other_are_not_trusted(scans: Path, tmp_path: Path) -> None:
+    lines = ["path,label_A,label_B", f"{PATHS[0]},clear,clear", f"{PATHS[1]},cyst,clear"]
+    file, refs = write(tmp_path / "gold.csv", lines), find_images(scans)
+    with pytest.raises(InputError, match=r"two labels to: clear/4\.png \(row 3 is 'cyst' by A and 'clear' by B\)"):
+        read_known(refs, trusted=file, classes=["clear", "cyst"])
+    assert read_known(refs, trusted=file, classes=["clear", "cyst"], skip_problems=True).trusted == {PATHS[0]: "clear"}
+    with pytest.raises(InputError, match="of several annotators one label an image is read"):
+        read(write(tmp_path / "l.csv", ["path,label_A,label_B", f"{PATHS[0]},cyst|clear,cyst"]), scans)
+
+
 @pytest.mark.parametrize("option", [["--rules", "r.txt"], ["--blank", "zeros"], ["--uncertain", "ones"]])
 def test_what_an_audit_would_not_use_is_wrong_usage(scans: Path, tmp_path: Path, option: list[str]) -> None:
     rows = [f"{path},{label}" for path, label in zip(PATHS, LABELS, strict=True)]
@@ -129,7 +205,10 @@ def test_what_an_audit_would_not_use_is_wrong_usage(scans: Path, tmp_path: Path,
 BAD = {
     "a label of no image": (["gone.png,cyst"], "names images that are not there: gone.png (row 8)"),
     "two labels": (["cyst/0.png,clear"], "gives two labels to: cyst/0.png (row 8 is 'clear' here and 'cyst' in row 5)"),
-}
+    "a class in two ways": (
+        ["cyst/0.png,Cyst"], "writes a class in two ways: cyst/0.png (row 8, writes 'cyst' as 'Cyst'). Mend it",
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -150,6 +229,11 @@ def test_images_without_a_label_and_one_class_are_errors(scans: Path, tmp_path: 
     with pytest.raises(InputError, match=r"gives no label to: clear/3\.png"):
         read(file, scans)
     assert read(file, scans, skip_problems=True) == ["", *LABELS[1:]]
+    for nothing in ("NaN", "none-of-these", "n/a"):
+        with pytest.raises(InputError, match=r"gives no label to: clear/3\.png \(row 7\)"):
+            read(write(tmp_path / "nan.csv", ["path,label", *rows, f"{PATHS[0]},{nothing}"]), scans)
+    with pytest.raises(InputError, match=r"empty\.csv is empty"):
+        read(write(tmp_path / "empty.csv", []), scans)
     with pytest.raises(InputError, match=r"one class only \(cyst\)"):
         read(write(tmp_path / "one.csv", ["path,label", *(f"{path},cyst" for path in PATHS)]), scans)
 

@@ -197,7 +197,7 @@ class FindingsAnnotator(Annotator):
         """
         from autoannotate.annotator.audit_items import to_audit
         from autoannotate.annotator.audited import appearance, audited_findings_run, cells_of, with_problems
-        from autoannotate.answers.given_findings import read_given_findings
+        from autoannotate.answers.given_findings import rarely_several, read_given_findings
         from autoannotate.answers.groups import look_grouped
         from autoannotate.answers.known import skipped_rows
         from autoannotate.runs.build import about_files
@@ -224,7 +224,8 @@ class FindingsAnnotator(Annotator):
         made.run["arguments"] |= files | {"blank": blank, "uncertain": uncertain, "item": there.kind}
         made.run.update(about_files(there.found, there.items))
         made = audited_findings_run(made, tasks, labelled, look, columns, clips[0].image_kinds, self.rules)
-        made.run["note"] = look_grouped(paths) if groups is None else None
+        notes = look_grouped(paths) if groups is None else None, rarely_several(given, [ref.path for ref in there.refs])
+        made.run["note"] = " ".join(filter(None, notes)) or None
         made.run["timings"] = dict(clock.seconds)
         names, source = there.names, files["labels"] if self.hash_paths else labels
         out = {names[each.path]: each.problem for each in given.problems if each.path in names}

@@ -3,7 +3,6 @@ with `a|b`."""
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from autoannotate._internal.wording import counted
 from autoannotate.answers import importers
-from autoannotate.answers.given_labels import LABEL, NO_CATEGORY, SHOWN, ImageRows, Problem
+from autoannotate.answers.dataset_json import NO_CATEGORY, read_dataset_json
+from autoannotate.answers.given_labels import ANNOTATOR, LABEL, SHOWN, ImageRows, Problem, read_tool
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.labelling.zero_shot.vocabulary import key
@@ -33,6 +34,7 @@ VALUES = {
     **dict.fromkeys(("-1", "-1.0", "−1", "uncertain", "unsure", "?"), -1),
 }
 NUMBERS = frozenset({"1", "1.0", "0", "0.0", "-1", "-1.0"})
+OF_ROWS = (*ANNOTATOR, "annotation_id", "split", "fold", "subset", "partition")
 SLIPS = 0.05  # of the cells of a finding, at most, that are none of these
 OPEN = ("unsure", "not-usable", "")
 UNKNOWN, BLANK, UNCERTAIN = -1, -2, -3
@@ -157,6 +159,20 @@ def read_given_findings(
     return GivenFindings(names, values, listed, more, first, tuple(problems))
 
 
+def rarely_several(given: GivenFindings, paths: Sequence[str]) -> str | None:
+    """A sentence where next to every image, (N,) paths, has one label and a few have several, as by a slip; else None."""
+    present = (given.values == 1).sum(axis=1)[given.listed]
+    several = [
+        path for path, there, row in zip(paths, given.listed, given.values, strict=True) if there and sum(row == 1) > 1
+    ]
+    if not 0 < len(several) <= SLIPS * len(present) or (present == 0).any():
+        return None
+    return (
+        f"{counted(len(several), 'image')} of {len(present):,} {'has' if len(several) == 1 else 'have'} several labels "
+        f"({', '.join(several[:SHOWN])}), so each class is audited as a finding: where an image has one, leave it one label."
+    )
+
+
 def _nothing_said(source: str | Path, names: Sequence[str], listed: bool, blank: str, uncertain: str) -> str:
     """Why nothing is known of any image, and the way out."""
     if not listed:
@@ -204,13 +220,13 @@ def _columns(
 
 
 def _binary(table: Delimited) -> list[int]:
-    """The columns whose cells are blank, 1, 0 or -1, with a 1 at least; a few slips among many (`SLIPS`) are problems of
-    their rows, and do not make a column another."""
+    """The columns whose cells are blank, 1, 0 or -1, with a 1 at least, but for annotators' numbers and parts of a split; a
+    few slips among many (`SLIPS`) are problems of their rows, and do not make a column another."""
     found = []
     for i, name in enumerate(table.header):
         cells = [cell for _, row in table.rows if (cell := fused(_cell(row, i)))]
         other = sum(cell not in NUMBERS for cell in cells)
-        if name and other <= SLIPS * len(cells) and {"1", "1.0"} & set(cells):
+        if name and column_key(name) not in OF_ROWS and other <= SLIPS * len(cells) and {"1", "1.0"} & set(cells):
             found.append(i)
     return found
 
@@ -259,41 +275,20 @@ def table_of(source: str | Path) -> Delimited | None:
         head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith((b"[", b"<", b"PK")):
         told = defaultdict(list)
-        for each in importers.read(file)[1]:
-            told[each.image].append(each.word)
-        said = {image: [word for word in words if word not in OPEN] or None for image, words in told.items()}
+        for each in read_tool(file):
+            told[each.image, each.where].append(each.word)  # several annotators of an image are a row each
+        said = [(image, [word for word in words if word not in OPEN] or None) for (image, _), words in told.items()]
     elif head.startswith(b"{"):
-        said = _json(file)
+        by_image: dict[str, list[str] | None] = {}
+        for entry in read_dataset_json(file):
+            words = by_image.setdefault(entry.image, None if entry.labels is None else [])
+            if words is not None:
+                words += [word for word in entry.labels or [] if word not in words]
+        said = list(by_image.items())
     else:
         return read_delimited(file)
-    cells = {image: "" if words is None else SEPARATOR.join(words) or NONE[0] for image, words in said.items()}
-    return Delimited(
-        ["path", "findings"], [(i, [image, cell]) for i, (image, cell) in enumerate(cells.items(), start=1)]
-    )
-
-
-def _json(file: Path) -> dict[str, list[str] | None]:
-    """The findings by image that COCO or FiftyOne tell; None where an image has no label."""
-    try:
-        told = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, UnicodeError) as error:
-        raise InputError(f"{file} cannot be read as JSON ({error}).") from None
-    said: dict[str, list[str] | None] = {}
-    if "categories" in told and "images" in told:
-        names = {each["id"]: str(each["name"]) for each in told["categories"]}
-        found: dict[object, list[str]] = {each["id"]: [] for each in told["images"]}
-        for each in told.get("annotations", []):
-            name = names.get(each.get("category_id"), f"{NO_CATEGORY}{each.get('category_id')}")
-            if name not in (words := found.setdefault(each.get("image_id"), [])):
-                words.append(name)
-        return {str(each["file_name"]): found[each["id"]] for each in told["images"]}
-    for image, target in (told.get("labels") or {}).items():
-        several = target if isinstance(target, list) else [target]
-        labels = [each["label"] if isinstance(each, dict) else each for each in several if each is not None]
-        classes = told.get("classes") or []
-        words = [str(classes[label] if isinstance(label, int) else label) for label in labels]
-        said[image] = None if target is None else words
-    return said
+    rows = [[image, "" if words is None else SEPARATOR.join(words) or NONE[0]] for image, words in said]
+    return Delimited(["path", "findings"], list(enumerate(rows, start=1)))
 
 
 def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from autoannotate.answers import importers
+from autoannotate.answers.dataset_json import NO_CATEGORY, read_dataset_json
 from autoannotate.answers.image_names import MOST, ImageNames
 from autoannotate.errors import InputError
 from autoannotate.images import ImageRef
 from autoannotate.runs.delimited import PATH, Delimited, column_key, read_delimited
+from autoannotate.runs.run import NONE_OF_THESE, NOT_USABLE, SEPARATOR
 from autoannotate.runs.tables import fused
+from autoannotate.runs.verdict_words import UNSURE
 
 FOLDERS = "folders"
-LABEL = ("label", "answer", "class", "class_name", "diagnosis", "category", "target")
+LABEL = ("label", "answer", "class", "class_name", "diagnosis", "category", "target", "choice")
 ANNOTATOR = ("annotator", "reader", "rater", "labeller", "completed_by")
 UNKNOWN, ABSENT = "is none of the classes", "no such image"
-NO_CATEGORY = "unknown category "  # before the number of a category that a COCO file does not list
+SPELLED = "writes "
+NO_LABEL = ("nan", "null", "n/a", "<na>", NONE_OF_THESE, NOT_USABLE)
+"""How programs write a cell that has nothing, and what an image of no class is labelled."""
 SHOWN = 3  # rows that a sentence names
 
 
@@ -78,6 +81,7 @@ def read_given_labels(
     skip_problems: bool = False,
     partial: bool = False,
     classes: Sequence[str] = (),
+    agreed: bool = False,
 ) -> GivenLabels:
     """The labels of the images `refs`, from a file or from `folders`.
 
@@ -88,6 +92,7 @@ def read_given_labels(
     skip_problems : go on with the images that have one label
     partial : labels of some images, or of one class, will do
     classes : what a label can be; by default anything
+    agreed : an image that annotators give different labels has none
 
     Raises
     ------
@@ -96,6 +101,7 @@ def read_given_labels(
         contradict each other, unless problems are skipped.
     """
     rows = list(_rows(source, refs))
+    usual = _usual_spelling([label for _, _, labels, _ in rows for label in labels.values() if label])
     find = ImageRows(refs, Path(source).absolute().parent)
     said: dict[int, dict[str, str]] = defaultdict(dict)
     cells: dict[str, list[str]] = {}
@@ -110,7 +116,11 @@ def read_given_labels(
         places[row] = places[row] or where
         for column, text in more.items():
             cells.setdefault(column, [""] * len(refs))[row] = text
-        for annotator, label in labels.items():
+        for annotator, written in labels.items():
+            label = "" if written.casefold() in NO_LABEL else written
+            if label in usual:
+                problems.append(Problem(where, refs[row].path, f"{SPELLED}{usual[label]!r} as {label!r}"))
+                continue
             if label.startswith(NO_CATEGORY):
                 problems.append(Problem(where, refs[row].path, label))
                 continue
@@ -131,6 +141,13 @@ def read_given_labels(
         for who in annotators
     }
     together = [_majority([votes[who][i] for who in annotators]) for i in range(len(refs))]
+    if agreed:
+        for i, ref in enumerate(refs):
+            by = {who: votes[who][i] for who in annotators if votes[who][i]}
+            if len(set(by.values())) > 1:
+                words = " and ".join(f"{label!r} by {who or 'another'}" for who, label in by.items())
+                problems.append(Problem(places[i], ref.path, f"is {words}"))
+                together[i] = ""
     contradicted = {problem.path for problem in problems}
     problems += [
         Problem(place, ref.path, "has no label")
@@ -206,19 +223,50 @@ def _rows(source: str | Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
             f"{file} is a folder: where each folder of the images is a class, write the word, as in --labels {FOLDERS}."
         )
     if not file.is_file():
-        raise InputError(f"There is no file {file}: --labels takes a table of labels, or the word folders.")
+        raise InputError(
+            f"There is no file {file}: labels come from a table, the export of a tool, or the word folders."
+        )
     if file.suffix.lower() == ".npz":
         yield from _medmnist(file, refs)
         return
     with file.open("rb") as stream:
         head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith(b"{"):
-        yield from _json(file)
+        for entry in read_dataset_json(file):
+            for label in entry.labels or [""]:
+                yield entry.where, entry.image, {"": label}, {}
     elif head.startswith((b"[", b"<", b"PK")):
-        for given in importers.read(file)[1]:
-            yield given.where, given.image, {given.reader: given.word}, {}
+        for given in read_tool(file):
+            yield given.where, given.image, {given.reader: "" if given.word.casefold() == UNSURE else given.word}, {}
     else:
         yield from _table(file, read_delimited(file))
+
+
+def read_tool(file: Path) -> list[importers.Given]:
+    """What an export of Label Studio or CVAT says.
+
+    Raises
+    ------
+    InputError
+        Where it is neither.
+    """
+    try:
+        importers.recognise(file)
+    except InputError:
+        raise InputError(
+            f"{file} holds no labels that are known: a table with the columns path and label, COCO, FiftyOne or Label Studio "
+            "JSON, CVAT XML or zip, and MedMNIST's npz are read (a workbook: save it as CSV first)."
+        ) from None
+    return importers.read(file)[1]
+
+
+def _usual_spelling(labels: Sequence[str]) -> dict[str, str]:
+    """By label the commonest that differs from it in case alone, where there is such."""
+    counts = Counter(labels)
+    best: dict[str, str] = {}
+    for label in sorted(counts, key=lambda label: (-counts[label], label)):
+        best.setdefault(label.casefold(), label)
+    return {label: best[label.casefold()] for label in counts if best[label.casefold()] != label}
 
 
 def _table(file: Path, table: Delimited) -> Iterator[_Row]:
@@ -227,6 +275,8 @@ def _table(file: Path, table: Delimited) -> Iterator[_Row]:
         i: name.partition("_")[2] for i, name in enumerate(table.header)
         if column_key(name).partition("_")[0] in ("label", "annotator", "reader", "rater") and "_" in name
     }  # fmt: skip
+    if not table.header:
+        raise InputError(f"{file} is empty: a table of labels has the columns path and label.")
     if path is None:
         raise InputError(f"{file} lacks the column path: a table of labels has the columns path and label.")
     if label is None and not by_annotator:
@@ -237,6 +287,11 @@ def _table(file: Path, table: Delimited) -> Iterator[_Row]:
     for number, row in table.rows:
         cells = [fused(cell.strip()) for cell in [*row, *[""] * (len(table.header) - len(row))]]
         labels = {name: cells[i] for i, name in by_annotator.items()}
+        if several := next((label for label in labels.values() if SEPARATOR in label), ""):
+            raise InputError(
+                f"{file}, row {number}: {several!r} are several labels, and of several annotators one label an image is read. "
+                "Name the column of one of them `labels`, and audit that."
+            )
         if label is not None and not (labels and not cells[label]):
             labels = {cells[who] if who is not None else "": cells[label]}
         more = {
@@ -245,37 +300,6 @@ def _table(file: Path, table: Delimited) -> Iterator[_Row]:
             if i not in {path, label, who} and i not in by_annotator
         }
         yield f"row {number}", fused(row[path].strip(), "path") if len(row) > path else "", labels, more
-
-
-def _json(file: Path) -> Iterator[_Row]:
-    """COCO (images, annotations, categories), or FiftyOne's image classification datasets."""
-    try:
-        told: dict[str, Any] = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, UnicodeError) as error:
-        raise InputError(f"{file} cannot be read as JSON ({error}).") from None
-    if "categories" in told and "images" in told:
-        names = {each["id"]: str(each["name"]) for each in told["categories"]}
-        files = {each["id"]: str(each["file_name"]) for each in told["images"]}
-        for number, each in enumerate(told.get("annotations", [])):
-            label = names.get(each.get("category_id"), f"{NO_CATEGORY}{each.get('category_id')}")
-            yield f"annotation {number}", files.get(each.get("image_id"), ""), {"": label}, {}
-    elif "labels" in told and "classes" in told:
-        classes = told["classes"]
-        for image, label in told["labels"].items():
-            yield image, image, {"": str(classes[label] if isinstance(label, int) else label)}, {}
-    elif "samples" in told:
-        for number, sample in enumerate(told["samples"]):
-            fields = [value for value in sample.values() if isinstance(value, dict) and "label" in value]
-            yield (
-                f"sample {number}",
-                str(sample.get("filepath", "")),
-                {"": str(fields[0]["label"]) if fields else ""},
-                {},
-            )
-    else:
-        raise InputError(
-            f"{file} is no COCO and no FiftyOne file: it needs images and categories, or labels and classes."
-        )
 
 
 def _medmnist(file: Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
@@ -304,27 +328,23 @@ def _majority(votes: Sequence[str]) -> str:
     return min(counts, key=lambda label: (-counts[label], label)) if counts else ""
 
 
+KINDS = {
+    NO_CATEGORY: "has annotations of categories that it does not list", SPELLED: "writes a class in two ways",
+    UNKNOWN: "gives labels that are none of the classes to", ABSENT: "names images that are not there",
+    "is ": "gives two labels to", "has no label": "gives no label to",
+}  # fmt: skip
+"""What a sentence says of problems that begin so; the first that fits counts."""
+
+
 def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:
     kinds: dict[str, list[Problem]] = defaultdict(list)
     for problem in problems:
-        unknown = problem.problem.startswith(UNKNOWN)
-        unlisted = problem.problem.startswith(NO_CATEGORY)
-        twice = problem.problem.startswith("is ") and not unknown
-        absent = problem.problem.startswith(ABSENT)
-        kinds[
-            NO_CATEGORY if unlisted else UNKNOWN if unknown else "is two things" if twice else ABSENT if absent
-            else problem.problem
-        ].append(problem)  # fmt: skip
+        kinds[next(kind for kind in KINDS if problem.problem.startswith(kind))].append(problem)
     parts = []
     for kind, found in kinds.items():
         some = ", ".join(_named(each) for each in found[:SHOWN])
         more = f" and {len(found) - SHOWN:,} more" if len(found) > SHOWN else ""
-        words = {
-            ABSENT: "names images that are not there", "has no label": "gives no label to",
-            "is two things": "gives two labels to", UNKNOWN: "gives labels that are none of the classes to",
-            NO_CATEGORY: "has annotations of categories that it does not list",
-        }[kind]  # fmt: skip
-        parts.append(f"{words}: {some}{more}")
+        parts.append(f"{KINDS[kind]}: {some}{more}")
     return f"{source} {'; it '.join(parts)}. Mend it, or go on with the rest with --skip-problems."
 
 
@@ -333,7 +353,7 @@ def _named(each: Problem) -> str:
     if each.problem.startswith("is ") and not each.problem.startswith(UNKNOWN):
         return f"{each.path} ({f'{each.where} {each.problem}'.strip()})"
     label = each.problem.removeprefix(UNKNOWN).strip(" ()") if each.problem.startswith(UNKNOWN) else ""
-    label = each.problem if each.problem.startswith(NO_CATEGORY) else label
+    label = each.problem if each.problem.startswith((NO_CATEGORY, SPELLED)) else label
     if (could_be := each.problem.removeprefix(ABSENT)) and could_be != each.problem:
         label = could_be.removeprefix(" for certain: ")
     told = ", ".join(part for part in (each.where, label) if part)

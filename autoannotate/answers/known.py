@@ -114,7 +114,11 @@ def read_known(
     """
     paths = [ref.path for ref in refs]
     ids = None if groups is None else read_groups(groups, refs, given, skip_problems)
-    gold = None if trusted is None else read_given_labels(trusted, refs, skip_problems, partial=True, classes=classes)
+    gold = (
+        None
+        if trusted is None
+        else read_given_labels(trusted, refs, skip_problems, partial=True, classes=classes, agreed=True)
+    )
     unlabelled = set() if given is None else set(given.unlabelled(paths))
     return Known(
         None if given is None else dict(zip(paths, given.labels, strict=True)),
@@ -165,7 +169,7 @@ def known_of(run: Run, refs: Sequence[ImageRef]) -> Known:
         groups = groups_joined(run, refs, found, bool(new))
     trusted = _column(run, TRUSTED) if TRUSTED in table else {}
     if new and arguments.get("trusted"):
-        gold = _read(str(arguments["trusted"]), refs)
+        gold = _read(str(arguments["trusted"]), refs, agreed=True)
         said = {} if gold is None else dict(zip(here, gold.labels, strict=True))
         trusted |= {path: said[path] for path in new if said.get(path) in classes}
     return Known(given, groups, trusted, without)
@@ -191,9 +195,9 @@ def _first_labels(run: Run) -> dict[str, str]:
     return dict(zip(first["path"], first["label"], strict=True))
 
 
-def _read(source: str, refs: Sequence[ImageRef]) -> GivenLabels | None:
+def _read(source: str, refs: Sequence[ImageRef], agreed: bool = False) -> GivenLabels | None:
     try:
-        return read_given_labels(source, refs, skip_problems=True, partial=True)
+        return read_given_labels(source, refs, skip_problems=True, partial=True, agreed=agreed)
     except AutoannotateError:  # the file is gone, or says nothing of these images
         return None
 

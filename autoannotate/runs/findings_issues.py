@@ -103,6 +103,8 @@ def told_apart(tasks: Sequence[Task], labelled: LabelledFindings) -> dict[str, d
         if measured is None:
             ours, theirs = ((values[part.rows, f] == value).sum() for value in (1, 0))
             there = f"{ours:,} images with it and {theirs:,} without"
+            if not theirs and (values[part.rows, f] != UNDECIDED).sum() < len(values):
+                there += ", and a blank counts as unknown: where it means absent, say --blank zeros"
             found[name] = {"meaningful": False, "trust": 0.0, "verdict": f"Too few to say: {there}."}
             continue
         (area, low, high), told = measured, can_be_told(measured)

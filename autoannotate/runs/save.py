@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autoannotate._internal.files import Content, plain_errors, write_files
 from autoannotate.errors import InputError, OutputError
 from autoannotate.runs import student_predictions, tables
-from autoannotate.runs.run import FINDINGS_FILE, ISSUES_FILE, LABELS, Run
+from autoannotate.runs.run import FINDINGS, FINDINGS_FILE, ISSUES_FILE, LABELS, Run
 
 FILES = ("labels.csv", "suspects.csv", "unreadable.csv", "probabilities.csv", "report.html", "run.json")
 """What `save` writes, in the order in which the files are put in place: a folder with a run.json is whole. (Runs of 0.1.0 have
@@ -120,9 +122,13 @@ def _answered(folder: Path, there: list[str]) -> bool:
     if any(name.startswith("answers") or name == "rounds" for name in there):
         return True
     try:
-        table = tables.read(folder / "labels.csv", LABELS)
-        answered = (table["source"] == "clinician") & (table.get("trusted_label", "") == "")
-        return bool(answered.any())
+        of_findings = FINDINGS_FILE in there
+        table = (
+            tables.read(folder / FINDINGS_FILE, FINDINGS) if of_findings else tables.read(folder / "labels.csv", LABELS)
+        )
+        trusted, nothing = ("trusted_value", "-1") if of_findings else ("trusted_label", "")
+        from_file = table[trusted].astype(str) != nothing if trusted in table else False
+        return bool(((table["source"] == "clinician") & ~np.asarray(from_file)).any())
     except InputError:
         return "labels.csv" in there  # unreadable to us: it may hold anything, so it stays
 

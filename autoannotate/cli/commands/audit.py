@@ -306,7 +306,7 @@ def _print_issues(annotations: Annotations, out: Path) -> None:
         typer.echo(f"\nWrong labels   an estimated {share:.1%} ({low:.1%} to {high:.1%} by the draw of images alone)")
     for who, found in told["annotators"].items():
         confuses = f"; confuses {found['confuses']}" if found["confuses"] else ""
-        typer.echo(f"{who}   quality {found['quality']:.2f}, {found['labels']} labels{confuses}")
+        typer.echo(f"{who}   quality {found['quality']:.2f}, {counted(found['labels'], 'label')}{confuses}")
     if told.get("tied"):
         typer.echo(
             f"Of {counted(told['tied'], 'image')} the annotators are divided equally: the first label in the alphabet "
