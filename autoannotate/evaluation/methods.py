@@ -20,7 +20,7 @@ import numpy as np
 from autoannotate._internal.choices import chosen
 from autoannotate.errors import InputError, UsageError
 from autoannotate.evaluation.baselines import baseline, baselines, cleanlab, trained
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def given(problem: Problem) -> Solution:
 def clip(problem: Problem) -> Solution:
     """CLIP alone, zero-shot. Where the given labels are not its own it is asked with the product's sentences."""
     if problem.start == "clip":
-        return believing(problem, problem.probabilities)
+        return from_probabilities(problem, problem.probabilities)
     if problem.encoder is None:
         raise UsageError("The method clip needs an encoder, and this problem has none.")
     from autoannotate.labelling.zero_shot import classifier
@@ -59,7 +59,7 @@ def clip(problem: Problem) -> Solution:
     texts = [problem.encoder.encode_texts(prompt.texts) for prompt in class_prompts(problem.class_names)]
     images = classifier.distribution_normalised(problem.embeddings)
     classes = classifier.class_embeddings(texts)
-    return believing(problem, classifier.probabilities(images, classes, problem.encoder.logit_scale))
+    return from_probabilities(problem, classifier.probabilities(images, classes, problem.encoder.logit_scale))
 
 
 def cnn(problem: Problem) -> Solution:
@@ -90,7 +90,7 @@ def cnn(problem: Problem) -> Solution:
     )
     if student.held_out_accuracy is None:
         raise InputError(student.note)
-    return believing(problem, student.probabilities, student.note)
+    return from_probabilities(problem, student.probabilities, student.note)
 
 
 def ours(problem: Problem) -> Solution:
@@ -133,8 +133,8 @@ def _answered(problem: Problem) -> Labelled:
     if problem.clinician is None:
         raise UsageError("This protocol has no clinician who answers: choose a method without +20.")
     ask, answers = problem.clinician(ANSWERS), np.full(len(problem.given), -1)
-    task, taught = task_of(problem), trainer(problem)
-    first = label(task, trainer=taught)
+    task = task_of(problem)
+    first = label(task, trainer=trainer(problem))
     student = first.corrected.student
     task = replace(
         task, proposals=first.proposals, student=None if student.held_out_accuracy is None else student.probabilities

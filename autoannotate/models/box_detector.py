@@ -117,8 +117,8 @@ def detect_out_of_fold(
         turn = np.random.default_rng([seed, 61]).permutation(n) % min(FOLDS, n)
         judged = [(np.flatnonzero(turn != f), np.flatnonzero(turn == f)) for f in np.unique(turn)]
     clock = iter(track(range(len(judged) * STEPS), "training detectors", len(judged) * STEPS))
-    for fold, (taught, asked) in enumerate(judged):
-        model = _trained(own, mirrored, square, labels, pictures, taught, classes, seed + fold, clock)
+    for fold, (train, asked) in enumerate(judged):
+        model = _trained(own, mirrored, square, labels, pictures, train, classes, seed + fold, clock)
         for row, one in zip(asked.tolist(), _detected(model, own, mirrored, asked), strict=True):
             found[row] = Detections(one.corners / np.tile(scale[row], 2), one.labels, one.scores)
     for _ in clock:
@@ -150,13 +150,13 @@ def feature_maps(image: Callable[[int], Image.Image], n: int, track: Track = sil
 
 def _trained(
     maps: Sequence[Tensor], mirrored: Sequence[Tensor], square: NDArray[np.float64], labels: NDArray[np.integer],
-    pictures: NDArray[np.integer], taught: NDArray[np.integer], classes: int, seed: int, clock: Iterator[int],
+    pictures: NDArray[np.integer], train: NDArray[np.integer], classes: int, seed: int, clock: Iterator[int],
 ) -> Detector:  # fmt: skip
     rng = np.random.default_rng([seed, 62])
     with fixed_randomness(seed):
         model = Detector([one.shape[1] for one in maps], classes)
-    model.means = [one[taught].float().mean(dim=(0, 2, 3)) for one in maps]
-    model.deviations = [one[taught].float().std(dim=(0, 2, 3)) + 1e-3 for one in maps]
+    model.means = [one[train].float().mean(dim=(0, 2, 3)) for one in maps]
+    model.deviations = [one[train].float().std(dim=(0, 2, 3)) + 1e-3 for one in maps]
     optimiser = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=STEPS, pct_start=0.1)
     model.train()
@@ -164,7 +164,7 @@ def _trained(
     for _ in range(STEPS):
         next(clock, None)
         while len(queue) < BATCH:
-            queue.extend(rng.permutation(taught).tolist())
+            queue.extend(rng.permutation(train).tolist())
         rows, queue = queue[:BATCH], queue[BATCH:]
         turned = rng.random(BATCH) < 0.5
         batch, targets = [], []

@@ -126,7 +126,7 @@ class Encoder:
         They may come lazily: a second thread draws and prepares them, at most two batches ahead of the network.
 
         The embeddings stay the same, the features tell more (of eight kinds of blood cells a probe with true labels told 88 %
-        without and 94 % with it, before what varies together was heard) and take three times the time. The batch size changes
+        without and 94 % with it, before covariances were features) and take three times the time. The batch size changes
         the speed and not the result; by default it is 16 on a CPU, where larger batches fall out of the caches (110 against 175
         images a second of one core at 64 and 16, embedded model), 4 for a closer look (28 against 55 of two cores at 16 and 4),
         else 128.

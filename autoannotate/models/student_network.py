@@ -215,12 +215,12 @@ class Classifier(nn.Module):
 def jointly(models: Sequence[Classifier]) -> Callable[[Tensor], Tensor]:
     """What each of M models of one backbone says of a batch (B, 3, S, S): logits (B, M, K), the stem they share run once."""
 
-    def heard(batch: Tensor) -> Tensor:
+    def logits(batch: Tensor) -> Tensor:
         with mixed_precision(batch.device):
             low = models[0].stem(batch)
         return torch.stack([model.head(model.pooled(low)) for model in models], dim=1)
 
-    return heard
+    return logits
 
 
 def predict(

@@ -37,7 +37,7 @@ class One(BaseModel):
     previous: int | None = None
 
 
-class Stroke(BaseModel):
+class Answered(BaseModel):
     """What one key press says: about one image, a group of near-identical ones, or a grid."""
 
     reader: str
@@ -157,12 +157,12 @@ def build_app(desk: Desk, reader: str | None, job: Job | None = None) -> FastAPI
         return Response(content, media_type=kind)
 
     @app.post("/api/answers")
-    def answer(stroke: Stroke) -> dict[str, Any]:
-        kept = desk.answer(stroke.reader, stroke.batch, [one.model_dump() for one in stroke.answers])
+    def answer(answered: Answered) -> dict[str, Any]:
+        kept = desk.answer(answered.reader, answered.batch, [one.model_dump() for one in answered.answers])
         return {
             "kept": len(kept),
             "ids": {one.path: one.id for one in kept},
-            "progress": desk.progress(check_reader(stroke.reader)),
+            "progress": desk.progress(check_reader(answered.reader)),
         }
 
     @app.post("/api/undo")

@@ -28,7 +28,7 @@ MOST_ALIKE = 24  # more images than this are never one group: links in a chain, 
 @dataclass(frozen=True)
 class Alike:
     """neighbours: by path, the nearest other images, nearest first. groups: by path, all that are nearly the same picture,
-    the image itself among them; images without a twin are not there."""
+    the image itself among them; images without a near duplicate are not there."""
 
     neighbours: Mapping[str, Sequence[str]] = field(default_factory=dict)
     groups: Mapping[str, Sequence[str]] = field(default_factory=dict)

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from autoannotate.evaluation.baselines import cleanlab
 from autoannotate.evaluation.baselines.heads import Fit, Training, cross_fitted
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 from autoannotate.labelling.features import standardised
 
@@ -25,7 +25,9 @@ def solve(problem: Problem, fit: Fit = cross_fitted) -> Solution:
     """The class that the two networks predict together."""
     outside = cleanlab.out_of_sample(problem, standardised(problem.features))
     rate = float(cleanlab.doubted(problem.given, outside, problem.train)[problem.train].mean())
-    return believing(problem, fit(problem, lambda training, labels, classes: train(training, labels, classes, rate)))
+    return from_probabilities(
+        problem, fit(problem, lambda training, labels, classes: train(training, labels, classes, rate))
+    )
 
 
 def train(training: Training, labels: Tensor, classes: int, rate: float) -> Sequence[nn.Module]:

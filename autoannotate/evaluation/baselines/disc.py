@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoannotate.evaluation.baselines.heads import Fit, Training, cross_fitted
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 
 MOMENTUM, BEYOND, MOST = 0.95, 0.5, 0.9
@@ -28,7 +28,7 @@ Q, MIXED = 0.7, 5.0
 
 def solve(problem: Problem, fit: Fit = cross_fitted) -> Solution:
     """The class that networks trained on the other images' labels predict."""
-    return believing(problem, fit(problem, train))
+    return from_probabilities(problem, fit(problem, train))
 
 
 def train(training: Training, labels: Tensor, classes: int) -> Sequence[nn.Module]:

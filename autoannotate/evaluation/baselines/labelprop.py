@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 from autoannotate.labelling.features import compact
 from autoannotate.labelling.neighbours import graph_of, nearest, propagate
@@ -22,4 +22,4 @@ def solve(problem: Problem) -> Solution:
     """The class with the highest score; seeds are the labels of `train`, and the graph joins all images."""
     graph = graph_of(nearest(compact(problem.features), NEIGHBOURS))
     seeds = np.eye(len(problem.class_names))[problem.given] * problem.train[:, None]
-    return believing(problem, propagate(graph, seeds, ALPHA, STEPS))
+    return from_probabilities(problem, propagate(graph, seeds, ALPHA, STEPS))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from autoannotate.evaluation.baselines.heads import Fit, Training, cross_fitted
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 
 ALPHA, BETA, LOG_OF_ZERO = 0.1, 1.0, -4.0
@@ -22,7 +22,7 @@ ALPHA, BETA, LOG_OF_ZERO = 0.1, 1.0, -4.0
 
 def solve(problem: Problem, fit: Fit = cross_fitted) -> Solution:
     """The class that networks trained on the other images' labels predict."""
-    return believing(problem, fit(problem, train))
+    return from_probabilities(problem, fit(problem, train))
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from autoannotate.evaluation.task import Problem, Solution
 
 
-def believing(problem: Problem, probabilities: NDArray[np.float64], note: str = "") -> Solution:
+def from_probabilities(problem: Problem, probabilities: NDArray[np.float64], note: str = "") -> Solution:
     """The likeliest class of each image, and one minus the probability of the given label as doubt; (N, K)."""
     given = probabilities[np.arange(len(probabilities)), problem.given]
     return Solution(probabilities.argmax(axis=1), probabilities, 1.0 - given, note)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 from autoannotate.labelling.features import unit
 
@@ -25,7 +25,7 @@ def solve(problem: Problem) -> Solution:
     answered = problem.probabilities.max(axis=1) >= 1.0
     answers = np.where(answered if answered.any() else problem.train, problem.given, -1)
     classes = len(problem.class_names)
-    return believing(problem, sstext(problem.embeddings, answers, problem.texts, problem.logit_scale, classes))
+    return from_probabilities(problem, sstext(problem.embeddings, answers, problem.texts, problem.logit_scale, classes))
 
 
 def sstext(

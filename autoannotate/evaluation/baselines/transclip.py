@@ -6,11 +6,11 @@ Zanella, Gérin and Ben Ayed 2024, arXiv 2406.01837; what the pipeline itself pr
 
 from __future__ import annotations
 
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 from autoannotate.labelling.semi_supervised.transclip import transclip
 
 
 def solve(problem: Problem) -> Solution:
     """The class with the greatest assignment; images of `train` and others are assigned together."""
-    return believing(problem, transclip(problem.features, problem.probabilities))
+    return from_probabilities(problem, transclip(problem.features, problem.probabilities))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from autoannotate.evaluation.baselines.shared import believing
+from autoannotate.evaluation.baselines.shared import from_probabilities
 from autoannotate.evaluation.task import Problem, Solution
 from autoannotate.labelling.features import compact, unit
 from autoannotate.labelling.neighbours import nearest
@@ -36,7 +36,7 @@ def solve(problem: Problem) -> Solution:
     else:
         cosines = points @ unit(problem.probabilities.T @ points).T
         links = problem.probabilities * ((cosines - cosines.min()) / max(float(np.ptp(cosines)), 1e-12)) ** GAMMA
-    return believing(problem, zlap(points, links))
+    return from_probabilities(problem, zlap(points, links))
 
 
 def zlap(points: NDArray[np.float64], links: NDArray[np.float64]) -> NDArray[np.float64]:

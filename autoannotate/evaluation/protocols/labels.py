@@ -168,7 +168,7 @@ class Probe:
 
 
 class Student:
-    """The CNN of a run of `autoannotate label`, taught with true labels and without early stopping: all labels teach."""
+    """The CNN of a run of `autoannotate label`, trained on true labels and without early stopping: all labels train it."""
 
     def __init__(self, study: Study, seed: int, method: str, train: NDArray[np.integer]) -> None:
         from autoannotate.models import student_network

@@ -28,7 +28,7 @@ LABEL_WORTH = 1.0 / ANSWER  # what predicting another label counts when weights 
 FEWEST = 8  # answers, below which nothing is learned
 LANDMARKS = 300
 USUAL = 0.8  # the share of right labels that the noise matrix leans towards
-BELIEVED = 1.0  # weight that the stack leans towards for what is estimate without the answers, and …
+OF_ESTIMATE = 1.0  # weight that the stack leans towards for the estimate without the answers, and …
 BESIDE = 0.3  # … for all other predictions together
 LEAN = 3.0  # how strongly: the logarithms of weights have a standard deviation of 1/√LEAN around these
 ROUNDS = 3  # of weighing predictions by the noise, and finding the noise by their weights
@@ -129,7 +129,7 @@ def generalise(
         if estimate is None:
             usual = np.full(len(beside), 1.5 / len(beside))
         else:
-            usual = np.r_[np.full(len(beside), BESIDE / len(beside)), BELIEVED]
+            usual = np.r_[np.full(len(beside), BESIDE / len(beside)), OF_ESTIMATE]
             beside.append(estimate.clean)
         fitted = _stacked(beside, np.log(usual), labels, rows, truth)
     predicted, noise, posterior = fitted.predicted, fitted.noise, fitted.posterior.copy()

@@ -153,14 +153,14 @@ def near_duplicate_disagrees(evidence: Evidence) -> Doubt:
     """Another image is nearly the same picture and has another label; the less supported of the two gets more doubt."""
     if evidence.neighbours.index.shape[1] == 0:
         return _never(evidence)
-    twin, same = evidence.neighbours.index[:, 0], near_duplicates(evidence.neighbours)[:, 0]
-    unsupported = 1.0 - evidence.out_of_sample[np.arange(len(twin)), evidence.labels]
-    part = unsupported / np.maximum(unsupported + unsupported[twin], 1e-9)
-    fires = same & (evidence.labels[twin] != evidence.labels)
+    nearest, same = evidence.neighbours.index[:, 0], near_duplicates(evidence.neighbours)[:, 0]
+    unsupported = 1.0 - evidence.out_of_sample[np.arange(len(nearest)), evidence.labels]
+    part = unsupported / np.maximum(unsupported + unsupported[nearest], 1e-9)
+    fires = same & (evidence.labels[nearest] != evidence.labels)
 
     def words(i: int) -> str:
-        its_label = evidence.class_names[evidence.labels[twin[i]]]
-        return f"nearly the same picture as {evidence.image_names[twin[i]]}, labelled {its_label}"
+        its_label = evidence.class_names[evidence.labels[nearest[i]]]
+        return f"nearly the same picture as {evidence.image_names[nearest[i]]}, labelled {its_label}"
 
     return Doubt(np.where(fires, 0.2 + 0.8 * part, 0.0), words)
 

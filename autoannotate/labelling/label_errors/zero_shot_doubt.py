@@ -16,7 +16,7 @@ def beside_zero_shot(
 ) -> NDArray[np.float64]:
     """The doubts in the order that zero-shot has a part in; their values stay, each at its rank.
 
-    Labels that are more likely wrong than right stay before all others. Among either, both opinions are ranked: zero-shot's
+    Labels that are more likely wrong than right stay before all others. Among either, both predictions are ranked: zero-shot's
     probability of the label among those of all images for this class, so that where it puts its threshold does not matter.
     Its rank counts w², w the part of the pool's area under the ROC curve above a half (of given labels, one class against the
     rest) that zero-shot reaches too. How that was chosen: `eval/audit/second_opinion.md`.

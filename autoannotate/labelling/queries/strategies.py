@@ -218,7 +218,7 @@ def _entropy(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
 def _askable(pool: Pool) -> NDArray[np.int64]:
     """One row of each group that is not answered: the most doubtful, the first where equal.
 
-    A near duplicate that took over an answer counts as answered. Where it took none over, since its twin is of no class or
+    A near duplicate that took over an answer counts as answered. Where it took none over, since its copy is of no class or
     the answers contradict each other, it is asked.
     """
     rows = np.flatnonzero(~pool.answered)

@@ -61,7 +61,7 @@ function send(path, body, what) {
   return done.finally(() => { waiting -= 1; });
 }
 
-export const stroke = (answers, what) => send("answers", { reader, batch: crypto.randomUUID?.() || newId(), answers }, what);
+export const answer = (answers, what) => send("answers", { reader, batch: crypto.randomUUID?.() || newId(), answers }, what);
 export const tell = (path, body = {}) => post(path, { reader, ...body });
 export const undo = () => send("undo", { reader }, "the undo");
 export const settled = () => last;

@@ -1,4 +1,4 @@
-// A screen full of images: mark the wrong ones or give them a class, confirm the rest in one stroke.
+// A screen full of images: mark the wrong ones or give them a class, confirm the rest at once.
 
 import { $, counted, flash, make, news, say } from "./dom.js";
 import * as api from "./api.js";
@@ -10,7 +10,7 @@ import * as tiles from "./tiles.js";
 import { picture } from "./pictures.js";
 import { state } from "./one.js";
 
-const AT_ONCE = 3;  // strokes that may be on their way to the server
+const AT_ONCE = 3;  // batches that may be on their way to the server
 const grid = { items: [], total: 0, labels: {}, page: [], looks: new Map(), ready: false, done: new Set() };
 let turn = 0;
 
@@ -215,7 +215,7 @@ export async function confirm(nameThem, all = !guesses()) {
 
 async function save(answers) {
   try {
-    const { progress, kept } = await api.stroke(answers, `${counted(answers.length, "image")} of the grid`);
+    const { progress, kept } = await api.answer(answers, `${counted(answers.length, "image")} of the grid`);
     Object.assign(state.session, progress);
     for (const { path } of answers) { marks.put(path, null); grid.done.delete(path); }
     document.dispatchEvent(new Event("progress"));

@@ -309,7 +309,7 @@ export async function answer(verdict, label = null) {
 
 async function keep(one, answers) {  // asks where another tab answered otherwise
   try {
-    const { progress, ids } = await api.stroke(answers, `${one.path}, ${inWords(answers[0])}`);
+    const { progress, ids } = await api.answer(answers, `${one.path}, ${inWords(answers[0])}`);
     Object.assign(one.known, ids);
     for (const { path } of answers) marks.put(path, null);
     return progress;
