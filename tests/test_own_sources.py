@@ -41,10 +41,17 @@ def test_bad_embeddings_are_one_sentence_with_the_rows(tmp_path: Path) -> None:
         (saved(path=np.array(["a.png"] * 3), embedding=VALUES), "more than one embedding of a.png"),
         (saved(vectors=VALUES), "no array path"),
         (tmp_path / "none.npz", "There is no file"),
-        (saved(path=np.array(PATHS, dtype=object), embedding=VALUES), "cannot be read"),
+        (saved(path=np.array(PATHS, dtype=object), embedding=VALUES), r"Python objects.*np\.array\(PATHS, dtype=str\)"),
     ):
         with pytest.raises(InputError, match=said):
             read_embeddings(file)
+    (tmp_path / "empty.npz").touch()
+    pd.DataFrame({"path": PATHS}).to_parquet(tmp_path / "paths.parquet")
+    pd.DataFrame({"path": PATHS, "x": [1.0, 2.0, 4.0], "site": "A"}).to_parquet(tmp_path / "text.parquet")
+    for name, said in (("empty.npz", "is empty"), ("paths.parquet", "no column embedding"), ("text.parquet", "site")):
+        with pytest.raises(InputError, match=said):
+            read_embeddings(tmp_path / name)
+    assert read_embeddings(saved(path=np.array(PATHS, dtype="S"), embedding=VALUES)).names == tuple(PATHS)
     with pytest.raises(InputError, match=r"1 image without an embedding: d\.png"):
         read_embeddings(saved(path=np.array(PATHS), embedding=VALUES)).of([*PATHS, "d.png"])
 
@@ -78,7 +85,7 @@ def test_damaged_embeddings_are_one_sentence(tmp_path: Path) -> None:
         ("path,x,x,y\na.png,0.2,0.8,0.8\n", "more than one column x"),
         ("path,Path,x,y\na.png,b.png,0.2,0.8\n", "more than one column"),
         ("path,x\na.png,1\n", "lacks the column y"),
-        ("path,x,y\na.png,high,0\n", "no probabilities"),
+        ("path,x,y\na.png,high,0\nb.png,1,0\nc.png,-1,2\n", r"2 rows of p\.csv .* no probability.*: a\.png and c\.png"),
         ("path,x,y\nelse.png,1,0\n", "None of the rows"),
     ],
 )
@@ -90,13 +97,17 @@ def test_bad_probabilities_are_one_sentence(tmp_path: Path, content: str, said: 
 
 def test_a_source_that_says_nothing_of_an_image_is_unknown_there(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text("path,y,x\nc.png,0.25,0.75\n")
-    found = read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
+    found, _ = read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
     assert np.isnan(found[:2]).all()
     assert found[2].tolist() == [0.75, 0.25]
     (tmp_path / "p.csv").write_bytes("Path;x;y\r\nc.png;0,75;0,25\r\n".encode("utf-16"))
-    assert read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])[2].tolist() == [0.75, 0.25], (
-        "as a spreadsheet saves it"
-    )
+    found, unknown = read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
+    assert found[2].tolist() == [0.75, 0.25], "as a spreadsheet saves it"
+    assert unknown == []
+    (tmp_path / "p.csv").write_text("path,x,y\na.png,,\nb.png,1,0\nelse.png,0,1\n")
+    found, unknown = read_probabilities(tmp_path / "p.csv", PATHS, ["x", "y"])
+    assert np.isnan(found[[0, 2]]).all()
+    assert unknown == ["else.png"]
 
 
 def test_reliable_sources_outweigh_unreliable_ones() -> None:
@@ -155,3 +166,15 @@ def test_a_source_is_weighed_more_where_it_is_surer_of_itself() -> None:
     assert (model.posterior.argmax(axis=1) == truth).mean() > (votes == truth).mean() + 0.01
     sources[:, :5] = 0.5
     assert np.ptp(np.round(dawid_skene(sources).posterior[:5], 6), axis=0).max() == 0, "all classes alike say nothing"
+
+
+def test_one_source_alone_is_believed_as_it_is() -> None:
+    rng = np.random.default_rng(7)
+    truth = rng.choice(3, 300, p=[1 / 6, 2 / 6, 3 / 6])
+    said = np.where(rng.random(300) < 0.9, truth, rng.integers(0, 3, 300))
+    source = np.where(np.eye(3, dtype=bool)[said], 0.8, 0.1)
+    source[:4] = np.nan
+    model = dawid_skene(source[None])
+    np.testing.assert_allclose(model.posterior[4:], source[4:])
+    np.testing.assert_allclose(model.posterior[:4], 1 / 3)
+    assert np.isnan(model.accuracy).all(), "nothing tells how often it is right"

@@ -12,6 +12,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from autoannotate import Annotations
+from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.cli.main import app
 
 RNG = np.random.default_rng(0)
@@ -69,6 +70,51 @@ def test_labels_come_from_sources_weighed_by_their_agreement(tmp_path: Path) -> 
     assert {one["name"]: one["images"] for one in run.run["sources"]}["good-one.csv"] == 90
     assert "best.csv" in done.output
     assert called("update", out).exit_code == 0
+
+
+def answered(run: Path, rows: np.ndarray) -> None:
+    """A clinician's right answers."""
+    with AnswerStore(run) as store:
+        store.add([Answer(NAMES[i], "Ana", "label", ("a", "b")[TRUTH[i]], source="review", round=0) for i in rows])
+    assert called("update", run).exit_code == 0
+
+
+def test_answers_correct_what_sources_agree_on_by_sharing_errors(tmp_path: Path) -> None:
+    """One source is right on nine in ten; two others are right on six, and mostly wrong together."""
+    rng = np.random.default_rng(3)
+    shared = np.where(rng.random(120) < 0.6, TRUTH, 1 - TRUTH)
+    files = [said(tmp_path, "good.csv", 0.9)]
+    for name in ("first.csv", "second.csv"):
+        label = np.where(rng.random(120) < 0.95, shared, 1 - shared)
+        table = pd.DataFrame({"path": NAMES, "a": np.where(label == 0, 0.8, 0.2), "b": np.where(label == 1, 0.8, 0.2)})
+        table.to_csv(tmp_path / name, index=False)
+        files.append(tmp_path / name)
+    given, out = [part for file in files for part in ("--probabilities", file)], tmp_path / "run"
+    meaningless = embeddings(tmp_path, RNG.normal(size=(120, 8)))
+    assert called("label", "--classes", "a,b", "--embeddings", meaningless, *given, "--out", out).exit_code == 0
+    before = {one["name"]: one["accuracy"] for one in Annotations.load(out).run["sources"]}
+    assert before["good.csv"] < before["first.csv"], "two that agree are believed"
+    answered(out, np.arange(0, 120, 3))
+    run = Annotations.load(out)
+    after = {one["name"]: one["accuracy"] for one in run.run["sources"]}
+    assert after["good.csv"] > max(after["first.csv"], after["second.csv"])
+    assert after["good.csv"] > before["good.csv"]
+    assert "On the answered images alone: good.csv" in run.record.reliability.verdict
+
+
+def test_how_often_a_single_source_is_right_is_unknown_until_there_are_answers(tmp_path: Path) -> None:
+    source, out = said(tmp_path, "only.csv", 0.8), tmp_path / "run"
+    source.write_text(source.read_text() + "elsewhere.png,1,0\n")
+    asked = ("label", "--classes", "a,b", "--embeddings", embeddings(tmp_path, good()), "--probabilities", source)
+    done = called(*asked, "--out", out)
+    assert done.exit_code == 0, done.output
+    assert "only.csv unknown, of 120" in " ".join(done.output.split())
+    assert "only.csv speaks of 1 image not here: elsewhere.png." in " ".join(done.output.split())
+    assert Annotations.load(out).run["sources"][0]["accuracy"] is None
+    answered(out, np.arange(20))
+    table = pd.read_csv(source)[:20]
+    right = float(((table["b"] > 0.5) == (TRUTH[:20] == 1)).mean())
+    assert Annotations.load(out).run["sources"][0]["accuracy"] == pytest.approx(right)
 
 
 @pytest.mark.slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +25,11 @@ SURE = 0.98  # trust at most: sources that copy each other look better than they
 
 @dataclass(frozen=True)
 class Source:
-    """One source: how often it is right by the label model, over the images that it says something of."""
+    """One source: how often it is right by the label model, over the images that it says something of; None where nothing
+    tells."""
 
     name: str
-    accuracy: float
+    accuracy: float | None
     images: int
 
 
@@ -54,35 +54,62 @@ def weighed(
         See `read_probabilities`.
     """
     names = [file.name for file in files]
-    given = [read_probabilities(file, paths, classes) for file in files]
+    read = [read_probabilities(file, paths, classes) for file in files]
+    given = [rows for rows, _ in read]
     if np.ptp(clip.probabilities, axis=1).max(initial=0.0) > 0:  # without words zero-shot says nothing
         names, given = ["zero-shot", *names], [clip.probabilities, *given]
     stack = np.stack(given)
     says: NDArray[np.bool_] = np.asarray(~np.isnan(stack).any(axis=2))
     found = dawid_skene(stack, known)
+    shares = [_right(stack[s], known) for s in range(len(stack))]
+    alone = not found.same.any()  # one source, or copies of one
     sources = tuple(
-        Source(name, round(float(found.accuracy[s]), 4), int(says[s].sum())) for s, name in enumerate(names)
+        Source(name, _rounded(share if alone else found.accuracy[s]), int(says[s].sum()))
+        for s, (name, (share, _)) in enumerate(zip(names, shares, strict=True))
     )
-    silent = int((~says.any(axis=0)).sum())
-    if not found.same.any():  # one source, or copies of one
-        answered = known is not None and bool((np.asarray(known) >= 0).any())
-        tells = f"by the answers it is right on {sources[0].accuracy:.0%}" if answered else ""
+    silent, asked = int((~says.any(axis=0)).sum()), max(many for _, many in shares)
+    if alone:
+        share, many = shares[0]
         nothing = "with one source and no answers, nothing tells how often it is right"
-        verdict = f"The labels are what {names[0]} says: {tells or nothing}."
+        tells = f"on the {counted(many, 'image')} answered it is right on {share:.0%}" if many else nothing
+        verdict = f"The labels are what {names[0]} says: {tells}."
     else:
         each = ", ".join(f"{one.name} {one.accuracy:.0%} of {counted(one.images, 'image')}" for one in sources)
         verdict = (
             f"{counted(len(sources), 'source')} of labels, weighed by how well they agree with each other and with answers; "
             f"by this they are right on: {each}."
         )
+        if asked:
+            each = ", ".join(
+                f"{name} {share:.0%} of {many:,}" for name, (share, many) in zip(names, shares, strict=True) if many
+            )
+            verdict += f" On the answered images alone: {each}."
+        elif len(np.unique(found.same)) == 2:
+            verdict += " Of two sources without answers nothing tells which is the better one: answer some images."
     for first in np.unique(found.same):
         if len(copied := [names[s] for s in np.flatnonzero(found.same == first)]) > 1:
             verdict += f" {listed(copied)} say the same, and count as one source."
+    for name, (_, unknown) in zip((file.name for file in files), read, strict=True):
+        if unknown:
+            verdict += f" {name} speaks of {counted(len(unknown), 'image')} not here: {listed(sorted(unknown), 3)}."
     if silent:
         verdict += f" No source says anything of {counted(silent, 'image')}."
     trust = float(np.clip(found.posterior.max(axis=1).mean(), 0.0, SURE))
     worth = replace(clip.reliability, trust=round(trust, 4), meaningful=True, verdict=verdict, advice="")
     return replace(clip, combined=found.posterior, reliability=worth), sources
+
+
+def _right(given: NDArray[np.floating], known: NDArray[np.integer] | None) -> tuple[float, int]:
+    """The share of answered images on which a source (N, K) is right, NaN without any, and of how many."""
+    if known is None:
+        return float("nan"), 0
+    asked = (np.asarray(known) >= 0) & ~np.isnan(given).any(axis=1)
+    right = given[asked].argmax(axis=1) == np.asarray(known)[asked]
+    return (float(right.mean()) if asked.any() else float("nan")), int(asked.sum())
+
+
+def _rounded(share: float) -> float | None:
+    return None if np.isnan(share) else round(float(share), 4)
 
 
 def nothing_to_say(classes: Sequence[str], images: int) -> ZeroShot:
@@ -119,10 +146,13 @@ def told_of_embeddings(features: NDArray[np.floating], labels: NDArray[np.intege
     )
 
 
-def read_probabilities(file: Path, paths: Sequence[str], classes: Sequence[str]) -> NDArray[np.float64]:
-    """Another model's probabilities, a CSV with `path` and a column a class, in the order of the images: (N, K).
+def read_probabilities(
+    file: Path, paths: Sequence[str], classes: Sequence[str]
+) -> tuple[NDArray[np.float64], list[str]]:
+    """Another model's probabilities, a CSV with `path` and a column a class, in the order of the images: (N, K); and the paths
+    that are no image here.
 
-    An image without a row gets NaN: that source says nothing of it.
+    An image without a row, or with an empty one, gets NaN: that source says nothing of it.
 
     Raises
     ------
@@ -136,24 +166,32 @@ def read_probabilities(file: Path, paths: Sequence[str], classes: Sequence[str])
     columns = {name: table.column([name]) if name == "path" else _place(keys, name) for name in ("path", *classes)}
     if lacking := [name for name, place in columns.items() if place is None]:
         raise InputError(f"{file} lacks the column {lacking[0]}: it needs path and one a class ({listed(classes)}).")
-    row: dict[str, int] = {}
-    numbers = np.full((len(table.rows), len(classes)), np.nan)
-    for i, (_, cells) in enumerate(table.rows):
+    found: dict[str, list[float]] = {}
+    seen: set[str] = set()
+    for _, cells in table.rows:
         cells = [*cells, *[""] * (len(table.header) - len(cells))]
         name = fused(cells[columns["path"]], "path")  # type: ignore[index]
-        if name in row:
+        if name in seen:
             raise InputError(f"{file} has more than one row of {name}.")
-        row[name] = i
-        for k, one in enumerate(classes):
-            with contextlib.suppress(ValueError):  # what is no number is named by the check below
-                numbers[i, k] = float(cells[columns[one]].strip().replace(",", "."))  # type: ignore[index]
-    given = check_probabilities(numbers, list(row), classes, file.name)
-    at = np.array([row.get(path, -1) for path in paths])
+        seen.add(name)
+        said = [cells[columns[one]].strip() for one in classes]  # type: ignore[index]
+        if any(said):
+            found[name] = [_number(cell) for cell in said]
+    given = check_probabilities(np.array([*found.values()]).reshape(-1, len(classes)), [*found], classes, file.name)
+    place = {name: i for i, name in enumerate(found)}
+    at = np.array([place.get(path, -1) for path in paths])
     if (at < 0).all():
         raise InputError(
-            f"None of the rows of {file} is about one of the images: its first is {next(iter(row), '')!r}."
+            f"None of the rows of {file} is about one of the images: its first is {next(iter(found), '')!r}."
         )
-    return np.where(at[:, None] >= 0, given[np.maximum(at, 0)], np.nan)
+    return np.where(at[:, None] >= 0, given[np.maximum(at, 0)], np.nan), [*found.keys() - set(paths)]
+
+
+def _number(cell: str) -> float:
+    try:
+        return float(cell.replace(",", "."))
+    except ValueError:
+        return float("nan")  # named by the check of a row
 
 
 def _place(keys: Sequence[str], name: str) -> int | None:

@@ -83,6 +83,8 @@ def read_embeddings(file: Path) -> EmbeddingsFile:
         The file is none of these, a path comes twice, lengths differ, or a number is not finite; with the first rows.
     """
     try:
+        if file.is_file() and not file.stat().st_size:
+            raise InputError(f"{file} is empty.")
         found = _read(file)
     except FileNotFoundError:
         raise InputError(f"There is no file {file}: check its name.") from None
@@ -148,7 +150,16 @@ def _read(file: Path) -> tuple[list[str] | None, object]:
             for name in ("path", "embedding"):
                 if name not in held:
                     raise KeyError(f"it has no array {name}; it has {listed(held.files)}")
-            return [str(path) for path in held["path"]], held["embedding"]
+            try:
+                names = np.char.decode(held["path"], "utf-8") if held["path"].dtype.kind == "S" else held["path"]
+                return [str(path) for path in names], held["embedding"]
+            except ValueError as error:
+                if "Object arrays" not in str(error):
+                    raise
+                raise InputError(
+                    f"{file} holds Python objects, which could run code and are not read: save the paths as text and the "
+                    "embeddings as numbers, np.savez(FILE, path=np.array(PATHS, dtype=str), embedding=np.stack(ROWS))."
+                ) from None
     if suffix == ".parquet":
         import pandas as pd
 
@@ -158,7 +169,14 @@ def _read(file: Path) -> tuple[list[str] | None, object]:
             raise InputError("Parquet needs one more package: pip install 'autoannotate[parquet]'.") from None
         if "path" not in table:
             raise KeyError("it has no column path")
-        rows = table["embedding"].tolist() if "embedding" in table else table.drop(columns="path").to_numpy()
+        others = table.drop(columns="path")
+        if not len(others.columns):
+            raise KeyError("it has no column embedding, nor one a dimension")
+        if "embedding" not in table and (
+            text := [name for name in others if not pd.api.types.is_numeric_dtype(others[name])]
+        ):
+            raise KeyError(f"its column {text[0]} holds no numbers, and there is no column embedding")
+        rows = table["embedding"].tolist() if "embedding" in table else others.to_numpy()
         return [str(path) for path in table["path"]], rows
     raise InputError(f"{file} is not an .npz, .npy or .parquet file, which embeddings are read from.")
 
@@ -184,11 +202,12 @@ def check_probabilities(
     bad = ~(np.isfinite(values) & (values >= 0)).all(axis=1)
     if bad.any():
         raise InputError(
-            f"{name} holds numbers that are no probabilities: {listed([paths[i] for i in np.flatnonzero(bad)[:3]])}."
+            f"{counted(int(bad.sum()), 'row')} of {name} hold what is no probability of each class, a number from 0 to 1: "
+            f"{listed([paths[i] for i in np.flatnonzero(bad).tolist()], 3)}."
         )
     total = values.sum(axis=1)
     if (off := np.flatnonzero(np.abs(total - 1) > SUMS_TO_ONE)).size:
-        told = [f"{paths[i]} ({total[i]:.3g})" for i in off[:3]]
+        told = [f"{paths[i]} ({total[i]:.3g})" for i in off.tolist()]
         do = "does" if len(off) == 1 else "do"
-        raise InputError(f"{counted(len(off), 'row')} of {name} {do} not sum to one: {listed(told)}.")
+        raise InputError(f"{counted(len(off), 'row')} of {name} {do} not sum to one: {listed(told, 3)}.")
     return values / total[:, None]

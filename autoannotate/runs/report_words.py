@@ -204,10 +204,14 @@ def facts(annotations: Run) -> list[tuple[str, str]]:
 def sources_in_words(sources: Sequence[Mapping[str, Any]]) -> str:
     """What a run with several sources of labels says of each, by its label model.
 
-    >>> sources_in_words([{"name": "zero-shot", "accuracy": 0.8, "images": 20}])
-    'zero-shot 80% of 20'
+    >>> sources_in_words([{"name": "zero-shot", "accuracy": 0.8, "images": 20}, {"name": "x", "accuracy": None, "images": 20}])
+    'zero-shot 80% of 20, x unknown, of 20'
     """
-    return ", ".join(f"{one['name']} {one['accuracy']:.0%} of {one['images']:,}" for one in sources)
+    return ", ".join(f"{one['name']} {_share(one['accuracy'])} of {one['images']:,}" for one in sources)
+
+
+def _share(value: float | None) -> str:
+    return "unknown," if value is None else f"{value:.0%}"
 
 
 def _words(value: Any) -> str | None:

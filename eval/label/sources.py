@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from autoannotate.labelling import label_model
 from autoannotate.labelling.label_model import dawid_skene
 
 SEEDS = range(5)
@@ -96,6 +97,41 @@ def main() -> None:
                 rows.append([*right, (model.same != np.arange(len(sources))).sum()])
             mean, model_right, many = np.mean(rows, axis=0)
             print(f"| {kind} | {n:,} | {mean:.3f} | {model_right:.3f} | {many:.1f} |", flush=True)
+    answers()
+
+
+def answers() -> None:
+    """What answers change: labels of the other images, and how far each source's share is from the truth."""
+    kinds: dict[str, Callable[[int, int], tuple]] = {
+        "independent (0.9, 0.75, 0.4)": lambda n, seed: made(3, (0.9, 0.75, 0.4), 0.8, n, seed),
+        "independent, eight classes": lambda n, seed: made(8, (0.8, 0.7, 0.6), 0.3, n, seed),
+        "two (0.9, 0.6)": lambda n, seed: made(2, (0.9, 0.6), 0.7, n, seed),
+        "three of five share errors": lambda n, seed: copied("trained again (correlated)", n, seed),
+    }
+    print(
+        "\n| sources | images | answers | right | all alike | share off by | all alike |\n|---|---:|---:|" + "---:|" * 4
+    )
+    from_answers = label_model.ANSWERS
+    for name, kind in kinds.items():
+        for n in (300, 2000):
+            for many in (0, 40, 100):
+                rows = []
+                for seed in SEEDS:
+                    truth, sources = kind(n, seed)
+                    known = np.full(n, -1)
+                    asked = np.random.default_rng([seed, 9]).permutation(n)[:many]
+                    known[asked] = truth[asked]
+                    real = (sources.argmax(axis=2) == truth).mean(axis=1)
+                    found = []
+                    for least in (from_answers, n + 1):
+                        label_model.ANSWERS = least
+                        model = dawid_skene(sources, known)
+                        right = (model.posterior.argmax(axis=1) == truth)[known < 0].mean()
+                        found.append((right, np.abs(model.accuracy - real).mean()))
+                    rows.append([found[0][0], found[1][0], found[0][1], found[1][1]])
+                told = " | ".join(f"{value:.3f}" for value in np.mean(rows, axis=0))
+                print(f"| {name} | {n:,} | {many} | {told} |", flush=True)
+    label_model.ANSWERS = from_answers
 
 
 if __name__ == "__main__":
