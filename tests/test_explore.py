@@ -72,8 +72,9 @@ def test_a_planted_covariate_is_seen_and_a_random_one_is_not() -> None:
 def test_a_covariate_of_groups_is_not_seen_by_recognising_the_group() -> None:
     """Ten images a patient, alike; a column of the patient that has nothing to do with the images."""
     patient = np.repeat(np.arange(30), 10)
-    points = RNG.normal(size=(30, 8))[patient] + 0.05 * RNG.normal(size=(300, 8))
-    number = RNG.normal(size=30)[patient]
+    rng = np.random.default_rng(3)
+    points = rng.normal(size=(30, 20))[patient] + 0.05 * rng.normal(size=(300, 20))
+    number = rng.normal(size=30)[patient]
     assert associations.predictability(points, number, np.arange(300), permutations=49).value > 0.15
     assert associations.predictability(points, number, patient, permutations=99).p > 0.02
 
@@ -175,6 +176,15 @@ def test_rows_of_unknown_images_are_told_and_the_rest_is_used(tmp_path: Path) ->
     assert found.columns[0].values[[1, 2]].tolist() == [0, 1]
     assert "1 row of m.csv name no image here: nowhere.png." in found.notes
     assert any(note.startswith("38 images have no row") for note in found.notes)
+
+
+def test_cells_that_are_no_numbers_are_told_and_count_as_unknown(tmp_path: Path) -> None:
+    found = read_metadata(table(tmp_path, age=["old", *range(20, 58), "inf"]), PATHS)
+    assert found.columns[0].known.sum() == 38
+    assert (
+        "age is a number, but for 2 cells, which count as unknown: 'old' (a/0.png) and 'inf' (a/39.png)." in found.notes
+    )
+    assert "m.csv has no column besides path" in read_metadata(table(tmp_path), PATHS).notes[-1]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from made_runs import draw_images, make_run
 from PIL import Image, ImageOps
+from safetensors.numpy import load_file, save_file
 from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -83,8 +84,30 @@ def test_a_broken_labeller_is_one_sentence(run: Path, tmp_path: Path) -> None:
     (run / "labeller" / "labeller.safetensors").write_bytes(b"nothing")
     with pytest.raises(InputError, match="is broken"):
         Labeller.load(run / "labeller")
+    (run / "labeller" / "labeller.safetensors").unlink()
+    with pytest.raises(InputError, match=r"lacks labeller\.safetensors: copy the whole folder"):
+        Labeller.load(run / "labeller")
     with pytest.raises(InputError, match="no run"):
         labeller_of(tmp_path / "images")
+
+
+def test_a_labeller_whose_parts_do_not_belong_together_is_one_sentence(run: Path, tmp_path: Path) -> None:
+    labeller_of(run)
+    folder = run / "labeller"
+    arrays, about = load_file(folder / "labeller.safetensors"), json.loads((folder / "labeller.json").read_text())
+    save_file({**arrays, "axes_": arrays["axes_"][:3].copy()}, folder / "labeller.safetensors")
+    with pytest.raises(InputError, match="is broken"):
+        Labeller.load(folder)
+    save_file(arrays, folder / "labeller.safetensors")
+    for wrong, said in (
+        ({"learned": [*about["learned"], "zebra"]}, "is broken"),
+        ({"format": about["format"] + 1}, "another version of autoannotate: update"),
+        ({"format": 0}, "another version of autoannotate: make it again"),
+    ):
+        (folder / "labeller.json").write_text(json.dumps(about | wrong))
+        with pytest.raises(InputError, match=said):
+            Labeller.load(folder)
+    assert isinstance(labeller_of(run), Labeller), "of a run it is made again"
 
 
 @pytest.fixture(scope="module")

@@ -203,13 +203,34 @@ class Labeller:
                 from autoannotate.models.saved_students import Students
 
                 students = Students.of(about["student"], load_file(folder / STUDENT))
+            _check_shapes(arrays, about)
             return cls(model, arrays["centre"], arrays["texts"], arrays["sources"], about, students)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
+            if (folder / ABOUT).is_file():
+                raise InputError(
+                    f"The labeller in {folder} lacks {Path(error.filename or STUDENT).name}: copy the whole folder, or make it "
+                    "again from its run."
+                ) from None
             raise InputError(f"There is no labeller in {folder}: give the folder of a run, or of a labeller.") from None
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
             raise InputError(
                 f"The labeller in {folder} is broken ({type(error).__name__}): make it again from its run."
             ) from None
+
+
+def _check_shapes(arrays: Mapping[str, NDArray[Any]], about: Mapping[str, Any]) -> None:
+    """Raise `ValueError` where the arrays of a labeller and its classes do not belong together."""
+    features, axes = arrays["axes_"].shape
+    rows, classes = len(arrays["points_"]), len(about["learned"])
+    scores = classes if classes > 2 else 1
+    expected = {
+        "mean_": (features,), "scale_": (features,), "coef_": (scores, axes), "intercept_": (scores,),
+        "points_": (rows, axes), "codes_": (rows,), "sources": (rows,),
+    }  # fmt: skip
+    if wrong := [name for name, shape in expected.items() if arrays[name].shape != shape]:
+        raise ValueError(f"{wrong[0]} has another shape")
+    if not set(about["learned"]) <= set(about["classes"]):
+        raise ValueError("it learned other classes")
 
 
 def digest(run: Run) -> str:

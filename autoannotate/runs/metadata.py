@@ -135,11 +135,18 @@ def read_metadata(file: Path, paths: Sequence[str], group: str | None = None) ->
         if PRIVATE.search(str(name)) or str(name).casefold() in GROUPS:
             notes.append(f"{name} can identify somebody, or is free text: it was not used.")
             continue
-        made = as_column(str(name), [table[name].iloc[row] if row >= 0 else "" for row in rows])
+        cells = [str(table[name].iloc[row]).strip() if row >= 0 else "" for row in rows]
+        made = as_column(str(name), cells)
         if isinstance(made, str):
             notes.append(made)
-        else:
-            columns.append(made)
+            continue
+        columns.append(made)
+        unread = np.flatnonzero(~made.known & np.array([cell.casefold() not in UNKNOWN for cell in cells]))
+        if len(unread):
+            told = listed([f"{cells[i]!r} ({paths[i]})" for i in unread.tolist()], 3)
+            notes.append(f"{name} is a number, but for {counted(len(unread), 'cell')}, which count as unknown: {told}.")
+    if not columns and len(table.columns) == 1:
+        notes.append(f"{file.name} has no column besides {key}: add age, sex, site, scanner or others.")
     return Metadata(tuple(columns), groups, tuple(notes))
 
 

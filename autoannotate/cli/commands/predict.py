@@ -46,7 +46,10 @@ def predict(
     hash_paths: HashPaths = False,
     include: Include = "",
     run_images: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="Where the run's own images are now, if they were moved.")
+        Path | None,
+        typer.Option(
+            "--run-images", "--images", metavar="PATH", help="Where the run's own images are now, if they were moved."
+        ),
     ] = None,
     device: Device = "auto",
 ) -> None:
