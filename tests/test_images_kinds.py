@@ -62,6 +62,24 @@ def test_all_pages_of_a_bigtiff_count(tmp_path: Path) -> None:
     assert (pixels(tmp_path / "big.tif", 3) == pixels(tmp_path / "classic.tif", 3)).all()
 
 
+def test_a_tiff_cut_between_pages_says_that_some_are_missing(tmp_path: Path) -> None:
+    pages = [Image.fromarray((RAMP // 16).astype(np.uint8) + number) for number in range(3)]
+    for name, big in (("classic.tif", False), ("big.tif", True)):
+        pages[0].save(tmp_path / name, "TIFF", save_all=True, append_images=pages[1:], big_tiff=big)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / f"cut-{name}").write_bytes(whole[: 2 * len(whole) // 3 - 20])
+        assert not any(read_picture(ref).notes for ref in find(tmp_path / name).refs)
+        first = find(tmp_path / f"cut-{name}").refs[0]
+        assert read_picture(first).notes == ("The file is cut short: pages that follow are missing.",)
+
+
+def test_channels_that_are_not_shown_and_volumes_in_a_page_are_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "5.tif", np.dstack([RAMP] * 5), photometric="minisblack", planarconfig="contig")
+    assert notes(tmp_path / "5.tif") == "The first of 5 channels is shown."
+    tifffile.imwrite(tmp_path / "deep.tif", np.zeros((8, 32, 32), np.uint8), volumetric=True, tile=(8, 32, 32))
+    assert "volumes" in reason(tmp_path / "deep.tif")
+
+
 def test_a_pyramid_is_one_image(tmp_path: Path) -> None:
     base = np.random.default_rng(0).integers(0, 255, (512, 512, 3), dtype=np.uint8)
     with tifffile.TiffWriter(tmp_path / "slide.svs", bigtiff=True) as tiff:

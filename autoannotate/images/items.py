@@ -136,9 +136,9 @@ def chosen(items: Sequence[Item]) -> str:
     counts = Counter(item.kind for item in items)
     if set(counts) <= {"image"}:
         return f"{len(items):,} items" if not items else f"{len(items):,} images, each an item of its own"
-    parts = [
-        f"{count:,} {kind} ({why[kind]})" if kind in why else counted(count, "image") for kind, count in counts.items()
-    ]
+    plurals = {"series": "series", "study": "studies"}
+    names = {kind: kind if count == 1 else plurals.get(kind, f"{kind}s") for kind, count in counts.items()}
+    parts = [f"{counts[kind]:,} {name}" + (f" ({why[kind]})" if kind in why else "") for kind, name in names.items()]
     return f"{len(items):,} items of {sum(len(item.refs) for item in items):,} images: {', '.join(parts)}; --item changes it"
 
 

@@ -22,6 +22,7 @@ _MAGIC = (
         "only NIfTI, Analyze and MGH volumes are read so: unpack them (gunzip)",
     ),
     (0, b"PK\x03\x04", "archives", _ARCHIVES),
+    (0, b"PK\x05\x06", "archives", _ARCHIVES),
     (
         0,
         b"7z\xbc\xaf\x27\x1c",

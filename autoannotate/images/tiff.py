@@ -27,7 +27,9 @@ _REDUCED_OR_MASK = 0b101  # NewSubfileType, tag 254
 _MANY = 1000  # pages: beyond, they are counted only
 _ENOUGH = 25_000_000  # pixels: of a pyramid, the largest level below is read
 _SLIDES = ("is_svs", "is_ndpi", "is_scn", "is_bif", "is_philips", "is_qpi")
-_WHITE_IS_ZERO, _PALETTE, _RGB, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 3, 2, 5, 6, 8, 9
+_VOLUMES = "The pages of the TIFF file are volumes, not flat images."
+_CUT_SHORT = "The file is cut short: pages that follow are missing."
+_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 _SIGNED = 2  # SampleFormat, tag 339
 _JPEG = (7, 33007, 34892)
 
@@ -66,13 +68,18 @@ def _read(file: Path, frame: int | None) -> Picture:
             raise
     if page.imagewidth * page.imagelength > MAX_PIXELS:
         raise UnreadableImageError(TOO_LARGE)
+    if page.imagedepth > 1:
+        raise UnreadableImageError(_VOLUMES)
+    notes = (_CUT_SHORT,) if _opened(file).is_cut_short else ()
+    if page.samplesperpixel > 2 and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
+        notes += (f"The first of {page.samplesperpixel} channels is shown.",)
     ways = [lambda: _with_tifffile(page), lambda: _with_pillow(file, page.index)]
     if _is_everyday(page) and _opened(file).count == 1:
         ways.reverse()
     failed = []
     for way in ways:
         try:
-            return Picture(way())
+            return Picture(way(), notes)
         except (MemoryError, UnreadableImageError):
             raise
         except Exception as error:
@@ -108,6 +115,7 @@ class _File:
         self._file = TiffFile(file)
         self.count = len(self._file.pages)
         self.pages = self._own_pages(self._file)
+        self.is_cut_short = self._names_a_further_page()
 
     def page(self, frame: int | None) -> TiffPage:
         index = self.pages[frame or 0]
@@ -119,6 +127,16 @@ class _File:
             return page
         levels = [level for level in self._smaller_copies(page) if level.imagewidth * level.imagelength <= _ENOUGH]
         return max(levels, key=lambda level: level.imagewidth, default=page)
+
+    def _names_a_further_page(self) -> bool:
+        """Whether the last page that is there names a next one, which then lies behind the end of the file."""
+        stream, kind = self._file.filehandle, self._file.tiff
+        stream.seek(cast(Any, self._file.pages[self.count - 1]).offset)
+        order: Any = "little" if kind.byteorder == "<" else "big"
+        tags = int.from_bytes(stream.read(kind.tagnosize), order)
+        stream.seek(tags * kind.tagsize, 1)
+        following = int.from_bytes(stream.read(kind.offsetsize), order)
+        return following >= stream.size
 
     def _own_pages(self, tiff: TiffFile) -> list[int]:
         if any(getattr(tiff, kind, False) for kind in _SLIDES):
@@ -183,7 +201,7 @@ def _values(page: TiffPage) -> np.ndarray:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     if values.ndim not in (2, 3):
-        raise UnreadableImageError("The pages of the TIFF file are volumes, not flat images.")
+        raise UnreadableImageError(_VOLUMES)
     if np.iscomplexobj(values):
         values = np.abs(values)
     tag = page.tags.get(274)
