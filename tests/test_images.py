@@ -696,6 +696,15 @@ def test_scaling_as_its_docstring_shows() -> None:
     assert to_8_bit(np.array([0, 1000, 2000, 4000])).tolist() == [0, 63, 127, 255]
 
 
+@pytest.mark.parametrize("kind", [np.uint8, np.int8, np.uint16, np.int16])
+def test_large_pictures_are_stretched_by_a_table_to_the_values_that_each_pixel_alone_would_get(kind: type) -> None:
+    info = np.iinfo(kind)
+    values = np.random.default_rng(0).integers(info.min, info.max + 1, (300, 401), dtype=kind)
+    padded = values > info.max // 2
+    for counted in (None, ~padded, padded & ~padded):
+        assert (to_8_bit(values, counted) == to_8_bit(values.astype(np.float64), counted)).all()
+
+
 @pytest.mark.parametrize(("suffix", "mode"), [("jpg", "RGB"), ("jpg", "L"), ("png", "RGB"), ("tif", "L")])
 def test_a_large_picture_is_read_no_smaller_than_it_is_needed(tmp_path: Path, suffix: str, mode: str) -> None:
     y, x = np.mgrid[:900, :1200]

@@ -100,7 +100,7 @@ def _read(file: Path, frame: int | None) -> Picture:
         notes += presentation.notes_on(state)
     try:
         shown = with_square_pixels(render(values, header, notes), *pixel_shape(header))
-        image = Image.fromarray(shown if state is None else presentation.turned(shown, state)).convert("RGB")
+        image = Image.fromarray(shown if state is None else presentation.turned(shown, state))
     except MemoryError:
         raise
     except Exception:

@@ -80,7 +80,7 @@ def rescaled(values: np.ndarray, header: Dataset, notes: list[str]) -> np.ndarra
     if slope == 0:
         notes.append("RescaleSlope is 0, which would make all values alike; the stored values are shown.")
         return values
-    if slope is None and intercept is None:
+    if slope in (None, 1.0) and intercept in (None, 0.0):
         return values
     return values.astype(np.float64) * (1.0 if slope is None else slope) + (intercept or 0.0)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from autoannotate.errors import UnreadableImageError
-from autoannotate.images.raster import check_magic, is_avif, to_rgb, upright
+from autoannotate.images.raster import check_magic, is_avif, to_picture, upright
 from autoannotate.images.ref import MAX_PIXELS, TOO_LARGE, Picture, Reader
 
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -27,7 +27,7 @@ def _read(file: Path, frame: int | None) -> Picture:
     found = pillow_heif.open_heif(file, convert_hdr_to_8bit=True)
     if found.size[0] * found.size[1] > MAX_PIXELS:
         raise UnreadableImageError(TOO_LARGE)
-    return Picture(to_rgb(upright(found.to_pillow())))
+    return Picture(to_picture(upright(found.to_pillow())))
 
 
 READER = Reader(

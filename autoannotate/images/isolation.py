@@ -104,7 +104,7 @@ def picture(file: Path, frame: int | None, side: int | None = None) -> Picture:
     """
     answer, data = _ask("picture", file, frame, side)
     image = Image.frombytes(answer["mode"], tuple(answer["size"]), data)
-    return Picture(image.convert("RGB"), tuple(answer["notes"]))
+    return Picture(image, tuple(answer["notes"]))
 
 
 def grey(file: Path, frame: int | None) -> Grey | None:

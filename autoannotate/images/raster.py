@@ -57,7 +57,7 @@ def _read(file: Path, frame: int | None, side: int | None = None) -> Picture:
             if side is not None:
                 image.draft(image.mode, (side, side))
             image.load()
-            return Picture(to_rgb(upright(image)))
+            return Picture(to_picture(upright(image)))
     except Image.DecompressionBombError:
         raise UnreadableImageError(TOO_LARGE) from None
     except OSError as error:
@@ -193,11 +193,13 @@ def upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow mode to RGB: deep grey values are stretched, transparency is laid over black."""
+def to_picture(image: Image.Image) -> Image.Image:
+    """Any Pillow mode to RGB, or L where it is grey: deep values are stretched, transparency is laid over black."""
     if is_deep(image):
-        return Image.fromarray(to_8_bit(np.asarray(image))).convert("RGB")
-    return flattened(image) if image.has_transparency_data else image.convert("RGB")
+        return Image.fromarray(to_8_bit(np.asarray(image)))
+    if image.has_transparency_data:
+        return flattened(image)
+    return image if image.mode == "L" else image.convert("RGB")
 
 
 def flattened(colours: Image.Image | np.ndarray) -> Image.Image:

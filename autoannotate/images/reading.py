@@ -31,10 +31,10 @@ _NO_ANSWER = "The file cannot be read from its drive: the drive may be damaged, 
 def read_picture(ref: ImageRef, side: int | None = None) -> Picture:
     """The image as people see it, with notes on what had to be assumed to show it.
 
-    The picture is mode RGB, 8 bits, upright, with square pixels. EXIF orientation is applied, transparency laid over
-    black. Values deeper than 8 bits are stretched between their 0.5th and 99.5th percentile (`scaling.to_8_bit`),
-    in DICOM where the file states no window. The file is read in another process, which is ended after
-    `isolation.SECONDS`.
+    The picture is mode RGB, or L where all is grey, 8 bits, upright, with square pixels. EXIF orientation is applied,
+    transparency laid over black. Values deeper than 8 bits are stretched between their 0.5th and 99.5th percentile
+    (`scaling.to_8_bit`), in DICOM where the file states no window. The file is read in another process, which is ended
+    after `isolation.SECONDS`.
 
     Parameters
     ----------
@@ -53,14 +53,14 @@ def read_picture(ref: ImageRef, side: int | None = None) -> Picture:
 
 
 def read_image(ref: ImageRef, side: int | None = None) -> Image.Image:
-    """The image of `read_picture`, without its notes.
+    """The image of `read_picture` in mode RGB, without its notes.
 
     Raises
     ------
     UnreadableImageError
         Where it cannot be read.
     """
-    return read_picture(ref, side).image
+    return read_picture(ref, side).image.convert("RGB")
 
 
 def read_grey(ref: ImageRef) -> Grey | None:

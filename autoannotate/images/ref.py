@@ -168,7 +168,7 @@ def mostly_passed_over(passed_over: Sequence[PassedOver], files: int) -> str | N
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as people see it, RGB with 8 bits, and what had to be assumed to show it: a sentence each."""
+    """An image as people see it, RGB or L with 8 bits, and what had to be assumed to show it: a sentence each."""
 
     image: Image.Image
     notes: tuple[str, ...] = ()

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from PIL import Image
 
 PERCENTILES = (0.5, 99.5)
 _SAMPLE = 1_000_000
 _MANY = 8_000_000
+_LEVELS = 2**16  # of more pixels than this, those of 16 bits are mapped by a table
+_AT_ONCE = 2**17  # that are mapped at once, so that what NumPy needs meanwhile stays in the caches
 
 
 def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
@@ -32,7 +36,8 @@ def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarra
     >>> to_8_bit(np.array([0, 1000, 2000, 4000]))
     array([  0,  63, 127, 255], dtype=uint8)
     """
-    values = values.astype(np.float64)
+    if not _is_whole(values):
+        values = values.astype(np.float64)
     if not np.isfinite(values).any():
         return np.where(np.isposinf(values), np.uint8(255), np.uint8(0))
     return stretch(values, *stretched_from(values, counted))
@@ -50,12 +55,15 @@ def stretched_from(values: np.ndarray, counted: np.ndarray | None = None) -> tup
         low, high = stretched_from(thin)
         if low < high and np.isfinite(thin).any() and np.ptp(thin[np.isfinite(thin)]) > 0:
             return low, high
-    values = values.astype(np.float64)
-    finite = np.isfinite(values)
-    within = values[finite & counted] if counted is not None and (finite & counted).any() else values[finite]
+    if _is_whole(values):
+        within = values.reshape(-1) if counted is None or counted.all() or not counted.any() else values[counted]
+    else:
+        values = values.astype(np.float64)
+        finite = np.isfinite(values)
+        within = values[finite & counted] if counted is not None and (finite & counted).any() else values[finite]
     if within.size == 0:
         return 0.0, 1.0
-    low, high = np.percentile(within[:: max(1, within.size // _SAMPLE)], PERCENTILES)
+    low, high = np.percentile(within[:: max(1, within.size // _SAMPLE)].astype(np.float64), PERCENTILES)
     if not low < high:
         low, high = within.min(), within.max()
     return float(low), float(high)
@@ -72,9 +80,42 @@ def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """
     if not low < high:
         return np.zeros(values.shape, dtype=np.uint8)
-    # halves, because the difference of two very large floats may not be one
-    unit = (values / 2 - low / 2) / (high / 2 - low / 2)
-    return (np.fmin(np.fmax(unit, 0.0), 1.0) * 255).astype(np.uint8)  # these two make 0 of NaN
+
+    def mapped(values: np.ndarray) -> np.ndarray:
+        # halves, because the difference of two very large floats may not be one
+        unit = (values / 2 - low / 2) / (high / 2 - low / 2)
+        return (np.fmin(np.fmax(unit, 0.0), 1.0) * 255).astype(np.uint8)  # these two make 0 of NaN
+
+    return by_level(mapped, values)
+
+
+def by_level(function: Callable[[np.ndarray], np.ndarray], values: np.ndarray) -> np.ndarray:
+    """What a function makes of values one by one; of many of up to 16 bits it is asked once a level, and not once a pixel.
+
+    Parameters
+    ----------
+    function : array (M,) to array (M,), each number by itself.
+    values : (...) array
+
+    Returns
+    -------
+    array of the same shape, of the type that `function` gives
+    """
+    if not _is_whole(values) or values.size <= _LEVELS:
+        return function(values)
+    lowest, highest = int(values.min()), int(values.max())
+    table = function(np.arange(lowest, highest + 1).astype(values.dtype))
+    flat, found = values.reshape(-1), np.empty(values.size, table.dtype)
+    for start in range(0, values.size, _AT_ONCE):
+        some = slice(start, start + _AT_ONCE)
+        # all are within the table: "clip" spares the check
+        np.take(table, flat[some].astype(np.intp) - lowest, out=found[some], mode="clip")
+    return found.reshape(values.shape)
+
+
+def _is_whole(values: np.ndarray) -> bool:
+    """Whether they are whole numbers of at most 16 bits."""
+    return values.dtype.kind in "iu" and values.dtype.itemsize <= 2
 
 
 def colours_to_8_bit(values: np.ndarray) -> np.ndarray:

@@ -251,8 +251,8 @@ def _with_pillow(file: Path, index: int) -> Image.Image:
             image.load()
             tags = cast(TiffImagePlugin.TiffImageFile, image).tag_v2
             white_is_zero = raster.is_deep(image) and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-            rgb = raster.to_rgb(raster.upright(image))
-            return Image.eval(rgb, lambda value: 255 - value) if white_is_zero else rgb
+            picture = raster.to_picture(raster.upright(image))
+            return Image.eval(picture, lambda value: 255 - value) if white_is_zero else picture
     except Image.DecompressionBombError:
         raise UnreadableImageError(TOO_LARGE) from None
 
