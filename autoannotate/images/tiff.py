@@ -70,7 +70,7 @@ def _read(file: Path, frame: int | None) -> Picture:
         raise UnreadableImageError(TOO_LARGE)
     if page.imagedepth > 1:
         raise UnreadableImageError(_VOLUMES)
-    notes = (_CUT_SHORT,) if _opened(file).is_cut_short else ()
+    notes: tuple[str, ...] = (_CUT_SHORT,) if _opened(file).is_cut_short else ()
     if page.samplesperpixel > 2 and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         notes += (f"The first of {page.samplesperpixel} channels is shown.",)
     ways = [lambda: _with_tifffile(page), lambda: _with_pillow(file, page.index)]
