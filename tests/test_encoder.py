@@ -19,7 +19,7 @@ from open_clip.transform import PreprocessCfg, image_transform_v2
 from PIL import Image
 
 from autoannotate.errors import ModelError
-from autoannotate.models.encoder import Encoder, _second_order, load_encoder
+from autoannotate.models.encoder import Encoder, _pixels, _second_order, load_encoder
 
 TEXTS = ["a chest x-ray", "blood cells under the microscope", "a chest x-ray of a child"]
 
@@ -50,6 +50,11 @@ def pictures(count: int, size: tuple[int, int] = (90, 60), mode: str = "RGB") ->
     rng = np.random.default_rng(7)
     shape = (size[1], size[0], 3) if mode == "RGB" else (size[1], size[0])
     return [Image.fromarray(rng.integers(0, 256, shape, dtype=np.uint8)) for _ in range(count)]
+
+
+def pixels_seen(encoder: Encoder, image: Image.Image) -> torch.Tensor:
+    """What the network is given of an image, (3, H, W)."""
+    return encoder._normalised(np.stack([_pixels(image, encoder._geometry)]))[0]
 
 
 def assert_unit_rows(array: np.ndarray) -> None:
@@ -168,7 +173,7 @@ def test_an_image_of_any_size_is_prepared_as_the_checkpoint_says(
 ) -> None:
     image = pictures(1, (width, height))[0].convert("L" if mode == "I;16" else mode).convert(mode)
     encoder = by_resize_mode[resize_mode]
-    tensor = encoder.preprocess(image)
+    tensor = pixels_seen(encoder, image)
     cfg = PreprocessCfg(**encoder._network.visual.preprocess_cfg)
     first_rgb = image if mode == "L" else image.convert("RGB")
     assert tensor.shape == (3, 32, 32)
@@ -180,7 +185,7 @@ def test_the_borders_of_an_oblong_image_are_seen_where_the_checkpoint_squashes(
 ) -> None:
     image = Image.new("L", (300, 100), 0)
     image.paste(255, (0, 0, 40, 100))  # a marker at the left border
-    bright = {mode: float(encoder.preprocess(image).max()) for mode, encoder in by_resize_mode.items()}
+    bright = {mode: float(pixels_seen(encoder, image).max()) for mode, encoder in by_resize_mode.items()}
     assert bright["squash"] > 1
     assert bright["longest"] > 1
     assert bright["shortest"] < 0
@@ -287,7 +292,7 @@ def test_a_checkpoint_of_open_clips_training_loads_by_architecture_and_path(tmp_
     file = checkpoints.training_checkpoint(tmp_path / "epoch_10.pt", "ViT-M-32-alt")
     encoder = load_encoder(f"ViT-M-32-alt@{file}")
     trained = checkpoints.network("ViT-M-32-alt")
-    pixels = torch.stack([encoder.preprocess(image) for image in pictures(2)])
+    pixels = torch.stack([pixels_seen(encoder, image) for image in pictures(2)])
     with torch.inference_mode():
         expected = trained.encode_image(pixels, normalize=True).numpy()
     np.testing.assert_allclose(encoder.encode_images(pictures(2)).embeddings, expected, atol=1e-5)
@@ -330,7 +335,7 @@ def test_a_clip_of_transformers_gives_the_numbers_of_transformers(
 ) -> None:
     theirs = checkpoints.transformers_clip(tmp_path / "pubmedclip", activation, weights)
     encoder = load_encoder(str(tmp_path / "pubmedclip"))
-    pixels = torch.stack([encoder.preprocess(image) for image in pictures(2)])
+    pixels = torch.stack([pixels_seen(encoder, image) for image in pictures(2)])
     tokens = open_clip.get_tokenizer("ViT-B-32")(TEXTS)
     with torch.inference_mode():
         out = theirs(input_ids=tokens, pixel_values=pixels)

@@ -24,6 +24,7 @@ from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_classes
 
 if TYPE_CHECKING:
+    from autoannotate.annotator.rounds import Reopened
     from autoannotate.annotator.weak_sources import Source
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
@@ -375,30 +376,36 @@ class Annotator:
         OutputError
             Where it cannot be written; the run stays as it was then, as it does when this is interrupted.
         """
-        try:
-            return self._updated(run, track, strategy, images)
-        except OutputError as error:
-            raise OutputError(f"{error} The run is as it was.") from error
-
-    def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
-        from autoannotate.annotator.audited import audited_again
         from autoannotate.annotator.embedded_rows import all_rows
-        from autoannotate.annotator.rounds import next_round, reopen, student_predictions
-        from autoannotate.answers.consensus import consensus
-        from autoannotate.answers.merge import merge_answers
-        from autoannotate.answers.standing import about_images
+        from autoannotate.annotator.rounds import reopen
         from autoannotate.labelling.queries.strategies import find_strategy
-        from autoannotate.runs.proposals import read_proposals
 
         if strategy is not None:
             find_strategy(strategy)
         clock = Clock()
-        with clock("find images"):
-            pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
-            words = pictures or not (run.record.given or self.probabilities)
-            now = reopen(
-                run, images, None if pictures else all_rows(self.embeddings, self.encoder if words else None).refs
-            )
+        try:
+            with clock("find images"):
+                pictures = (
+                    images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
+                )
+                words = pictures or not (run.record.given or self.probabilities)
+                rows = None if pictures else all_rows(self.embeddings, self.encoder if words else None).refs
+                now = reopen(run, images, rows)
+            return self._updated(run, now, pictures, words, clock, track, strategy)
+        except OutputError as error:
+            raise OutputError(f"{error} The run is as it was.") from error
+
+    def _updated(
+        self, run: Run, now: Reopened, pictures: bool, words: bool, clock: Clock, track: Track, strategy: str | None
+    ) -> Annotations:
+        """The labels after the answers of a run that is opened again, as a new round."""
+        from autoannotate.annotator.audited import audited_again
+        from autoannotate.annotator.rounds import next_round, student_predictions
+        from autoannotate.answers.consensus import consensus
+        from autoannotate.answers.merge import merge_answers
+        from autoannotate.answers.standing import about_images
+        from autoannotate.runs.proposals import read_proposals
+
         encoded, clip = self._seen(now.found if pictures else None, clock, track, words=words)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):

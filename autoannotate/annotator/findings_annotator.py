@@ -18,6 +18,7 @@ from autoannotate.runs.record import file_arguments
 from autoannotate.runs.run import Run, check_findings
 
 if TYPE_CHECKING:
+    from autoannotate.annotator.rounds import Reopened
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
     from autoannotate.images import ImageRef
@@ -247,22 +248,16 @@ class FindingsAnnotator(Annotator):
         with clock("zero-shot"):
             return encoded, self.zero_shot_findings(encoded.embeddings)
 
-    def _updated(self, run: Run, track: Track, strategy: str | None, images: Path | str | None) -> Annotations:
+    def _updated(
+        self, run: Run, now: Reopened, pictures: bool, words: bool, clock: Clock, track: Track, strategy: str | None
+    ) -> Annotations:
         from autoannotate.annotator.audited import audited_findings_again
-        from autoannotate.annotator.embedded_rows import all_rows
-        from autoannotate.annotator.rounds import next_round, reopen, student_predictions
+        from autoannotate.annotator.rounds import next_round, student_predictions
         from autoannotate.answers.consensus import consensus
         from autoannotate.answers.findings import answered_findings
         from autoannotate.answers.standing import Answered
         from autoannotate.labelling.findings import with_evidence
-        from autoannotate.labelling.queries.strategies import find_strategy
 
-        if strategy is not None:
-            find_strategy(strategy)
-        clock = Clock()
-        with clock("find images"):
-            pictures = images is not None or self.embeddings is None or run.record.arguments.get("images") is not None
-            now = reopen(run, images, None if pictures else all_rows(self.embeddings, self.encoder).refs)
         encoded, clips = self._seen_findings(now.found if pictures else None, clock, track)
         names = [ref.path for ref in encoded.refs]
         with clock("consensus"):

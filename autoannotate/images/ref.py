@@ -150,14 +150,14 @@ class Found:
     refs: list[ImageRef]
     passed_over: tuple[PassedOver, ...] = ()
 
-    @property
-    def warning(self) -> str | None:
-        """A sentence for folders in which half of the files, or more, are of a kind that is not read; else None."""
-        return mostly_passed_over(self.passed_over, len({ref.file for ref in self.refs}))
-
 
 def mostly_passed_over(passed_over: Sequence[PassedOver], files: int) -> str | None:
-    """The sentence of `Found.warning`, for a source with this number of files of images."""
+    """A sentence where half of the files of a source, or more, are of a kind that is not read; else None.
+
+    Parameters
+    ----------
+    files : how many files of images the source has
+    """
     foreign = [group for group in passed_over if not group.expected]
     passed = sum(group.count for group in foreign)
     if not passed or passed < files:

@@ -114,10 +114,6 @@ class Encoder:
         shape = f"image_size={self.image_size}, embed_dim={self.embed_dim}"
         return f"Encoder({self.name!r}, {shape}, device={str(self.device)!r})"
 
-    def preprocess(self, image: Image.Image) -> Tensor:
-        """The (3, H, W) float32 tensor that the network sees of an image, sized by the model's own rules."""
-        return self._normalised(np.stack([_pixels(image, self._geometry)]))[0]
-
     def encode_images(
         self, images: Iterable[Image.Image], batch_size: int | None = None, *, closer: bool = False
     ) -> ImageEncodings:

@@ -6,7 +6,7 @@ Intervals are percentile bootstrap intervals over images (Efron and Tibshirani 1
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -21,7 +21,6 @@ RESAMPLES = 1000
 INTERVAL = (2.5, 97.5)  # percentiles
 
 Code = tuple[str, str | None]  # verdict and class
-Votes = Mapping[str, Mapping[str, Code]]  # by path and reader
 
 
 def agreement(answers: Sequence[Answer], classes: Sequence[str], reader: str) -> dict[str, Any]:
