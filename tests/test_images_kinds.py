@@ -21,6 +21,7 @@ from test_images import RAMP, dicom, grey, pixels, reason
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images import ImageRef, find, mostly_passed_over, read_grey, read_image, read_picture
 from autoannotate.images.find import remember_export
+from autoannotate.images.items import items_of
 
 GRADIENT = np.linspace(0, 1, 64 * 48).reshape(48, 64)
 
@@ -53,6 +54,14 @@ def test_dicom_without_preamble_or_ending_or_with_a_wrong_one(tmp_path: Path) ->
         (tmp_path / name).write_bytes(content)
         assert (pixels(tmp_path / name) == expected).all()
     assert len(find(tmp_path).refs) == 4
+
+
+def test_dicom_that_lost_the_bytes_before_its_first_word(tmp_path: Path) -> None:
+    whole = dicom(tmp_path / "whole.dcm", RAMP, SeriesInstanceUID="1.2.3", Modality="CT")
+    for name in ("cut.dcm", "cut"):
+        (tmp_path / name).write_bytes(whole.read_bytes()[128:])
+        assert (pixels(tmp_path / name) == pixels(whole)).all()
+    assert {item.kind for item in items_of(find(tmp_path).refs)} == {"series"}
 
 
 def test_all_pages_of_a_bigtiff_count(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from autoannotate.errors import UnreadableImageError
 from autoannotate.images import dicom_presentation as presentation
 from autoannotate.images import dicom_slides
 from autoannotate.images.dicom_objects import is_presentation_state, no_picture, passed_over
-from autoannotate.images.dicom_pixels import frame_values
+from autoannotate.images.dicom_pixels import frame_values, opened, source_of
 from autoannotate.images.dicom_rendering import (
     as_stated_for,
     is_colour,
@@ -42,7 +42,7 @@ _VRS = frozenset(
 
 def _recognises(head: bytes) -> bool:
     """The magic word, or, in files without it, an element of group 2 or 8 at the beginning."""
-    if head[128:132] == b"DICM" or _is_encrypted(head):
+    if head[128:132] == b"DICM" or head[:6] == b"DICM\2\0" or _is_encrypted(head):
         return True
     group, element, rest = head[:2], head[2:4], head[4:8]
     if group in (b"\x02\0", b"\x08\0") and element == b"\0\0" and rest not in (b"UL\4\0", b"\4\0\0\0"):
@@ -134,7 +134,7 @@ def _other_than_frames(file: Path, frame: int | None) -> tuple[Dataset | None, I
     try:
         header, _ = _header(file, up_to=_MODALITY)
         if is_presentation_state(header):
-            return dcmread(file, force=True), None
+            return dcmread(source_of(file), force=True), None
     except Exception:  # reading the frames says what is wrong
         return None, None
     return None, dicom_slides.read(file, frame) if dicom_slides.is_slide(header) else None
@@ -194,7 +194,7 @@ def _header(file: Path, up_to: int | None = None) -> tuple[Dataset, int | None]:
             return True
         return up_to is not None and tag > up_to
 
-    with file.open("rb") as stream:
+    with opened(file) as stream:
         header = read_partial(stream, stop_when=stop, force=True)
     return header, stopped[0] if stopped else None
 

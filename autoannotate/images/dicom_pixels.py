@@ -6,8 +6,9 @@ import contextlib
 import re
 import zlib
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -44,6 +45,18 @@ _KNOWN_COLOURS = (
 )  # the last three are retired
 
 
+def source_of(file: Path) -> Path | BytesIO:
+    """The file for pydicom: as it is, or, where it begins with the word DICM, with the 128 bytes that belong before it."""
+    with file.open("rb") as stream:
+        return BytesIO(bytes(128) + b"DICM" + stream.read()) if stream.read(4) == b"DICM" else file
+
+
+def opened(file: Path) -> BinaryIO:
+    """The same, open for reading."""
+    source = source_of(file)
+    return source.open("rb") if isinstance(source, Path) else source
+
+
 def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: list[str]) -> np.ndarray:
     """The stored values of one frame, (rows, columns) or (rows, columns, 3); YBR colours come as RGB.
 
@@ -58,7 +71,7 @@ def frame_values(file: Path, header: Dataset, frame: int, pixels: int, notes: li
     try:
         if syntax is not None and complete and _pydicom_can(syntax) and not syntax.is_deflated:
             try:
-                return _signed(pixel_array(file, index=frame), header, syntax)  # reads this frame alone
+                return _signed(pixel_array(source_of(file), index=frame), header, syntax)  # reads this frame alone
             except MemoryError:
                 raise
             except Exception:
@@ -131,8 +144,7 @@ def _complete(header: Dataset, pixels: int, notes: list[str]) -> bool:
 
 def _is_subsampled(file: Path, header: Dataset, notes: list[str]) -> bool:
     """Whether two pixels share their colour, as YBR_FULL_422 says; where each has its own, the header will say YBR_FULL."""
-    stored = len(_whole(file, header).get("PixelData") or b"")
-    if stored < 3 * header.Rows * header.Columns * int(header.get("NumberOfFrames") or 1):
+    if _stored_bytes(file) < 3 * header.Rows * header.Columns * int(header.get("NumberOfFrames") or 1):
         return True
     header.PhotometricInterpretation = "YBR_FULL"
     notes.append(
@@ -141,12 +153,28 @@ def _is_subsampled(file: Path, header: Dataset, notes: list[str]) -> bool:
     return False
 
 
+def _stored_bytes(file: Path) -> int:
+    """How long the pixel data is as the file states it, without reading it."""
+    from pydicom.filereader import read_partial
+
+    lengths = [0]
+
+    def stop(tag: int, vr: str | None, length: int) -> bool:
+        if tag == 0x7FE00010:
+            lengths.append(length)
+        return tag >= 0x7FE00010
+
+    with opened(file) as stream:
+        read_partial(stream, stop_when=stop, force=True)
+    return lengths[-1]
+
+
 def _whole(file: Path, header: Dataset) -> Dataset:
     """The data set in memory with the header as it was completed, and a transfer syntax where the file states none."""
     from pydicom import dcmread
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-    whole = dcmread(file, force=True)
+    whole = dcmread(source_of(file), force=True)
     for name in (
         "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "PixelRepresentation",
         "PlanarConfiguration", "NumberOfFrames",

@@ -14,6 +14,7 @@ import numpy as np
 from autoannotate._internal.wording import counted
 from autoannotate.errors import UnreadableImageError, UsageError
 from autoannotate.images import dicom, isolation
+from autoannotate.images.dicom_pixels import source_of
 from autoannotate.images.find import natural
 from autoannotate.images.keyed_hash import keyed_hash
 from autoannotate.images.quiet import quiet
@@ -243,7 +244,9 @@ def _frame_headers(ref: ImageRef) -> list[_Header]:
                 header = ref.content.header()
             else:
                 with ref.as_file() as file:
-                    header = dcmread(file, stop_before_pixels=True, force=True, specific_tags=list(sequences))
+                    header = dcmread(
+                        source_of(file), stop_before_pixels=True, force=True, specific_tags=list(sequences)
+                    )
             shared, each = (list(header.get(name) or ()) for name in sequences)
             return [
                 _Header(
@@ -333,7 +336,8 @@ def _header(ref: ImageRef) -> _Header:
             if ref.content is not None and ref.content.header is not None:
                 return _hashed(ref.content.header())
             with ref.as_file() as file:
-                return _hashed(dcmread(file, stop_before_pixels=True, force=True, specific_tags=[*_TAGS, *IDENTIFYING]))
+                tags = [*_TAGS, *IDENTIFYING]
+                return _hashed(dcmread(source_of(file), stop_before_pixels=True, force=True, specific_tags=tags))
     except Exception:
         return _Header()
 
