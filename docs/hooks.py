@@ -52,12 +52,12 @@ def rows(package: str, names: Any) -> Iterator[str]:
     for name in names:
         thing = importlib.import_module(f"{package}.{name.replace('-', '_')}") if package else names[name]
         says = thing if isinstance(thing, str) else (inspect.getdoc(thing) or "").split("\n\n")[0]
-        yield f"| {name if ' ' in name else f'`{name}`'} | {' '.join(says.split())} |"
+        yield f"| {f'`{name}`' if name.islower() else name} | {' '.join(says.split())} |"
 
 
 def listed(found: re.Match[str]) -> str:
     """The table that takes the place of `<!-- NAME -->`."""
-    return "\n".join(["| | |", "|---|---|", *rows(*LISTS[found[1]])])
+    return "\n".join(["| name | what it is |", "|---|---|", *rows(*LISTS[found[1]])])
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -45,6 +45,7 @@ class FindingsLabeller:
 
     @property
     def findings(self) -> list[str]:
+        """The F findings, in their order."""
         return list(self.of_each)
 
     @property

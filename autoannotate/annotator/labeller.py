@@ -69,6 +69,7 @@ class Labeller:
 
     @property
     def classes(self) -> list[str]:
+        """The K classes that were asked for, in their order."""
         return [str(name) for name in self.about["classes"]]
 
     @property

@@ -187,6 +187,7 @@ class AnswerStore:
         return [name for (name,) in found]
 
     def close(self) -> None:
+        """Close the file; every answer is kept already."""
         with self._lock:
             self._rows.close()
 

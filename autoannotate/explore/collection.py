@@ -44,6 +44,7 @@ class Projection:
 
     @classmethod
     def of(cls, features: NDArray[np.floating], dimensions: int = DIMENSIONS) -> Projection:
+        """The principal axes of features (N, F)."""
         mean = features.mean(axis=0, dtype=np.float64)
         return cls(mean.astype(np.float32), principal_axes(features - mean, dimensions).astype(np.float32))
 
@@ -102,10 +103,12 @@ class Collection:
 
     @property
     def paths(self) -> list[str]:
+        """(N,) paths, in the order of the images."""
         return [ref.path for ref in self.refs]
 
     @property
     def encoder(self) -> Encoder:
+        """The encoder that search by words and pictures asks."""
         return self.annotator.encoder
 
     @cached_property

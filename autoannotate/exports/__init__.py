@@ -121,9 +121,11 @@ class Format(Protocol):
     SUFFIX: str
     LINKS: tuple[str, ...]
 
-    def write(self, order: Order) -> None: ...
+    def write(self, order: Order) -> None:
+        """Make `order.path`."""
 
-    def next_step(self, path: Path, what: What, link: str) -> str: ...
+    def next_step(self, path: Path, what: What, link: str) -> str:
+        """What to do with what was made, in a sentence."""
 
 
 def formats() -> list[str]:

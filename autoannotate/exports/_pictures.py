@@ -61,6 +61,7 @@ class Picture:
 
     @property
     def name(self) -> str:
+        """The name of its file."""
         return self.stem + self.suffix
 
     def content(self) -> bytes:

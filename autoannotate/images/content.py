@@ -87,7 +87,8 @@ class HasContent(Protocol):
     """An image that may be elsewhere."""
 
     @property
-    def content(self) -> Content | None: ...
+    def content(self) -> Content | None:
+        """Where the bytes are, if not in a file of this machine."""
 
 
 T = TypeVar("T", bound=HasContent)

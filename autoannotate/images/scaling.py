@@ -21,15 +21,15 @@ def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarra
     coincide (a few bright spots on one value) the whole range is used instead; a constant image becomes
     black. Values that are not finite take no part; they become 0 (NaN, -inf) or 255 (+inf).
 
-    Args: values: (...) array of any integer, boolean or float type.
-
-    Returns:
-        uint8 array of the same shape, in the same order of brightness.
-
     Parameters
     ----------
+    values : (...) array of any integer, boolean or float type
     counted : bool array of the same shape: which values belong to the picture and so to the percentiles; all of them if None,
         or if it is False throughout
+
+    Returns
+    -------
+    uint8 array of the same shape, in the same order of brightness
 
     Examples
     --------
@@ -72,11 +72,13 @@ def stretched_from(values: np.ndarray, counted: np.ndarray | None = None) -> tup
 def stretch(values: np.ndarray, low: float, high: float) -> np.ndarray:
     """Map `low` to 0 and `high` to 255 linearly and clip outside; all black if `low` is not below `high`.
 
-    Args:
-        values: (...) array of numbers.
+    Parameters
+    ----------
+    values : (...) array of numbers
 
-    Returns:
-        uint8 array of the same shape.
+    Returns
+    -------
+    uint8 array of the same shape
     """
     if not low < high:
         return np.zeros(values.shape, dtype=np.uint8)

@@ -24,7 +24,8 @@ class Rows(Protocol):
     """A table of numbers, (N, F), of which any rows can be read: an array in memory, mapped from a file, or in the cache."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(N, F)."""
 
     def __len__(self) -> int: ...
 

@@ -91,10 +91,12 @@ class Rules:
 
     @property
     def hard(self) -> tuple[Rule, ...]:
+        """The rules that no row may break."""
         return tuple(rule for rule in self.rules if rule.clauses)
 
     @property
     def soft(self) -> tuple[Rule, ...]:
+        """The rules that make a finding likelier or less likely."""
         return tuple(rule for rule in self.rules if rule.suggests is not None)
 
     @property

@@ -179,6 +179,7 @@ class EncodingCache:
         return len(old)
 
     def close(self) -> None:
+        """Close the file of the cache."""
         self._rows.close()
 
     def _column(self, name: str, keys: Sequence[str]) -> np.ndarray:

@@ -20,6 +20,7 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION)[None, :, None, None])
 
     def forward(self, batch: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W), each channel by its mean and deviation."""
         return ((batch + 1.0) / 2.0 - self.mean) / self.deviation
 
 
@@ -42,6 +43,7 @@ class FeatureMaps(nn.Module):
         self.width = int(made.shape[2] if made.ndim == 3 else made.shape[3 if self.turned else 1])
 
     def forward(self, batch: Tensor) -> Tensor:
+        """Maps (B, width, h, w) of a batch (B, 3, S, S)."""
         made = self.network(batch)
         if made.ndim == 3:
             return made.transpose(1, 2)[..., None]

@@ -205,10 +205,12 @@ class Classifier(nn.Module):
         return maps.float().mean(dim=(2, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
+        """Logits (B, K) of a batch (B, 3, S, S)."""
         return self.head(self.features(batch))
 
     @property
     def device(self) -> torch.device:
+        """Where its weights are."""
         return self.head.weight.device
 
 

@@ -348,5 +348,6 @@ class Pictures:
         return np.stack([self.keep(i) for i in index.tolist()])
 
     def drop(self, index: Sequence[int]) -> None:
+        """Forget the pictures of these rows."""
         for i in index:
             self._held.pop(i, None)

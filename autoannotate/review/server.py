@@ -242,6 +242,7 @@ class PageServer:
         self.url, self.server = url, Announcing(config)
 
     def run(self, sockets: list[socket.socket]) -> None:
+        """Serve until Ctrl-C."""
         try:
             self.server.run(sockets)
         except KeyboardInterrupt:  # Ctrl-C is how it is meant to end

@@ -48,6 +48,7 @@ class Column:
 
     @property
     def is_category(self) -> bool:
+        """Whether its values are names rather than numbers."""
         return bool(self.levels)
 
     def in_words(self) -> list[str]:

@@ -65,9 +65,11 @@ class Format(Protocol):
 
     HINT: str
 
-    def recognises(self, head: bytes) -> bool: ...
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins with these bytes is of this format."""
 
-    def read(self, file: Path, wanted: Wanted) -> Iterator[Given]: ...
+    def read(self, file: Path, wanted: Wanted) -> Iterator[Given]:
+        """An answer at a time, of those that are wanted."""
 
 
 def formats() -> list[str]:

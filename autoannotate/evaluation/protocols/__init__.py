@@ -61,11 +61,14 @@ class EvaluationProtocol(Protocol):
     CURVE: Curve | None
     LEAST: int  # images of a class
 
-    def methods(self) -> tuple[str, ...]: ...
+    def methods(self) -> tuple[str, ...]:
+        """Every name that `--methods` may hold."""
 
-    def check(self, data: LabelledSet, options: Options) -> None: ...
+    def check(self, data: LabelledSet, options: Options) -> None:
+        """Raises `InputError` or `UsageError` where the protocol cannot run."""
 
-    def run_once(self, study: Study, seed: int, method: str) -> Outcome: ...
+    def run_once(self, study: Study, seed: int, method: str) -> Outcome:
+        """One method in one run."""
 
 
 def protocols() -> list[str]:

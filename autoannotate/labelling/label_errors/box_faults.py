@@ -70,6 +70,7 @@ class Boxes:
 
     @property
     def area(self) -> NDArray[np.float64]:
+        """(B,) areas in square pixels; 0 of boxes that are turned round."""
         sides = np.maximum(self.corners[:, 2:] - self.corners[:, :2], 0.0)
         return np.asarray(sides[:, 0] * sides[:, 1])
 

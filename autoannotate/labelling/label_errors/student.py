@@ -50,9 +50,11 @@ class Trainer(Protocol):
     """Trains a student on cleaned labels, see `autoannotate.models.student_training.StudentTrainer`."""
 
     @property
-    def rounds(self) -> int: ...
+    def rounds(self) -> int:
+        """How often it is trained at most, each time on better labels."""
 
-    def take(self, rows: np.ndarray) -> Self: ...
+    def take(self, rows: np.ndarray) -> Self:
+        """The trainer of some of the images, by their rows."""
 
     def __call__(
         self,

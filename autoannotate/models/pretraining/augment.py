@@ -38,6 +38,7 @@ def border(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def flip(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Its mirror image."""
     return ImageOps.mirror(image)
 
 
@@ -56,6 +57,7 @@ def shrink(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def blur(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Gaussian blur of 0.3 to 2 pixels."""
     return image.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 2.0)))
 
 
@@ -72,6 +74,7 @@ def burn_in(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def compress(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A JPEG of quality 15 to 69."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=int(rng.integers(15, 70)))
     return Image.open(buffer).convert("RGB")
@@ -92,14 +95,17 @@ def stain(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def grey(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Without its colours."""
     return image.convert("L").convert("RGB")
 
 
 def invert(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Its negative."""
     return ImageOps.invert(image)
 
 
 def noise(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """Gaussian noise of 3 to 20 grey values."""
     pixels = np.asarray(image, np.float32)
     return Image.fromarray(np.clip(pixels + rng.normal(0, rng.uniform(3, 20), pixels.shape), 0, 255).astype(np.uint8))
 

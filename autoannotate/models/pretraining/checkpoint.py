@@ -56,4 +56,5 @@ class Checkpoint:
             raise OutputError(f"{self.path} cannot be written ({error}); free some disk space.") from None
 
     def log(self, step: int, loss: float) -> None:
+        """Write the loss of a step down."""
         self._log.write(f"{step},{loss:.4f}\n")

@@ -153,6 +153,7 @@ class Trainer:
         )
 
     def normalise(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) uint8 as the network takes them, float32."""
         pixels = pixels.to(self.device, non_blocking=True).float()
         return ((pixels - self.mean) / self.std).to(memory_format=torch.channels_last)
 
@@ -204,6 +205,7 @@ class Trainer:
         return model
 
     def state(self) -> dict[str, Any]:
+        """All that `resume` needs."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -212,6 +214,7 @@ class Trainer:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
         self.step = int(state["step"])
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])

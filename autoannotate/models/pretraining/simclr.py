@@ -196,6 +196,7 @@ class Trainer:
         return replace(self.given, stem=self.stem.cpu(), body=body, pretrained=True)
 
     def state(self) -> dict[str, Any]:
+        """All that `resume` needs."""
         return {
             "step": self.step,
             "body": self.body.state_dict(),
@@ -204,6 +205,7 @@ class Trainer:
         }
 
     def resume(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
         self.step = state["step"]
         self.body.load_state_dict(state["body"])
         self.head.load_state_dict(state["head"])
