@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from autoannotate.errors import UsageError
+from autoannotate.errors import OutputError, UsageError
 from autoannotate.images import find_images
 from autoannotate.labelling import neighbours
 from autoannotate.models import encoding
@@ -182,6 +182,21 @@ def test_a_damaged_file_is_put_aside(tmp_path: Path) -> None:
     kept.put(["one"], np.ones((1, 4)), np.ones((1, 4)))
     assert kept.known(["one"]) == {"one"}
     assert (tmp_path / "encodings.damaged").is_file()
+
+
+def test_a_file_that_is_damaged_behind_its_head_is_said_once_and_the_next_run_begins_anew(tmp_path: Path) -> None:
+    kept, keys = EncodingCache(tmp_path, "weights"), [str(i) for i in range(200)]
+    kept.put(keys, np.ones((200, 40)), np.ones((200, 400)))
+    kept.close()
+    data = bytearray((tmp_path / FILE).read_bytes())
+    data[len(data) // 3 :] = os.urandom(len(data) - len(data) // 3)
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(OutputError, match="damaged, and were put aside: run the same command again"):
+        EncodingCache(tmp_path, "weights").known(keys)
+    again = EncodingCache(tmp_path, "weights")
+    assert again.known(keys) == set()
+    again.put(["one"], np.ones((1, 4)), np.ones((1, 4)))
+    assert again.known(["one"]) == {"one"}
 
 
 def test_of_many_images_features_stay_in_the_cache_until_they_are_asked_for(

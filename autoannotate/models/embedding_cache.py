@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ WAY_OUT = "free some space there, or set AUTOANNOTATE_CACHE to a folder on anoth
 FORM = 4  # of the features, and of the pictures that they are of; rows of another form are never read
 READ_AT_ONCE = 500  # SQLite takes at most 999 parameters a query
 FILE = "encodings.sqlite"
+DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 SPARE = 0.9  # of the size, to which it is cut down, so that not every run has to
 USED_AGAIN = 3600  # seconds after which a further use is noted
 HALF = b"e"  # before features of half precision (NumPy's name for it); rows of float32 have an even length
@@ -175,7 +176,8 @@ class EncodingCache:
             for table in ("encodings", "notes", "uses"):
                 self._rows.executemany(f"DELETE FROM {table} WHERE key = ?", old)
             self._rows.executemany("DELETE FROM names WHERE content = ?", [(key.split(":", 2)[2],) for (key,) in old])
-        self._rows.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page
+        with _plain_errors(self.folder):
+            self._rows.executescript("PRAGMA incremental_vacuum")  # `execute` would free one page
         return len(old)
 
     def close(self) -> None:
@@ -204,7 +206,8 @@ class EncodingCache:
     def _contents(self, keys: Sequence[str]) -> dict[str, str]:
         """What each key stands for among the encodings: the content known by this name, else itself."""
         marks = ",".join("?" * len(keys))
-        named = dict(self._rows.execute(f"SELECT name, content FROM names WHERE name IN ({marks})", list(keys)))
+        with _plain_errors(self.folder):
+            named = dict(self._rows.execute(f"SELECT name, content FROM names WHERE name IN ({marks})", list(keys)))
         return {key: named.get(key, key) for key in keys}
 
     def _name(self, contents: Mapping[str, str]) -> None:
@@ -227,9 +230,10 @@ class EncodingCache:
 
     def _select(self, columns: str, contents: Sequence[str], table: str = "encodings") -> list[tuple[str, Any, Any]]:
         marks = ",".join("?" * len(contents))
-        rows = self._rows.execute(
-            f"SELECT {columns} FROM {table} WHERE key IN ({marks})", [self._key(content) for content in contents]
-        )
+        with _plain_errors(self.folder):
+            rows = self._rows.execute(
+                f"SELECT {columns} FROM {table} WHERE key IN ({marks})", [self._key(content) for content in contents]
+            ).fetchall()
         return [(key.removeprefix(self._key("")), first, second) for key, first, second in rows]
 
 
@@ -286,11 +290,15 @@ def _opened(file: Path | None) -> sqlite3.Connection:
             rows.close()
             if file is None or attempt == 2:
                 raise
-            file.replace(file.with_suffix(".damaged"))
-            for ending in ("-wal", "-shm"):
-                file.with_name(file.name + ending).unlink(missing_ok=True)
+            _put_aside(file)
             file.touch(mode=0o600)
     raise AssertionError  # the second attempt returned or raised
+
+
+def _put_aside(file: Path) -> None:
+    file.replace(file.with_suffix(".damaged"))
+    for ending in ("-wal", "-shm"):
+        file.with_name(file.name + ending).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -298,5 +306,12 @@ def _plain_errors(folder: Path | None) -> Iterator[None]:
     try:
         yield
     except (OSError, sqlite3.Error) as error:
+        if folder is not None and getattr(error, "sqlite_errorname", "").startswith(DAMAGED):
+            with suppress(OSError):  # another run was here first, or Windows keeps open files where they are
+                _put_aside(folder / FILE)
+            raise OutputError(
+                f"Encoded images kept in {folder / FILE} are damaged, and were put aside: run the same command again, "
+                "which encodes them anew. A disk that is failing or was full does this."
+            ) from None
         why = str(getattr(error, "strerror", None) or error).lower()
         raise OutputError(f"Encoded images cannot be kept in {folder or 'memory'} ({why}): {WAY_OUT}.") from None

@@ -11,7 +11,7 @@ On one set of images, each way in a process of its own and in turns (`--rounds`)
 Of another tool that wants versions of its own, `--others` names the Python of a virtual environment that has it and us.
 
     python eval/speed/encode.py --images DIR --count 500
-    python eval/speed/encode.py --made 2000x2500 --count 100      # large radiographs, made as JPEG
+    python eval/speed/encode.py --made 2000x2500 --count 100      # large radiographs, made as JPEG; --format png, dcm
 
 On CUDA where there is a GPU; the table names it.
 """
@@ -40,6 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=Path, help="a folder of images")
     parser.add_argument("--made", help="make images of this size instead, as in 2000x2500")
+    parser.add_argument(
+        "--format", default="jpg", choices=("jpg", "png", "dcm"), help="of these; DICOM has 12 bits in 16"
+    )
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--ways", default=",".join(WAYS), help=f"some of {', '.join(WAYS)}")
@@ -74,7 +77,7 @@ def _found(options: argparse.Namespace) -> list[Path]:
 
 
 def _made(folder: Path, options: argparse.Namespace) -> list[Path]:
-    """JPEGs of a size with the spectrum of photographs, 1/f."""
+    """Pictures of a size with the spectrum of photographs, 1/f; the same ones again and again."""
     from PIL import Image
 
     folder.mkdir()
@@ -84,10 +87,32 @@ def _made(folder: Path, options: argparse.Namespace) -> list[Path]:
     for i in range(min(options.count, 20)):
         noise = np.fft.rfft2(np.random.default_rng(i).normal(size=(height, width)))
         values = np.fft.irfft2(noise * spectrum, s=(height, width))
-        values = 255 * (values - values.min()) / np.ptp(values)
-        files.append(folder / f"{i}.jpg")
-        Image.fromarray(values.astype(np.uint8)).save(files[-1], quality=92)
+        values = (values - values.min()) / np.ptp(values)
+        files.append(folder / f"{i}.{options.format}")
+        if options.format == "dcm":
+            _radiograph((4095 * values).astype(np.uint16)).save_as(files[-1], enforce_file_format=True)
+        else:
+            Image.fromarray((255 * values).astype(np.uint8)).save(files[-1], quality=92)
     return [files[i % len(files)] for i in range(options.count)]
+
+
+def _radiograph(values: np.ndarray) -> Any:
+    """A DICOM data set of 12 bits in 16, with a window, as radiographs have it."""
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
+
+    about = FileMetaDataset()
+    about.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    about.MediaStorageSOPInstanceUID, about.TransferSyntaxUID = generate_uid(), ExplicitVRLittleEndian
+    made = FileDataset(None, {}, file_meta=about, preamble=b"\0" * 128)
+    made.SOPClassUID, made.SOPInstanceUID = about.MediaStorageSOPClassUID, about.MediaStorageSOPInstanceUID
+    made.StudyInstanceUID, made.SeriesInstanceUID, made.Modality = generate_uid(), generate_uid(), "DX"
+    made.Rows, made.Columns = values.shape
+    made.SamplesPerPixel, made.PhotometricInterpretation, made.PixelRepresentation = 1, "MONOCHROME2", 0
+    made.BitsAllocated, made.BitsStored, made.HighBit = 16, 12, 11
+    made.WindowCenter, made.WindowWidth, made.RescaleSlope, made.RescaleIntercept = 2048, 3000, 1, 0
+    made.PixelData = values.tobytes()
+    return made
 
 
 def _run(way: str, listed: Path, folder: str, python: str) -> dict[str, Any]:
@@ -178,10 +203,16 @@ def network(files: list[Path]) -> dict[str, Any]:
 
 
 def decode(files: list[Path]) -> dict[str, Any]:
-    """All files decoded by libjpeg-turbo (or libpng) through Pillow to the scale that is needed, a thread a core."""
+    """All files decoded by the fastest route known, to the scale that is needed if it can be, a thread a core."""
+    import imagecodecs
+    import pydicom
     from PIL import Image
 
     def one(file: Path) -> int:
+        if file.suffix == ".png":
+            return len(imagecodecs.png_decode(file.read_bytes())) > 0
+        if file.suffix == ".dcm":
+            return len(pydicom.dcmread(file).pixel_array) > 0
         with Image.open(file) as image:
             image.draft(image.mode, (448, 448))
             image.load()
@@ -195,7 +226,7 @@ def decode(files: list[Path]) -> dict[str, Any]:
 
 
 def decode_whole(files: list[Path]) -> dict[str, Any]:
-    """The same at full size, as the rivals decode."""
+    """JPEG and PNG at full size through Pillow, as the rivals decode."""
     from PIL import Image
 
     def one(file: Path) -> int:
@@ -432,7 +463,7 @@ def _report(best: dict[str, dict[str, Any]], files: list[Path], options: argpars
             )
         cpu = f"{told['cpu'] / told['images']:.3f}" if "cpu" in told else ""
         print(f"| {way} | {rate[way]:.1f} | {cpu} | {compared} |")
-    what = f"made, {options.made}" if options.made else str(options.images)
+    what = f"made, {options.made}, {options.format}" if options.made else str(options.images)
     print(f"\n{len(files)} images ({what}), {os.cpu_count()} cores, {_cpu()}, {card}, Python {platform.python_version()}, "
           f"torch {torch.__version__}, the best of {options.rounds} rounds")  # fmt: skip
     if options.out:

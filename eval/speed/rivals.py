@@ -137,6 +137,8 @@ def measured(way: str, work: Path, python: str) -> dict[str, Any]:
     """Seconds by the clock, CPU seconds with those of all children, peak memory of the largest process in GiB."""
     (work / f"{way}.csv").unlink(missing_ok=True)
     shutil.rmtree(work / "out", ignore_errors=True)
+    for mark in ("ready", "used"):
+        (work / mark).unlink(missing_ok=True)
     log = work / f"{way}.log"
     own = {"HF_HUB_OFFLINE": "1", "WANDB_MODE": "disabled", "FIFTYONE_DO_NOT_TRACK": "true", "HOME": str(work)}
     started = time.monotonic()
@@ -152,22 +154,22 @@ def measured(way: str, work: Path, python: str) -> dict[str, Any]:
         labels = dict(csv.reader(table))
     if sorted(labels) != [file.name for file in files(work)]:
         return {"failed": f"{len(labels)} labels for {len(files(work))} images"}
-    return {
-        "seconds": seconds, "cpu": used.ru_utime + used.ru_stime, "GiB": used.ru_maxrss / 2**20, "labels": labels
-    }  # fmt: skip
+    used_for_images = float((work / "used").read_text()) / len(labels) if (work / "used").exists() else float("nan")
+    cpu, memory = used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20
+    return {"seconds": seconds, "cpu": cpu, "image": used_for_images, "GiB": memory, "labels": labels}
 
 
 def report(best: dict[str, dict[str, Any]], count: int, options: argparse.Namespace) -> None:
-    print("| | seconds | CPU seconds | peak GiB | times `encode` | labels as `loop` |\n|---|---:|---:|---:|---:|---:|")
-    base, loop = best.get("encode", {}).get("cpu", float("nan")), best.get("loop", {}).get("labels", {})
+    print("| | seconds | CPU seconds | an image, loaded | times `encode` | peak GiB | labels as `loop` |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
+    base, loop = best.get("encode", {}).get("image", float("nan")), best.get("loop", {}).get("labels", {})
     for way, told in best.items():
         if "failed" in told:
-            print(f"| {way} | failed: {told['failed']} | | | | |")
+            print(f"| {way} | failed: {told['failed']} | | | | | |")
             continue
         same = sum(label == loop.get(name) for name, label in told["labels"].items()) / count
-        print(
-            f"| {way} | {told['seconds']:.1f} | {told['cpu']:.1f} | {told['GiB']:.2f} | {told['cpu'] / base:.2f} | {same:.1%} |"
-        )
+        numbers = f"{told['seconds']:.0f} | {told['cpu']:.1f} | {told['image']:.3f} | {told['image'] / base:.2f}"
+        print(f"| {way} | {numbers} | {told['GiB']:.2f} | {same:.1%} |")
     what = f"{options.made} made {options.format} of 2,000 x 2,500" if options.made else f"{count} of {options.images}"
     print(f"\n{what}; {options.model}; {os.cpu_count()} cores, load {os.getloadavg()[1]:.1f}")
 
@@ -181,8 +183,15 @@ def model(work: Path) -> dict[str, Any]:
     return json.loads((work / "model.json").read_text())
 
 
+def ready(work: Path) -> None:
+    """The model is loaded: what is used from now on is for the images."""
+    (work / "ready").write_text(str(sum(os.times()[:4])))
+
+
 def write(way: str, work: Path, chosen: Sequence[int | str]) -> None:
     """The labels of all images in their order, by class number or by name."""
+    if (work / "ready").exists():
+        (work / "used").write_text(str(sum(os.times()[:4]) - float((work / "ready").read_text())))
     names = [CLASSES[each] if isinstance(each, int) else each for each in chosen]
     with (work / f"{way}.csv").open("w", newline="") as table:
         csv.writer(table).writerows((file.name, name) for file, name in zip(files(work), names, strict=True))
@@ -208,14 +217,16 @@ def label_all(work: Path) -> None:
 
 
 def encode(work: Path) -> None:
-    from autoannotate.images import find_images
+    from autoannotate.images import find_images, isolation
     from autoannotate.models.encoder import Encoder, load_encoder
     from autoannotate.models.encoding import encode
 
     encoder = load_encoder(model(work)["autoannotate"])
+    ready(work)
     real = Encoder.encode_images
     Encoder.encode_images = lambda self, images, *_, **__: real(self, images)  # type: ignore[method-assign]  # one look
     seen = encode(find_images(work / "images"), encoder, cache=False)
+    isolation._end_all()  # the readers, so that what they used is known
     write("encode", work, (seen.embeddings @ encoder.encode_texts(PROMPTS).T).argmax(1).tolist())
 
 
@@ -238,6 +249,7 @@ def loop(work: Path) -> None:
                 return transform(image.convert("RGB"))
 
     paths, chosen = files(work), []
+    ready(work)
     with torch.inference_mode():
         texts = network.encode_text(open_clip.get_tokenizer(about["open_clip"])(PROMPTS), normalize=True)
         for batch in DataLoader(Files(), batch_size=64, num_workers=os.cpu_count() or 1):
@@ -275,6 +287,7 @@ def autodistill(work: Path) -> None:
 
     labeller = CLIP(ontology=CaptionOntology(dict(zip(PROMPTS, CLASSES, strict=True))))
     ending = files(work)[0].suffix
+    ready(work)
     found = labeller.label(str(work / "images"), extension=ending, output_folder=str(work / "autodistill"))
     shutil.rmtree(work / "autodistill", ignore_errors=True)
     chosen = {Path(path).name: int(each.class_id[each.confidence.argmax()]) for path, each in found.annotations.items()}
@@ -290,6 +303,7 @@ def transformers(work: Path) -> None:
         tokenizer=transformers.CLIPTokenizer(str(work / "vocab.json"), str(work / "merges.txt"), model_max_length=77),
         image_processor=transformers.CLIPImageProcessor(),
     )  # fmt: skip
+    ready(work)
     answers = pipe(
         [str(file) for file in files(work)],
         candidate_labels=list(CLASSES),
@@ -316,6 +330,7 @@ def fiftyone(work: Path) -> None:
         image_paths=[str(file) for file in files(work)], transform=network.transforms, force_rgb=True
     )
     chosen = []
+    ready(work)
     with network:
         network.preprocess = False
         for batch in torch.utils.data.DataLoader(images, batch_size=BATCH, num_workers=os.cpu_count() or 1):
