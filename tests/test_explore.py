@@ -354,6 +354,9 @@ def test_the_page_draws_searches_and_labels_what_the_lasso_holds(page: Any, tmp_
     with page.expect_download() as download:
         page.click("#export")
     assert len(pd.read_csv(download.value.path())) == 24
+    many = "fetch('/api/queue', {method: 'POST', headers: {'Content-Type': 'application/json'},"
+    many += " body: `{\"rows\":[${Array(200000).fill('     3').join()}]}`}).then((answer) => answer.status)"
+    assert page.evaluate(many) == 200, "a lasso around a whole collection of 200,000"
     page.click("#queue")
     page.wait_for_selector("text=24 images put first in the queue")
     assert len(Annotations.load(tmp_path / "run").suspects) == 24
@@ -369,4 +372,5 @@ def test_axe_finds_nothing_serious(page: Any) -> None:
             page.screenshot(path=Path(folder) / f"explore-{size[0]}.png")
         found = [one for one in axe.run(page).response["violations"] if one["impact"] in ("serious", "critical")]
         assert [(one["id"], [node["html"][:120] for node in one["nodes"]]) for one in found] == [], size
+        assert page.is_visible("h1"), size
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), size

@@ -39,7 +39,7 @@ STATUS = {UnreadableImageError: 410, OutputError: 507}
 class Chosen(BaseModel):
     """Some images, by number."""
 
-    rows: list[int] = Field(min_length=1, max_length=100_000)
+    rows: list[int] = Field(min_length=1, max_length=1_000_000)
 
 
 class Labelled(Chosen):

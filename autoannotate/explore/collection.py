@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 DIMENSIONS = 64
 NEIGHBOURS = 15
+FOUND, LEAST_FOUND = 200, 24  # images that a search finds: at most, and at least where there are as many
 OF_RUN = ("label", "confidence", "suspect", "suspect_score", "source", "clip_label")
 NO_CLASSES = ("image", "other")  # an Annotator wants two classes, though nothing is labelled here
 
@@ -101,7 +102,7 @@ class Collection:
     run: Run | None = None
     pictures: bool = True
 
-    @property
+    @cached_property
     def paths(self) -> list[str]:
         """(N,) paths, in the order of the images."""
         return [ref.path for ref in self.refs]
@@ -179,25 +180,25 @@ class Collection:
         """Whether the embeddings are in the space of the encoder's texts."""
         return self.embeddings.shape[1] == self.encoder.embed_dim
 
-    def search(self, words: str, most: int = 200) -> NDArray[np.int64]:
-        """The rows that fit the words best, the best first."""
+    def search(self, words: str) -> NDArray[np.int64]:
+        """The rows that fit the words best, the best first: `FOUND`, or a tenth of a small collection."""
         if not self.speaks:
             raise InputError(
                 "These embeddings are another model's, which knows no words: search by a picture of the map."
             )
         query = self.encoder.encode_texts([words])[0].astype(np.float32)
-        return _best(self.embeddings @ query, most)
+        return _best(self.embeddings @ query)
 
-    def similar(self, row: int, most: int = 200) -> NDArray[np.int64]:
+    def similar(self, row: int) -> NDArray[np.int64]:
         """The rows most like one, itself first."""
-        return _best(self.points @ self.points[row], most)
+        return _best(self.points @ self.points[row])
 
-    def like_picture(self, picture: Any, most: int = 200) -> NDArray[np.int64]:
+    def like_picture(self, picture: Any) -> NDArray[np.int64]:
         """The rows most like a picture (a PIL image) that need not be of the collection."""
         if self.annotator.embeddings is not None:
             raise InputError("The map is of another model's embeddings, which are not known of this picture.")
         features = self.encoder.encode_images([picture], closer=True).features
-        return _best(self.points @ self.projection.unit(features)[0], most)
+        return _best(self.points @ self.projection.unit(features)[0])
 
 
 def open_collection(
@@ -294,8 +295,8 @@ def _of_run(name: str, values: NDArray) -> Column:
     return Column(name, np.array([number.get(str(v), -1) for v in values], dtype=np.int64), tuple(levels) or ("",))
 
 
-def _best(scores: NDArray[np.floating], most: int) -> NDArray[np.int64]:
+def _best(scores: NDArray[np.floating]) -> NDArray[np.int64]:
     """The rows with the highest scores, the highest first."""
-    most = min(most, len(scores))
+    most = min(FOUND, len(scores), max(LEAST_FOUND, len(scores) // 10))
     rows = np.argpartition(-scores, most - 1)[:most]
     return rows[np.argsort(-scores[rows], kind="stable")]

@@ -28,7 +28,8 @@ def put_first(folder: Path, paths: Sequence[str]) -> int:
     with alone(folder):
         history.settle(folder)
         run = Run.load(folder)
-        chosen = [path for path in dict.fromkeys(paths) if path in set(run.table["path"])]
+        known = set(run.table["path"])
+        chosen = [path for path in dict.fromkeys(paths) if path in known]
         of_label = run.table.set_index("path")
         before = run.suspects.set_index("path", drop=False)
         rows = [

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-LARGEST_BODY = 1_000_000  # bytes of JSON
+LARGEST_BODY = 10_000_000  # bytes of JSON: the numbers of a million images
 LARGEST_FILE = 256_000_000  # bytes of a picture that is dropped on a page
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "

@@ -77,17 +77,22 @@ function legend() {
 
 // The map
 
+let rest = 0;  // a pointer that crosses a crowd asks for no picture of each point
 function hover(i, x, y) {
   const peek = $("peek");
-  if (i < 0) { peek.hidden = true; return; }
+  if (i < 0) { peek.hidden = true; clearTimeout(rest); return; }
   const [img, words] = [peek.firstElementChild, peek.lastElementChild];
   if (peek.hidden || peek.row !== i) {
     peek.row = i;
-    img.src = thumbnail(i);
+    img.src = NOTHING;
     const { name, levels, values } = state.column;
     const value = levels ? levels[values[i]] ?? "unknown" : Number.isFinite(values[i]) ? Number(values[i].toPrecision(4)) : "unknown";
     words.textContent = `${state.about.names[i] ?? `image ${i + 1}`} · ${name}: ${value}`;
-    if (!state.about.names[i]) json(`items/${i}`).then((one) => { if (peek.row === i) words.textContent = `${one.path} · ${name}: ${value}`; }, () => {});
+    clearTimeout(rest);
+    rest = setTimeout(() => {
+      img.src = thumbnail(i);
+      if (!state.about.names[i]) json(`items/${i}`).then((one) => { if (peek.row === i) words.textContent = `${one.path} · ${name}: ${value}`; }, () => {});
+    }, 40);
   }
   peek.hidden = false;
   const { width, height } = state.map;
@@ -232,12 +237,12 @@ function goes() {
   for (const note of notes) parts1.push(make("p", { className: "quiet" }, note));
   if (whole.length) {
     parts1.push(make("h2", {}, "Is it visible in the images?"), make("p", { className: "quiet" }, "Predicted for images that were not learned from (groups kept together). AUROC: 0.5 is chance, 1 is certain. R²: 0 is nothing. q: Benjamini–Hochberg."),
-      table(["column", "", "95 %", "q"], whole.map((one) => row(one.column, make("span", {}, `${one.statistic === "auroc" ? "AUROC" : "R²"} ${fixed(one.effect)}`, bar(one.statistic === "auroc" ? 2 * one.effect - 1 : one.effect)), `${fixed(one.low)} – ${fixed(one.high)}`, q(one.q)))));
+      table(["column", "how well", "95 %", "q"], whole.map((one) => row(one.column, make("span", {}, `${one.statistic === "auroc" ? "AUROC" : "R²"} ${fixed(one.effect)}`, bar(one.statistic === "auroc" ? 2 * one.effect - 1 : one.effect)), `${fixed(one.low)} – ${fixed(one.high)}`, q(one.q)))));
   }
   if (shortcuts.length) {
     const risky = shortcuts.filter((one) => one.risk);
     parts1.push(make("h2", {}, "Shortcut risk"), make("p", { className: risky.length ? "risk" : "quiet" }, risky.length ? "A model may learn the columns in red instead of the finding: they predict it as well as the images do, or (partial) the images are worse where they are the same." : "No column predicts a label as well as the images do, nor do the images owe one anything."),
-      table(["label", "column", "by the column", "by the images", "same column", ""], shortcuts.map((one) => row(one.level, one.column, fixed(one.column_auroc), fixed(one.images_auroc), fixed(one.within_auroc), one.risk ? make("span", { className: "risk" }, one.risk) : ""))));
+      table(["label", "column", "by the column", "by the images", "same column", "risk"], shortcuts.map((one) => row(one.level, one.column, fixed(one.column_auroc), fixed(one.images_auroc), fixed(one.within_auroc), one.risk ? make("span", { className: "risk" }, one.risk) : ""))));
   }
   if (slices.length) {
     parts1.push(make("h2", {}, "Where labels are most doubtful"), table(["slice", "images", "doubtful", "elsewhere", "q"], slices.slice(0, 20).map((one) => row(`${one.column}: ${one.level}`, String(one.n), percent(one.wrong), percent(one.wrong_elsewhere), q(one.q)))));
@@ -323,6 +328,7 @@ $("export").addEventListener("click", tried(exported));
 $("undo").addEventListener("click", tried(async () => { const { undone } = await post("undo", { reader: state.reader }); news(`${counted(undone, "answer")} taken back.`); $("undo").hidden = true; }));
 $("alike").addEventListener("click", () => { $("closeup").close(); search("Images like this one", `similar/${state.looked}`); });
 $("search").addEventListener("submit", (event) => { event.preventDefault(); const words = $("words").value.trim(); if (words) search(`“${words}”`, `search?${new URLSearchParams({ words })}`); });
+$("byPicture").addEventListener("click", () => $("file").click());
 $("file").addEventListener("change", () => { const [file] = $("file").files; if (file) byFile(file); $("file").value = ""; });
 $("theme").addEventListener("click", () => { const root = document.documentElement; root.dataset.theme = root.dataset.theme === "light" ? "" : "light"; });
 $("help").addEventListener("click", () => $("about").showModal());

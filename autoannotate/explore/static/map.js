@@ -22,13 +22,14 @@ const UNKNOWN = [110, 118, 128];
 const RAMP = [[68, 1, 84], [71, 45, 123], [59, 82, 139], [44, 114, 142], [33, 145, 140], [40, 174, 128], [94, 201, 98], [173, 220, 48], [253, 231, 37]];
 
 const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-export const ofCode = (code) => (code < 0 ? UNKNOWN : rgb(PALETTE[code % PALETTE.length]));
-export function ofNumber(share) {
-  if (!Number.isFinite(share)) return UNKNOWN;
-  const at = Math.min(0.99999, Math.max(0, share)) * (RAMP.length - 1);
+const CODES = PALETTE.map(rgb);
+export const ofCode = (code) => (code < 0 ? UNKNOWN : CODES[code % CODES.length]);
+const SHADES = Array.from({ length: 256 }, (_, step) => {
+  const at = Math.min(0.99999, step / 255) * (RAMP.length - 1);
   const [low, high, part] = [RAMP[Math.floor(at)], RAMP[Math.floor(at) + 1], at % 1];
   return low.map((value, i) => Math.round(value + (high[i] - value) * part));
-}
+});
+export const ofNumber = (share) => (Number.isFinite(share) ? SHADES[Math.round(255 * Math.min(1, Math.max(0, share)))] : UNKNOWN);
 
 export class PointMap {
   // box: an element that the map fills. places: Float32Array of x, y. on: { hover(i), click(i), lasso(rows), moved() }.
@@ -130,7 +131,7 @@ export class PointMap {
       gl.clear(gl.COLOR_BUFFER_BIT);
       gl.uniform2f(this.at.centre, ...this.centre);
       gl.uniform2f(this.at.scale, (2 * this.unit) / this.width, (2 * this.unit) / this.height);
-      gl.uniform1f(this.at.size, ratio * Math.min(16, Math.max(2.5, crowd * 0.34) * Math.min(3, this.zoom ** 0.35)));
+      gl.uniform1f(this.at.size, ratio * Math.min(13, Math.max(2.5, crowd * 0.34) * Math.min(3, this.zoom ** 0.35)));
       gl.drawArrays(gl.POINTS, 0, this.count);
       this.overlay();
       this.on.moved?.();
@@ -161,10 +162,11 @@ export class PointMap {
   // colour(i) gives [r, g, b]; chosen: a Set of rows that stand out, or null; hidden(i): not drawn.
   paint(colour, chosen = null, hidden = null) {
     this.hidden = hidden;
-    for (let i = 0; i < this.count; i += 1) {
-      const [r, g, b] = colour(i);
-      const strength = hidden?.(i) ? 0 : !chosen ? 205 : chosen.has(i) ? 255 : 34;
-      this.colours.set([r, g, b, strength], 4 * i);
+    const { colours } = this;
+    for (let i = 0, at = 0; i < this.count; i += 1, at += 4) {
+      const paint = colour(i);
+      colours[at] = paint[0]; colours[at + 1] = paint[1]; colours[at + 2] = paint[2];
+      colours[at + 3] = hidden?.(i) ? 0 : !chosen ? 205 : chosen.has(i) ? 255 : 34;
     }
     this.gl.bindBuffer(this.gl.ARRAY_BUFFER, this.buffers[1]);
     this.gl.bufferData(this.gl.ARRAY_BUFFER, this.colours, this.gl.DYNAMIC_DRAW);
