@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from autoannotate.annotator.weak_sources import Source
     from autoannotate.answers.known import Known
     from autoannotate.answers.known_findings import KnownFindings
+    from autoannotate.images import Found
+    from autoannotate.images.items import Item
     from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.pipeline import Labelled
     from autoannotate.labelling.task import Task
@@ -220,7 +222,6 @@ class Annotator:
             Where the model cannot be had.
         """
         from autoannotate.answers.groups import look_grouped
-        from autoannotate.runs.build import about_files
 
         clock = Clock()
         if images is None:
@@ -244,11 +245,21 @@ class Annotator:
             encoded = self.encode(refs, track)
         run = encoded.survived(lambda readable: self._labels_of(place, readable, clock, track, known))
         files = file_arguments(names_only=self.hash_paths, groups=groups, trusted=trusted)
-        run.run["arguments"] |= files | {"part": some}
-        run.run.update(about_files(found, items))
-        run.run["skipped"] = [] if self.hash_paths else list(known.skipped)  # they name files
-        run.run["note"] = look_grouped([ref.path for ref in refs]) if groups is None else None
+        note = look_grouped([ref.path for ref in refs]) if groups is None else None
+        self._tell(run, files | {"part": some}, found, items, known.skipped, note)
         return Annotations.of(known.kept_in(run))
+
+    def _tell(
+        self, run: Run, arguments: Mapping[str, Any], found: Found, items: Sequence[Item], skipped: Sequence[str],
+        note: str | None,
+    ) -> None:  # fmt: skip
+        """Into the record of a run: what was asked, what was found, which rows of tables were skipped, and a note."""
+        from autoannotate.runs.build import about_files
+
+        run.run["arguments"] |= arguments
+        run.run.update(about_files(found, items))
+        run.run["skipped"] = [] if self.hash_paths else list(skipped)  # they name files
+        run.run["note"] = note
 
     def _read_known(self, refs: Sequence[ImageRef], **files: Any) -> Known | KnownFindings:
         """What is known of images before they are labelled, see `answers.known.read_known`."""
@@ -308,7 +319,6 @@ class Annotator:
         from autoannotate.answers.given_labels import read_given_labels
         from autoannotate.answers.groups import look_grouped
         from autoannotate.answers.known import read_known, skipped_rows
-        from autoannotate.runs.build import about_files
 
         clock = Clock()
         with clock("find images"):
@@ -340,12 +350,10 @@ class Annotator:
             made = self._run(images, encoded, clip, labelled, clock)
             made = audited_run(made, task, labelled, look, given, rows, self.seed)
         files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
-        made.run["arguments"] |= files | {"item": there.kind}
-        made.run.update(about_files(there.found, there.items))
         unused = set(given.unlabelled([ref.path for ref in there.named]))  # they are in unreadable.csv
         rows_skipped = skipped_rows(labels, [each for each in given.problems if each.path not in unused])
-        made.run["skipped"] = [] if self.hash_paths else [*known.skipped, *rows_skipped]
-        made.run["note"] = look_grouped(task.names) if groups is None else None
+        note = look_grouped(task.names) if groups is None else None
+        self._tell(made, files | {"item": there.kind}, there.found, there.items, [*known.skipped, *rows_skipped], note)
         made.run["timings"] = dict(clock.seconds)
         source = files["labels"] if self.hash_paths else labels
         return Annotations.of(with_problems(replace(made, table=known.columns(made.table)), known.without, source))

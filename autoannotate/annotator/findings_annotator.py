@@ -201,7 +201,6 @@ class FindingsAnnotator(Annotator):
         from autoannotate.answers.given_findings import rarely_several, read_given_findings
         from autoannotate.answers.groups import look_grouped
         from autoannotate.answers.known import skipped_rows
-        from autoannotate.runs.build import about_files
 
         clock = Clock()
         with clock("find images"):
@@ -222,17 +221,16 @@ class FindingsAnnotator(Annotator):
             look, columns = appearance(encoded.refs, track), cells_of(given.columns, [row_of[path] for path in paths])
         made = known.kept_in(self._findings_run(images, encoded, clips, labelled, clock))
         files = file_arguments(names_only=self.hash_paths, labels=labels, groups=groups, trusted=trusted)
-        made.run["arguments"] |= files | {"blank": blank, "uncertain": uncertain, "item": there.kind}
-        made.run.update(about_files(there.found, there.items))
         made = audited_findings_run(made, tasks, labelled, look, columns, clips[0].image_kinds, self.rules)
         notes = look_grouped(paths) if groups is None else None, rarely_several(given, [ref.path for ref in there.refs])
-        made.run["note"] = " ".join(filter(None, notes)) or None
         made.run["timings"] = dict(clock.seconds)
         names, source = there.names, files["labels"] if self.hash_paths else labels
         out = {names[each.path]: each.problem for each in given.problems if each.path in names}
         problems = {path: why for path, why in out.items() if path not in paths}
         rows = skipped_rows(labels, [each for each in given.problems if names.get(each.path) not in problems])
-        made.run["skipped"] = [] if self.hash_paths else [*known.skipped, *rows]
+        asked = files | {"blank": blank, "uncertain": uncertain, "item": there.kind}
+        note = " ".join(filter(None, notes)) or None
+        self._tell(made, asked, there.found, there.items, [*known.skipped, *rows], note)
         return Annotations.of(with_problems(made, problems, source))
 
     def _seen_findings(

@@ -96,7 +96,7 @@ class Rules:
 
     @property
     def soft(self) -> tuple[Rule, ...]:
-        """The rules that make a finding likelier or less likely."""
+        """The rules that make a finding likelier."""
         return tuple(rule for rule in self.rules if rule.suggests is not None)
 
     @property

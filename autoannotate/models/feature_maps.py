@@ -20,7 +20,7 @@ class Standardise(nn.Module):
         self.register_buffer("deviation", torch.tensor(DEVIATION)[None, :, None, None])
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Pixels (B, 3, H, W), each channel by its mean and deviation."""
+        """Pixels (B, 3, S, S) in [-1, 1] as a network of ImageNet takes them."""
         return ((batch + 1.0) / 2.0 - self.mean) / self.deviation
 
 
