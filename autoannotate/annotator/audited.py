@@ -16,12 +16,13 @@ from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.errors import AutoannotateError
 from autoannotate.images import read_image
 from autoannotate.images.quality import Appearance, measure
+from autoannotate.labelling.label_errors.error_rates import given_errors
 from autoannotate.labelling.label_errors.issues import find_issues
 from autoannotate.labelling.zero_shot.image_kinds import none_of_these
 from autoannotate.runs.build import told_of_none
 from autoannotate.runs.build_findings import overall
 from autoannotate.runs.findings_issues import findings_audit, told_apart
-from autoannotate.runs.issues import audit_record, audited, issues_table
+from autoannotate.runs.issues import audit_record, audited, issues_table, wrong_labels_in_words
 from autoannotate.runs.tables import DECIMALS
 
 if TYPE_CHECKING:
@@ -89,16 +90,12 @@ def audited_run(
         who: np.array([number[each[row]] for row in rows], dtype=np.int64)
         for who, each in ({} if given is None else given.votes).items()
     }
-    wrong = 1.0 - labelled.corrected.probabilities[np.arange(len(rows)), state.labels]
-    contradicted = [each.row for each in issues if each.kind == "contradiction" and each.row is not None]
-    wrong[contradicted] = np.maximum(wrong[contradicted], 0.5)  # of two copies with different labels one is wrong
-    wrong[task.answered] = task.truth[task.answered] != state.labels[task.answered]
-    audit = audit_record(issues, state, wrong, votes, seed, labelled.corrected.probabilities)
-    rate, low, high = audit["error_rates"]["all"]
-    verdict = (
-        f"The models estimate that {rate:.1%} of the given labels are wrong ({low:.1%} to {high:.1%} by the draw of images "
-        f"alone): they do not see all errors, a random sample does (certify).{told_of_none(labelled.none_of_these)}"
-    )
+    copies = [each.row for each in issues if each.kind == "contradiction" and each.row is not None]
+    assert labelled.corrected.estimate is not None  # an audit has two classes, and so two images
+    errors = given_errors(labelled.corrected.estimate, state.labels, task.truth, copies)
+    audit = audit_record(issues, state, errors, votes, seed)
+    rate = audit["error_rates"]["all"][0]
+    verdict = f"{wrong_labels_in_words(audit['error_rates']['all'])}.{told_of_none(labelled.none_of_these)}"
     table, settled = issues_table(issues, state), {task.names[i] for i in np.flatnonzero(task.answered).tolist()}
     if before is not None:
         table, audit = _together(table, audit, before, look is not None, settled, made)
@@ -147,18 +144,21 @@ def audited_findings_run(
     """The run of an audit of several findings an image. Parameters are as for `audited_run`, columns: of the labels' table."""
     none = None if foreign is None else none_of_these(foreign, neighbours=tasks[0].features.wide_neighbours)
     table, audit = findings_audit(tasks, labelled, look, none, columns, tasks[0].seed, rules)
-    about = {name: {**each, **told} for (name, each), told in zip(
-        made.run["findings"].items(), told_apart(tasks, labelled).values(), strict=True)}  # fmt: skip
+    rates = audit["error_rates"]
+    about = {
+        name: {**each, **told, "estimated_error_rate": rates[name][0] if name in rates else None}
+        for (name, each), told in zip(made.run["findings"].items(), told_apart(tasks, labelled).values(), strict=True)
+    }
     settled = {tasks[0].names[i] for i in np.flatnonzero(np.all([task.answered for task in tasks], axis=0)).tolist()}
     if before is not None:
         table, audit = _together(table, audit, before, look is not None, settled, made)
-    now, rates = made.record.estimated_error_rate, audit["error_rates"]["all"]
+    now = made.record.estimated_error_rate
     record = {
         **made.run,
         "given": True,
         "audit": audit,
         "findings": about,
-        "estimated_error_rate": (rates and rates[0]) if tasks[0].keep else now,
+        "estimated_error_rate": (rates["all"] and rates["all"][0]) if tasks[0].keep else now,
         "reliability": overall(about, given=True),
     }
     return replace(made, run=record, issues=_worst_first(table))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +12,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autoannotate.labelling.findings import BROKEN, PRESENT, UNDECIDED, area_of_given, can_be_told, doubted
-from autoannotate.labelling.label_errors.error_rates import error_rate
+from autoannotate.labelling.label_errors.error_rates import GivenErrors, given_errors, together
 from autoannotate.labelling.label_errors.issues import Audited, Issue, find_issues
 from autoannotate.runs.build_findings import joined
 from autoannotate.runs.delimited import column_key
-from autoannotate.runs.issues import SITES, SPLIT, quality_of
+from autoannotate.runs.issues import SITES, SPLIT, quality_of, rounded
 from autoannotate.runs.run import ISSUES
 
 if TYPE_CHECKING:
@@ -57,18 +58,17 @@ def findings_audit(
     rows.sort(key=lambda row: (-row[0], row[1], row[4]))
     table = pd.DataFrame(rows, columns=["score", "path", "label", "suggested_label", "issue", "detail"])
     table.insert(0, "rank", np.arange(1, len(table) + 1))
-    rates: dict[str, list[float] | None] = {"all": None}  # unknown where no finding can be told
-    wrong = {
-        name: _wrong(task, part)
+    errors = {
+        name: found
         for name, task, part, about in zip(
             labelled.names, tasks, labelled.of_each, told_apart(tasks, labelled).values(), strict=True
         )
-        if about["meaningful"]
+        if about["meaningful"] and (found := _errors(task, part)) is not None
     }
-    for name, of_values in wrong.items():
-        rates[name] = [round(value, 4) for value in error_rate(of_values, seed)]
-    if wrong:
-        rates["all"] = [round(value, 4) for value in error_rate(np.concatenate(list(wrong.values())), seed)]
+    rates: dict[str, list[float | None] | None] = {"all": None}  # unknown where no finding can be told
+    rates |= {name: rounded(found.share(np.arange(len(found.wrong)), seed)) for name, found in errors.items()}
+    if errors:
+        rates["all"] = rounded(together(list(errors.values()), seed))
     told = {"issues": dict(Counter(table["issue"])), "error_rates": rates, "annotators": {}}
     return table[list(ISSUES)], told
 
@@ -116,18 +116,18 @@ def told_apart(tasks: Sequence[Task], labelled: LabelledFindings) -> dict[str, d
     return found
 
 
-def _wrong(task: Task, part: Labelled) -> NDArray[np.float64]:
-    """How probably each known value of a finding is wrong: its doubt, at the share that is estimated to be wrong; 0 or 1 where
-    it was answered."""
+def _errors(task: Task, part: Labelled) -> GivenErrors | None:
+    """What is known of the errors of a finding's known values; None where there is none."""
     assert task.given is not None
-    known = (task.given != UNDECIDED) & ~task.left_out
-    doubt = np.zeros(len(task))
-    doubt[part.rows] = part.corrected.doubt
-    open_ = doubt[known & ~task.answered]
-    rate = part.corrected.queue.error_rate
-    open_ = np.clip(open_ * rate / max(float(open_.mean()), 1e-9), 0.0, 1.0) if len(open_) else open_
-    answered = known & task.answered
-    return np.concatenate([open_, (task.truth != task.given)[answered].astype(float)])
+    given, truth = task.given[part.rows], task.truth[part.rows]
+    known = given != UNDECIDED
+    noise = part.corrected.estimate
+    if noise is None or not known.any():
+        return None
+    found = given_errors(noise, np.where(known, given, 0), truth)
+    return replace(
+        found, wrong=found.wrong[known], certain=found.certain[known], contradicted=found.contradicted[known]
+    )
 
 
 def _wrong_values(tasks: Sequence[Task], labelled: LabelledFindings) -> Iterator[tuple[float, str, str, str, str, str]]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from autoannotate.labelling.label_errors.error_rates import error_rate, joint_by_label
+from autoannotate.labelling.label_errors.error_rates import GivenErrors, Share, error_rate, joint_by_label
 from autoannotate.labelling.label_errors.issues import Audited, Issue, quality_scores
 from autoannotate.runs.delimited import column_key
 from autoannotate.runs.run import ISSUES
@@ -94,28 +94,26 @@ def issues_table(issues: Sequence[Issue], audited: Audited) -> pd.DataFrame:
 def audit_record(
     issues: Sequence[Issue],
     audited: Audited,
-    wrong: NDArray[np.floating],
+    errors: GivenErrors,
     votes: Mapping[str, NDArray[np.integer]],
     seed: int,
-    posterior: NDArray[np.floating] | None = None,
 ) -> dict[str, Any]:
     """What run.json keeps of an audit: counts by kind, shares of wrong labels with intervals, who confuses what, and the first
     near duplicates and leaks.
 
     Parameters
     ----------
-    wrong : (N,), the probability that each label is wrong
+    errors : of the N given labels
     votes : by annotator, (N,) class numbers, -1 where there is none
-    posterior : (N, K), of the true class, by which each annotator's share of wrong labels is estimated
     """
     names = list(audited.class_names)
-    rates = {"all": error_rate(wrong, seed)}
-    rates |= {name: error_rate(wrong[audited.labels == k], seed) for k, name in enumerate(names)}
+    rates = {"all": errors.share(np.arange(len(audited.labels)), seed)}
+    rates |= {name: errors.share(audited.labels == k, seed) for k, name in enumerate(names)}
     return {
         "issues": dict(Counter(each.kind for each in issues)),
-        "error_rates": {name: [round(value, 4) for value in rate] for name, rate in rates.items()},
+        "error_rates": {name: rounded(rate) for name, rate in rates.items()},
         "joint": np.round(joint_by_label(audited.labels, audited.out_of_sample), 4).tolist(),
-        "annotators": _annotators(votes, audited.out_of_sample, posterior, names, seed),
+        "annotators": _annotators(votes, audited.out_of_sample, errors, names, seed),
         "tied": int(tied(votes).sum()),
         "pairs": _pairs(issues, audited),
         "leaks": [
@@ -124,6 +122,31 @@ def audit_record(
             if each.row is not None and (each.kind == "group" or _on_both_sides(each, audited))
         ][:SHOWN],
     }
+
+
+def wrong_labels_in_words(share: Sequence[float | None]) -> str:
+    """How many labels are wrong, as an audit says it: sentences without the last full stop.
+
+    >>> wrong_labels_in_words((None, 0.0, 0.2)).partition(":")[0]
+    'How many of the given labels are wrong cannot be told without answers'
+    """
+    rate, low, high = share
+    if rate is not None:
+        return (
+            f"The models estimate that {rate:.1%} of the given labels are wrong ({low:.1%} to {high:.1%} by the draw of images "
+            "alone): they do not see all errors, a random sample does (certify)"
+        )
+    least = f" By answers, or copies with other labels, {low:.1%} are wrong." if low else ""
+    return (
+        f"How many of the given labels are wrong cannot be told without answers: {high:.1%} are contradicted by models that "
+        f"did not see them, as wrong labels are, and right ones where classes overlap.{least} Answers tell (review), or a "
+        "random sample (certify)"
+    )
+
+
+def rounded(share: Share) -> list[float | None]:
+    """As run.json has it."""
+    return [None if value is None else round(value, 4) for value in share]
 
 
 def _on_both_sides(issue: Issue, audited: Audited) -> bool:
@@ -171,7 +194,7 @@ def tied(votes: Mapping[str, NDArray[np.integer]]) -> NDArray[np.bool_]:
 def _annotators(
     votes: Mapping[str, NDArray[np.integer]],
     out_of_sample: NDArray[np.floating],
-    posterior: NDArray[np.floating] | None,
+    errors: GivenErrors,
     names: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
@@ -201,9 +224,9 @@ def _annotators(
         )
         most = pairs.most_common(1)
         given = np.flatnonzero((votes[str(who)] >= 0) & ~open_)
-        wrong = 1.0 - (out_of_sample if posterior is None else posterior)[given, votes[str(who)][given]]
+        wrong = 1.0 - errors.posterior[given, votes[str(who)][given]]
         told[str(who)] = {
-            **({"wrong": [round(value, 4) for value in error_rate(wrong, seed)]} if len(wrong) else {}),
+            **({"wrong": rounded(error_rate(wrong, seed))} if len(wrong) and errors.told else {}),
             "quality": round(float(stats.loc[who, "annotator_quality"]), 4),
             "agreement_with_consensus": round(float(stats.loc[who, "agreement_with_consensus"]), 4),
             "labels": int((mine == mine).sum()),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from autoannotate.runs.issues import wrong_labels_in_words
+
 if TYPE_CHECKING:
     from autoannotate.runs.record import RunRecord
 
@@ -37,7 +39,7 @@ def audit(record: RunRecord, pictures: Callable[[str], Any]) -> dict[str, Any] |
         return None
     rates = {name: rate for name, rate in told["error_rates"].items() if name != "all"}
     classes = list(rates)
-    shown = sorted(range(len(classes)), key=lambda k: -rates[classes[k]][0])[:MOST_CLASSES]
+    shown = sorted(range(len(classes)), key=lambda k: -_worst(rates[classes[k]]))[:MOST_CLASSES]
     joint = [
         {"name": classes[i], "cells": [{"name": classes[j], "share": told["joint"][i][j]} for j in sorted(shown)]}
         for i in sorted(shown)
@@ -50,6 +52,7 @@ def audit(record: RunRecord, pictures: Callable[[str], Any]) -> dict[str, Any] |
     return {
         "issues": [{"kind": kind, "count": count, "words": KINDS.get(kind, "")} for kind, count in issues],
         "all": told["error_rates"]["all"],
+        "wrong": wrong_labels_in_words(told["error_rates"]["all"]),
         "rates": _intervals(rates),
         "annotators": [
             {"name": who, **found, "interval": _intervals({who: found["wrong"]})[0] if "wrong" in found else None}
@@ -64,8 +67,12 @@ def audit(record: RunRecord, pictures: Callable[[str], Any]) -> dict[str, Any] |
 
 
 def _intervals(rates: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """Shares with their intervals, the worst first."""
+    """Shares, None where they cannot be told, with their intervals or bounds, the worst first."""
     return [
         {"name": name, "rate": rate, "low": low, "high": high}
-        for name, (rate, low, high) in sorted(rates.items(), key=lambda each: -each[1][0])
+        for name, (rate, low, high) in sorted(rates.items(), key=lambda each: -_worst(each[1]))
     ]
+
+
+def _worst(rate: list[float]) -> float:
+    return rate[2] if rate[0] is None else rate[0]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from problems import CHOOSING, REPORTING, Problem, draw, encode, grid, quick
 from autoannotate._internal.progress import on_stderr
 from autoannotate.evaluation.protocols.noise import smoothed
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.label_errors.error_rates import error_rate
+from autoannotate.labelling.label_errors.error_rates import given_errors
 from autoannotate.labelling.pipeline import checks_of, label, ranking
 from autoannotate.labelling.queries.spot_checks import asked_next
 from autoannotate.labelling.queries.strategies import DEFAULT
@@ -54,12 +54,15 @@ def measured(problem: Problem, sets: dict[str, Any]) -> dict[str, Any]:
     left = ranking(replace(task, answers=answers), second, DEFAULT)[: ANSWERS - spots]
     answers[left] = sample.truth[left]
     last = label(replace(task, answers=answers))
-    doubted = 1.0 - first.corrected.probabilities[np.arange(len(answers)), sample.given]
+    assert first.corrected.estimate is not None
+    share = given_errors(first.corrected.estimate, sample.given, np.full(len(answers), -1)).share(
+        np.arange(len(answers))
+    )
     said = first.corrected.queue.error_rate
     model = float((1.0 - last.confidence)[answers < 0].sum() / len(answers))
     return {
         "problem": problem.name,
-        "given, as an audit says it": _said(float(doubted.mean()), sample.given != sample.truth, doubted),
+        "given, as an audit says it": _said(share[0], sample.given != sample.truth, share[1:]),
         "before answers": _said(said, first.labels != sample.truth),
         "after answers": _said(last.corrected.queue.error_rate, last.labels != sample.truth),
         "after answers, by confidence": _said(model, last.labels != sample.truth),
@@ -67,27 +70,31 @@ def measured(problem: Problem, sets: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _said(said: float, wrong: NDArray[np.bool_], doubted: NDArray[np.floating] | None = None) -> dict[str, Any]:
-    """The share said and the true one; with the probabilities that labels are wrong, (N,), the interval of an audit."""
-    interval = [] if doubted is None else [float(end) for end in error_rate(doubted)[1:]]
-    return {"said": float(said), "true": float(wrong.mean()), "interval": interval}
+def _said(said: float | None, wrong: NDArray[np.bool_], interval: Sequence[float] = ()) -> dict[str, Any]:
+    """The share said, None where it cannot be told, the true one, and the interval or bounds of an audit."""
+    return {"said": said, "true": float(wrong.mean()), "interval": list(interval)}
 
 
 def table(found: Iterable[dict[str, Any]]) -> str:
-    """Mean share said and true, mean error, and in how many problems the interval holds the truth."""
+    """Mean share said and true, mean error, and in how many problems the interval, or the bounds, hold it."""
     lines = ["| | problems | said | true | mean absolute error | said less than half of it | interval holds it |"]
     lines.append(f"|{'---|' * 7}")
     every = list(found)
     for when in (name for name in every[0] if name not in ("problem", "explanations")):
-        each = [one[when] for one in every]
-        said, true = (np.array([one[name] for one in each]) for name in ("said", "true"))
-        intervals = [(one["interval"], one["true"]) for one in each if one["interval"]]
-        inside = sum(low <= share <= high for (low, high), share in intervals)
-        lines.append(
-            f"| {when} | {len(each)} | {100 * said.mean():.1f}% | {100 * true.mean():.1f}% | "
-            f"{100 * abs(said - true).mean():.1f} | "
-            f"{(said < true / 2).sum()} | {f'{inside} of {len(intervals)}' if intervals else ''} |"
-        )
+        of_when = [one[when] for one in every]
+        for words, each in (("", [one for one in of_when if one["said"] is not None]),
+                            (", not told", [one for one in of_when if one["said"] is None])):  # fmt: skip
+            if not each:
+                continue
+            inside = [low <= one["true"] <= high for one in each if one["interval"] for low, high in [one["interval"]]]
+            said, true = (np.array([one[name] for one in each], dtype=float) for name in ("said", "true"))
+            cells = ["–"] * 3 if words else [
+                f"{100 * said.mean():.1f}%", f"{100 * abs(said - true).mean():.1f}", str((said < true / 2).sum())
+            ]  # fmt: skip
+            lines.append(
+                f"| {when}{words} | {len(each)} | {cells[0]} | {100 * true.mean():.1f}% | {cells[1]} | {cells[2]} | "
+                f"{f'{sum(inside)} of {len(inside)}' if inside else ''} |"
+            )
     return "\n".join(lines)
 
 

@@ -303,7 +303,11 @@ def _print_issues(annotations: Annotations, out: Path) -> None:
         typer.echo("\nWrong labels   unknown: no finding can be told from the images")
     else:
         share, low, high = told["error_rates"]["all"]
-        typer.echo(f"\nWrong labels   an estimated {share:.1%} ({low:.1%} to {high:.1%} by the draw of images alone)")
+        typer.echo(
+            f"\nWrong labels   cannot be told without answers: the images contradict {high:.1%}, wrong or not"
+            if share is None
+            else f"\nWrong labels   an estimated {share:.1%} ({low:.1%} to {high:.1%} by the draw of images alone)"
+        )
     for who, found in told["annotators"].items():
         confuses = f"; confuses {found['confuses']}" if found["confuses"] else ""
         typer.echo(f"{who}   quality {found['quality']:.2f}, {counted(found['labels'], 'label')}{confuses}")
