@@ -153,6 +153,25 @@ def test_medmnist_has_its_own_labels(tmp_path: Path) -> None:
     assert given.columns["split"] == ["train", "train", "val", "val", "test", "test"]
 
 
+def test_medmnist_with_several_findings_and_damaged_arrays(tmp_path: Path) -> None:
+    file = tmp_path / "chestmnist.npz"
+    labels = np.eye(14, dtype=np.uint8)[[0, 1, 2, 0]]
+    np.savez(file, train_images=np.zeros((4, 28, 28), dtype=np.uint8), train_labels=labels)
+    refs = find_images(file)
+    assert holds_findings(file)
+    given = read_given_findings(file, refs, ["atelectasis", "effusion"])
+    assert given.values.tolist() == [[1, 0], [0, 0], [0, 1], [1, 0]]
+    with pytest.raises(InputError, match="several findings an image"):
+        read_given_labels(file, refs)
+    np.savez(tmp_path / "words.npz", train_labels=np.array([["a"]], dtype=object))
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
+    (tmp_path / "text.npz").write_bytes(b"path,label")
+    np.savez(tmp_path / "none.npz", images=labels)
+    for name in ("words", "cut", "text", "none"):
+        with pytest.raises(InputError, match=r"MedMNIST's arrays|no arrays of labels"):
+            read_given_labels(tmp_path / f"{name}.npz", refs)
+
+
 @pytest.mark.parametrize("form", ["wide", "long"])
 def test_several_annotators_are_kept_apart_and_the_majority_counts(scans: Path, tmp_path: Path, form: str) -> None:
     votes = {path: [label, label, "cyst"] for path, label in zip(PATHS, LABELS, strict=True)}

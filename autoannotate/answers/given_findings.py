@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from autoannotate._internal.wording import counted
 from autoannotate.answers import importers
 from autoannotate.answers.dataset_json import NO_CATEGORY, read_dataset_json
-from autoannotate.answers.given_labels import ANNOTATOR, LABEL, SHOWN, ImageRows, Problem, read_tool
+from autoannotate.answers.given_labels import ANNOTATOR, LABEL, SHOWN, ImageRows, Problem, medmnist_labels, read_tool
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import ImageRef
 from autoannotate.labelling.zero_shot.vocabulary import key
@@ -269,8 +269,10 @@ def _cell(row: Sequence[str], column: int) -> str:
 def table_of(source: str | Path) -> Delimited | None:
     """The table, or what COCO, FiftyOne, Label Studio and CVAT say, as one with the findings of an image in one cell."""
     file = Path(source)
-    if not file.is_file() or file.suffix.lower() == ".npz":
+    if not file.is_file():
         return None
+    if file.suffix.lower() == ".npz":
+        return _medmnist(file)
     with file.open("rb") as stream:
         head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
     if head.startswith((b"[", b"<", b"PK")):
@@ -289,6 +291,18 @@ def table_of(source: str | Path) -> Delimited | None:
         return read_delimited(file)
     rows = [[image, "" if words is None else SEPARATOR.join(words) or NONE[0]] for image, words in said]
     return Delimited(["path", "findings"], list(enumerate(rows, start=1)))
+
+
+def _medmnist(file: Path) -> Delimited | None:
+    """MedMNIST's arrays as a table with a column a finding; None where they have one label an image."""
+    told = medmnist_labels(file)
+    count = told.values.shape[1]
+    if count == 1:
+        return None
+    rows = [[f"{file.name}#{i}", part, *map(str, row)]
+            for i, (part, row) in enumerate(zip(told.parts, told.values.tolist(), strict=True))]  # fmt: skip
+    names = [told.names.get(str(f), f"finding {f}") for f in range(count)]
+    return Delimited(["path", "split", *names], list(enumerate(rows, start=1)))
 
 
 def _sentence(source: str | Path, problems: Sequence[Problem]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from autoannotate.answers import importers
 from autoannotate.answers.dataset_json import NO_CATEGORY, read_dataset_json
@@ -227,7 +230,7 @@ def _rows(source: str | Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
             f"There is no file {file}: labels come from a table, the export of a tool, or the word folders."
         )
     if file.suffix.lower() == ".npz":
-        yield from _medmnist(file, refs)
+        yield from _medmnist(file)
         return
     with file.open("rb") as stream:
         head = stream.read(importers.HEAD_BYTES).lstrip(b"\xef\xbb\xbf \t\r\n")
@@ -302,24 +305,45 @@ def _table(file: Path, table: Delimited) -> Iterator[_Row]:
         yield f"row {number}", fused(row[path].strip(), "path") if len(row) > path else "", labels, more
 
 
-def _medmnist(file: Path, refs: Sequence[ImageRef]) -> Iterator[_Row]:
+def _medmnist(file: Path) -> Iterator[_Row]:
+    arrays = medmnist_labels(file)
+    if arrays.values.shape[1] > 1:
+        raise InputError(f"{file} has several findings an image: name them with --findings.")
+    for at, (part, value) in enumerate(zip(arrays.parts, arrays.values[:, 0].tolist(), strict=True)):
+        yield f"{part} {at}", f"{file.name}#{at}", {"": arrays.names.get(str(value), str(value))}, {"split": part}
+
+
+class MedMNISTLabels(NamedTuple):
+    """values: (N, F) int, the class of each image, or 1 and 0 of F findings. names: of the classes or findings, by number.
+    parts: the split of each image."""
+
+    values: NDArray[np.int64]
+    names: dict[str, str]
+    parts: list[str]
+
+
+def medmnist_labels(file: Path) -> MedMNISTLabels:
+    """The labels in MedMNIST's own arrays.
+
+    Raises
+    ------
+    InputError
+        Where there are none.
+    """
     from medmnist import INFO
 
-    with np.load(file, allow_pickle=False) as arrays:
-        parts = [part for part in ("train", "val", "test") if f"{part}_labels" in arrays]
-        labels = [np.asarray(arrays[f"{part}_labels"]) for part in parts]
-    if not labels:
-        raise InputError(f"{file} has no arrays of labels (train_labels, val_labels, test_labels).")
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            labels = {part: arrays[f"{part}_labels"] for part in ("train", "val", "test") if f"{part}_labels" in arrays}
+        values = [np.asarray(each).reshape(len(each), -1).astype(np.int64) for each in labels.values()]
+        if not values:
+            raise InputError(f"{file} has no arrays of labels (train_labels, val_labels, test_labels).")
+        together = np.concatenate(values)
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{file} cannot be read as MedMNIST's arrays ({error}).") from None
     flag = next((name for name in INFO if file.name.startswith(name)), "")
-    names = INFO[flag]["label"] if flag else {}
-    at = 0
-    for part, values in zip(parts, labels, strict=True):
-        for value in values.reshape(len(values), -1):
-            if len(value) > 1:
-                raise InputError(f"{file} has several findings an image: audit takes one label an image.")
-            label = str(names.get(str(int(value[0])), int(value[0])))
-            yield f"{part} {at}", f"{file.name}#{at}", {"": label}, {"split": part}
-            at += 1
+    parts = [part for part, each in zip(labels, values, strict=True) for _ in each]
+    return MedMNISTLabels(together, dict(INFO[flag]["label"]) if flag else {}, parts)
 
 
 def _majority(votes: Sequence[str]) -> str:
