@@ -244,3 +244,21 @@ def test_hidden_files_are_counted_wherever_they_are(tmp_path: Path) -> None:
         found = find(source)
         assert len(found.refs) == images
         assert {group.kind: group.count for group in found.passed_over}["hidden and system files"] == hidden
+
+
+def test_voxels_apart_from_their_headers_in_an_archive_are_each_accounted_for(tmp_path: Path) -> None:
+    import nrrd
+
+    from autoannotate.images import find
+
+    (tmp_path / "scans").mkdir()
+    voxels = np.random.default_rng(0).random((8, 8, 8))
+    nrrd.write(str(tmp_path / "scans" / "a.nhdr"), voxels, detached_header=True)  # and a.raw.gz
+    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
+        for file in (tmp_path / "scans").iterdir():
+            archive.write(file, file.name)
+    found = find(tmp_path / "scans.zip")
+    assert {group.kind: group.count for group in found.passed_over} == {"raw values without a header": 1}
+    with pytest.raises(UnreadableImageError, match="unpack the archive"):
+        read_image(found.refs[0])
+    read_image(find(tmp_path / "scans").refs[0])

@@ -55,12 +55,13 @@ _MAGIC = (
     (0, b"\xd0\xcf\x11\xe0", "Office documents and their like", "pictures are not taken out of documents"),
     (0, b"\x80\x02", "Python pickles", "they can run programs when they are opened"),
 )
+_RAW = (
+    "raw values without a header",
+    "their header tells their shape: put it beside them (.mhd, .nhdr or .hdr), outside of archives",
+)
 _ENDINGS = {
     "tar": ("archives", _ARCHIVES),
-    "raw zraw img": (
-        "raw values without a header",
-        "their header tells their shape: put it beside them (.mhd, .nhdr or .hdr), outside of archives",
-    ),
+    "raw zraw img": _RAW,
     "eps": ("PostScript files", "they are drawings, no pictures"),
     "svg": ("SVG drawings", "they are drawings, no pictures"),
     "mp4 mov m4v mpg mpeg wmv flv": ("videos", "videos are not read: save their frames as images"),
@@ -100,6 +101,8 @@ def kind_of(file: Path, head: bytes) -> PassedOver:
         return PassedOver("empty files, or such as cannot be opened", "nothing can be read from them", 1)
     if name.endswith(_PACKED_TAR):
         return PassedOver("archives", _ARCHIVES, 1)
+    if name.endswith((".raw.gz", ".img.gz", ".brik.gz")):
+        return PassedOver(*_RAW, 1)
     for start, magic, kind, reason in _MAGIC:
         if head[start : start + len(magic)] == magic:
             return PassedOver(kind, reason, 1)
