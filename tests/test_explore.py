@@ -343,6 +343,8 @@ def test_the_page_draws_searches_and_labels_what_the_lasso_holds(page: Any, tmp_
         page.mouse.move(x, y)
     page.mouse.up()
     page.wait_for_selector("text=Chosen on the map · 24 images")
+    drawn = "(c) => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some((v) => v > 0)"
+    assert not page.locator("#map canvas").nth(1).evaluate(drawn), "the lasso goes when it is closed"
     page.select_option("#label", "breast")
     page.click("#labelAll")
     page.wait_for_selector("text=24 images labelled breast by Ana.")

@@ -139,7 +139,10 @@ export class PointMap {
   }
 
   overlay() {
-    const pen = this.over.getContext("2d");
+    const marks = this.trail?.length > 1 || this.ringed?.length > 0;
+    if (!marks && !this.marked) return;
+    this.marked = marks;
+    const pen = this.over.getContext("2d", { willReadFrequently: true });  // in memory: on a software GPU a cleared lasso stayed
     const ratio = window.devicePixelRatio || 1;
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, this.width, this.height);
@@ -205,16 +208,23 @@ export class PointMap {
 
   inside(trail) {
     const shape = trail.map(([x, y]) => this.toMap(x, y));
-    const xs = shape.map(([x]) => x); const ys = shape.map(([, y]) => y);
+    const [xs, ys] = [0, 1].map((axis) => Float64Array.from(shape, (corner) => corner[axis]));
     const [left, right, low, high] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
+    const band = (y) => Math.min(255, Math.floor((256 * (y - low)) / (high - low || 1)));
+    const edges = Array.from({ length: 256 }, () => []);  // by height: a point is compared with the edges at its own
+    for (let a = 0, b = xs.length - 1; a < xs.length; b = a, a += 1) {
+      for (let k = band(Math.min(ys[a], ys[b])); k <= band(Math.max(ys[a], ys[b])); k += 1) edges[k].push(a, b);
+    }
+    const { places, hidden } = this;
     const found = [];
     for (let i = 0; i < this.count; i += 1) {
-      const [x, y] = [this.places[2 * i], this.places[2 * i + 1]];
-      if (x < left || x > right || y < low || y > high || this.hidden?.(i)) continue;
+      const x = places[2 * i]; const y = places[2 * i + 1];
+      if (x < left || x > right || y < low || y > high || hidden?.(i)) continue;
+      const near = edges[band(y)];
       let within = false;
-      for (let a = 0, b = shape.length - 1; a < shape.length; b = a, a += 1) {
-        if ((shape[a][1] > y) !== (shape[b][1] > y)
-          && x < ((shape[b][0] - shape[a][0]) * (y - shape[a][1])) / (shape[b][1] - shape[a][1]) + shape[a][0]) within = !within;
+      for (let k = 0; k < near.length; k += 2) {
+        const a = near[k]; const b = near[k + 1];
+        if ((ys[a] > y) !== (ys[b] > y) && x < ((xs[b] - xs[a]) * (y - ys[a])) / (ys[b] - ys[a]) + xs[a]) within = !within;
       }
       if (within) found.push(i);
     }
