@@ -124,7 +124,8 @@ def save_model(work: Path, model: str) -> None:
         network = transformers.CLIPModel(config).eval()
         network.save_pretrained(work / "transformers")
         words = SimpleTokenizer()
-        (work / "vocab.json").write_text(json.dumps(words.encoder))
+        names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
+        (work / "vocab.json").write_text(json.dumps({names.get(word, word): i for word, i in words.encoder.items()}))
         merges = sorted(words.bpe_ranks, key=words.bpe_ranks.__getitem__)
         (work / "merges.txt").write_text("#version: 0.2\n" + "\n".join(map(" ".join, merges)) + "\n")
         file = work / "vit.safetensors"
