@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from autoannotate.answers.given_findings import GivenFindings, holds_findings, rarely_several, read_given_findings
 from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.answers.groups import look_grouped, read_groups
-from autoannotate.answers.known import read_known
+from autoannotate.answers.supervision import read_supervision
 from autoannotate.cli.main import app
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images
@@ -204,8 +204,10 @@ def test_annotators_who_contradict_each_other_are_not_trusted(scans: Path, tmp_p
     lines = ["path,label_A,label_B", f"{PATHS[0]},clear,clear", f"{PATHS[1]},cyst,clear"]
     file, refs = write(tmp_path / "gold.csv", lines), find_images(scans)
     with pytest.raises(InputError, match=r"two labels to: clear/4\.png \(row 3 is 'cyst' by A and 'clear' by B\)"):
-        read_known(refs, trusted=file, classes=["clear", "cyst"])
-    assert read_known(refs, trusted=file, classes=["clear", "cyst"], skip_problems=True).trusted == {PATHS[0]: "clear"}
+        read_supervision(refs, trusted=file, classes=["clear", "cyst"])
+    assert read_supervision(refs, trusted=file, classes=["clear", "cyst"], skip_problems=True).trusted == {
+        PATHS[0]: "clear"
+    }
     with pytest.raises(InputError, match="of several annotators one label an image is read"):
         read(write(tmp_path / "l.csv", ["path,label_A,label_B", f"{PATHS[0]},cyst|clear,cyst"]), scans)
 

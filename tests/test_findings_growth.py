@@ -14,10 +14,10 @@ from test_findings import draw, run
 
 from autoannotate import Annotations
 from autoannotate.answers.examples import example_findings
+from autoannotate.answers.findings_supervision import findings_supervision_of, read_findings_supervision
 from autoannotate.answers.given_boxes import read_boxes
 from autoannotate.answers.given_findings import read_given_findings
 from autoannotate.answers.given_labels import read_given_labels
-from autoannotate.answers.known_findings import known_findings_of, read_known_findings
 from autoannotate.answers.store import Answer, AnswerStore
 from autoannotate.errors import InputError, UsageError
 from autoannotate.images import find_images
@@ -35,10 +35,10 @@ def test_what_is_known_is_kept_in_the_run_and_found_again(tmp_path: Path) -> Non
     made = make_findings_run(tmp_path / "images")
     (tmp_path / "gold.csv").write_text(f"path,mass,effusion\n{PATHS[0]},1,\n{PATHS[3]},0,1\n")
     refs = find_images(tmp_path / "images")
-    known = read_known_findings(refs, NAMES, trusted=tmp_path / "gold.csv")
+    known = read_findings_supervision(refs, NAMES, trusted=tmp_path / "gold.csv")
     assert known.arguments(list(PATHS), NAMES)["answers"].tolist() == [[-1, 1, -1], [-1] * 3, [-1] * 3, [1, 0, -1]]
     known.kept_in(made).save(tmp_path / "run")
-    again = known_findings_of(Annotations.load(tmp_path / "run"), refs)
+    again = findings_supervision_of(Annotations.load(tmp_path / "run"), refs)
     assert (again.trusted, again.given, again.groups) == (known.trusted, None, None)
 
 
@@ -55,7 +55,7 @@ def test_trusted_values_that_do_not_fit_are_a_sentence(lines: list[str], said: s
     draw(tmp_path / "scans", 4)
     (tmp_path / "gold.csv").write_text("\n".join(lines) + "\n")
     with pytest.raises(InputError, match=said):
-        read_known_findings(find_images(tmp_path / "scans"), ["bright", "striped"], trusted=tmp_path / "gold.csv")
+        read_findings_supervision(find_images(tmp_path / "scans"), ["bright", "striped"], trusted=tmp_path / "gold.csv")
 
 
 def test_a_table_of_blanks_says_what_to_do(tmp_path: Path) -> None:

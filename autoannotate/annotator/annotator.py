@@ -26,8 +26,8 @@ from autoannotate.runs.run import Run, check_classes
 if TYPE_CHECKING:
     from autoannotate.annotator.rounds import Reopened
     from autoannotate.annotator.weak_sources import Source
-    from autoannotate.answers.known import Known
-    from autoannotate.answers.known_findings import KnownFindings
+    from autoannotate.answers.findings_supervision import FindingsSupervision
+    from autoannotate.answers.supervision import LabelSupervision
     from autoannotate.images import Found
     from autoannotate.images.items import Item
     from autoannotate.labelling.examples import Examples
@@ -235,7 +235,7 @@ class Annotator:
             found = without_names(found) if self.hash_paths else found
             named = items_of(found.refs, self.item)
             tables = [item.middle for item in named]
-            known = self._read_known(tables, groups=groups, trusted=trusted, skip_problems=skip_problems)
+            known = self._read_supervision(tables, groups=groups, trusted=trusted, skip_problems=skip_problems)
             items = items_of(hashed(found.refs), self.item) if self.hash_paths else named
             refs = [item.middle for item in items]
             known = known.renamed(renamed(named, items))
@@ -261,11 +261,11 @@ class Annotator:
         run.run["skipped"] = [] if self.hash_paths else list(skipped)  # they name files
         run.run["note"] = note
 
-    def _read_known(self, refs: Sequence[ImageRef], **files: Any) -> Known | KnownFindings:
-        """What is known of images before they are labelled, see `answers.known.read_known`."""
-        from autoannotate.answers.known import read_known
+    def _read_supervision(self, refs: Sequence[ImageRef], **files: Any) -> LabelSupervision | FindingsSupervision:
+        """What is known of images before they are labelled, see `answers.supervision.read_supervision`."""
+        from autoannotate.answers.supervision import read_supervision
 
-        return read_known(refs, classes=self.classes, **files)
+        return read_supervision(refs, classes=self.classes, **files)
 
     def _label_embeddings(self, clock: Clock, track: Track) -> Annotations:
         """The run of a file of embeddings, without pictures."""
@@ -277,7 +277,7 @@ class Annotator:
 
     def _labels_of(
         self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track,
-        known: Known | KnownFindings | None = None,
+        known: LabelSupervision | FindingsSupervision | None = None,
     ) -> Run:  # fmt: skip
         """The run of images that are encoded. Raises `UnreadableImageError` where one cannot be read any more."""
         with clock("zero-shot"):
@@ -318,7 +318,7 @@ class Annotator:
         from autoannotate.annotator.embedded_rows import to_audit_rows
         from autoannotate.answers.given_labels import read_given_labels
         from autoannotate.answers.groups import look_grouped
-        from autoannotate.answers.known import read_known, skipped_rows
+        from autoannotate.answers.supervision import read_supervision, skipped_rows
 
         clock = Clock()
         with clock("find images"):
@@ -328,7 +328,7 @@ class Annotator:
                 else to_audit(images, labels, self.item, self.hash_paths, self.include)
             )
             given = read_given_labels(labels, there.named, skip_problems, classes=self.classes)
-            known = read_known(
+            known = read_supervision(
                 there.named,
                 given=given,
                 groups=groups,

@@ -19,8 +19,8 @@ from autoannotate.runs.run import Run, check_findings
 
 if TYPE_CHECKING:
     from autoannotate.annotator.rounds import Reopened
-    from autoannotate.answers.known import Known
-    from autoannotate.answers.known_findings import KnownFindings
+    from autoannotate.answers.findings_supervision import FindingsSupervision
+    from autoannotate.answers.supervision import LabelSupervision
     from autoannotate.images import ImageRef
     from autoannotate.labelling.examples import Examples
     from autoannotate.labelling.findings import LabelledFindings
@@ -81,10 +81,10 @@ class FindingsAnnotator(Annotator):
         assert isinstance(made, FindingsAnnotator)
         return made
 
-    def _read_known(self, refs: Sequence[ImageRef], **files: Any) -> KnownFindings:
-        from autoannotate.answers.known_findings import read_known_findings
+    def _read_supervision(self, refs: Sequence[ImageRef], **files: Any) -> FindingsSupervision:
+        from autoannotate.answers.findings_supervision import read_findings_supervision
 
-        return read_known_findings(refs, self.classes, **files)
+        return read_findings_supervision(refs, self.classes, **files)
 
     def zero_shot_findings(self, embeddings: np.ndarray) -> list[ZeroShot]:
         """What CLIP says of each finding on images with these embeddings, (N, D), and how much that is worth."""
@@ -128,7 +128,7 @@ class FindingsAnnotator(Annotator):
 
     def _labels_of(
         self, images: str | Path | None, encoded: Encoded, clock: Clock, track: Track,
-        known: Known | KnownFindings | None = None,
+        known: LabelSupervision | FindingsSupervision | None = None,
     ) -> Run:  # fmt: skip
         with clock("zero-shot"):
             clips = self.zero_shot_findings(encoded.embeddings)
@@ -200,7 +200,7 @@ class FindingsAnnotator(Annotator):
         from autoannotate.annotator.audited import appearance, audited_findings_run, cells_of, with_problems
         from autoannotate.answers.given_findings import rarely_several, read_given_findings
         from autoannotate.answers.groups import look_grouped
-        from autoannotate.answers.known import skipped_rows
+        from autoannotate.answers.supervision import skipped_rows
 
         clock = Clock()
         with clock("find images"):
@@ -208,7 +208,7 @@ class FindingsAnnotator(Annotator):
             given = read_given_findings(
                 labels, there.named, self.classes, blank=blank, uncertain=uncertain, skip_problems=skip_problems
             )
-            known = self._read_known(
+            known = self._read_supervision(
                 there.named, given=given, groups=groups, trusted=trusted, skip_problems=skip_problems
             ).renamed(there.names)
         row_of = {ref.path: i for i, ref in enumerate(there.refs)}

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoannotate.annotator.annotations import Annotations
-from autoannotate.answers.known import Known, known_of
-from autoannotate.answers.known_findings import KnownFindings, known_findings_of
+from autoannotate.answers.findings_supervision import FindingsSupervision, findings_supervision_of
 from autoannotate.answers.standing import standing_answers
+from autoannotate.answers.supervision import LabelSupervision, supervision_of
 from autoannotate.answers.update_record import account, changes_of, new_round
 from autoannotate.errors import InputError
 from autoannotate.runs import history
@@ -50,7 +50,7 @@ class Reopened:
     found: list[ImageRef]
     gone: list[str]
     files: FileChanges
-    known: Known | KnownFindings
+    known: LabelSupervision | FindingsSupervision
     standing: list[Answer]
     replaced: list[str]
 
@@ -78,7 +78,7 @@ def reopen(run: Run, images: Path | str | None = None, rows: Sequence[ImageRef] 
     if place is None or run.record.arguments.get("part"):  # others are there that were never meant
         found = [ref for ref in found if ref.path in set(run.paths)]
     gone, files = vanished(run.paths, found), file_changes(run, found)
-    known = (known_findings_of if run.record.findings else known_of)(run, found)
+    known = (findings_supervision_of if run.record.findings else supervision_of)(run, found)
     found = [ref for ref in found if ref.path not in known.without]
     return Reopened(folder, place, found, gone, files, known, *standing_answers(folder, found))
 

@@ -2,7 +2,7 @@
 
 Adding a column is adding an entry: name, type, what it says, how it is made. A run loads without a column that is not in
 `runs.run.LABELS`, so that older runs still do. What few runs have is put in where it is known: items (`runs.build`), labels
-that existed (`answers.known`).
+that existed (`answers.supervision`).
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ GIVEN, GROUP, TRUSTED = "given_label", "group", "trusted_label"
 
 
 @dataclass(frozen=True)
-class KnownBefore(Generic[Value]):
+class Supervision(Generic[Value]):
     """What is known, by path; a value is a label, or what is said of each finding.
 
     Attributes
@@ -58,7 +58,7 @@ class KnownBefore(Generic[Value]):
         )
 
 
-class Known(KnownBefore[str]):
+class LabelSupervision(Supervision[str]):
     """What is known of images with one label each."""
 
     def arguments(self, paths: Sequence[str], classes: Sequence[str], keep: bool = True) -> dict[str, Any]:
@@ -89,7 +89,7 @@ class Known(KnownBefore[str]):
         return table.assign(**more)
 
 
-def read_known(
+def read_supervision(
     refs: Sequence[ImageRef],
     *,
     given: GivenLabels | None = None,
@@ -97,7 +97,7 @@ def read_known(
     trusted: str | Path | None = None,
     classes: Sequence[str] = (),
     skip_problems: bool = False,
-) -> Known:
+) -> LabelSupervision:
     """What is known of images that are labelled or audited for the first time.
 
     Parameters
@@ -120,7 +120,7 @@ def read_known(
         else read_given_labels(trusted, refs, skip_problems, partial=True, classes=classes, agreed=True)
     )
     unlabelled = set() if given is None else set(given.unlabelled(paths))
-    return Known(
+    return LabelSupervision(
         None if given is None else dict(zip(paths, given.labels, strict=True)),
         None if ids is None else dict(zip(paths, ids.numbers.tolist(), strict=True)),
         {} if gold is None else {path: label for path, label in zip(paths, gold.labels, strict=True) if label},
@@ -142,7 +142,7 @@ def skipped_rows(source: str | Path | None, problems: Sequence[Problem]) -> tupl
     )
 
 
-def known_of(run: Run, refs: Sequence[ImageRef]) -> Known:
+def supervision_of(run: Run, refs: Sequence[ImageRef]) -> LabelSupervision:
     """What a run knows of its images, and of those that joined since: theirs is looked up in the files that the run names.
 
     A new image without a given label cannot take part in an audit; one without a group is a group of its own.
@@ -172,7 +172,7 @@ def known_of(run: Run, refs: Sequence[ImageRef]) -> Known:
         gold = _read(str(arguments["trusted"]), refs, agreed=True)
         said = {} if gold is None else dict(zip(here, gold.labels, strict=True))
         trusted |= {path: said[path] for path in new if said.get(path) in classes}
-    return Known(given, groups, trusted, without)
+    return LabelSupervision(given, groups, trusted, without)
 
 
 def groups_joined(run: Run, refs: Sequence[ImageRef], given: GivenLabels | None, new: bool) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""What is known of several findings an image before they are labelled: `answers.known`, finding by finding.
+"""What is known of several findings an image before they are labelled: `answers.supervision`, finding by finding.
 
 A run keeps given and trusted values in columns of findings.csv, and groups in one of labels.csv.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from autoannotate.answers.given_findings import GivenFindings, read_given_findings
 from autoannotate.answers.given_labels import GivenLabels
 from autoannotate.answers.groups import read_groups
-from autoannotate.answers.known import GROUP, KnownBefore, groups_joined, skipped_rows
+from autoannotate.answers.supervision import GROUP, Supervision, groups_joined, skipped_rows
 from autoannotate.errors import AutoannotateError
 from autoannotate.runs import history
 
@@ -31,7 +31,7 @@ UNKNOWN = -1
 Values = tuple[int, ...]  # of each finding, 1, 0 or -1
 
 
-class KnownFindings(KnownBefore[Values]):
+class FindingsSupervision(Supervision[Values]):
     """What is known of images with several findings each."""
 
     def arguments(self, paths: Sequence[str], findings: Sequence[str], keep: bool = True) -> dict[str, Any]:
@@ -57,7 +57,7 @@ class KnownFindings(KnownBefore[Values]):
         return replace(run, table=table, findings=findings)
 
 
-def read_known_findings(
+def read_findings_supervision(
     refs: Sequence[ImageRef],
     findings: Sequence[str],
     *,
@@ -65,7 +65,7 @@ def read_known_findings(
     groups: str | None = None,
     trusted: str | Path | None = None,
     skip_problems: bool = False,
-) -> KnownFindings:
+) -> FindingsSupervision:
     """What is known of images that are labelled or audited for the first time.
 
     Parameters
@@ -85,7 +85,7 @@ def read_known_findings(
     gold = None if trusted is None else read_given_findings(
         trusted, refs, findings, partial=True, skip_problems=skip_problems
     )  # fmt: skip
-    return KnownFindings(
+    return FindingsSupervision(
         None if given is None else _by_path(paths, given.values),
         None if ids is None else dict(zip(paths, ids.numbers.tolist(), strict=True)),
         {} if gold is None else _told(_by_path(paths, gold.values)),
@@ -95,7 +95,7 @@ def read_known_findings(
     )
 
 
-def known_findings_of(run: Run, refs: Sequence[ImageRef]) -> KnownFindings:
+def findings_supervision_of(run: Run, refs: Sequence[ImageRef]) -> FindingsSupervision:
     """What a run knows of its images, and of those that joined since: theirs is looked up in the files that the run names.
 
     A new image without a row in the table of an audit cannot take part; one without a group is a group of its own.
@@ -123,7 +123,7 @@ def known_findings_of(run: Run, refs: Sequence[ImageRef]) -> KnownFindings:
         gold = _read(str(arguments["trusted"]), refs, names, {}, partial=True)
         said = {} if gold is None else _by_path(here, gold.values)
         trusted |= {path: said[path] for path in new if path in said}
-    return KnownFindings(given, groups, _told(trusted), without)
+    return FindingsSupervision(given, groups, _told(trusted), without)
 
 
 def _read(
