@@ -130,6 +130,7 @@ class Collection:
 
     @property
     def classes(self) -> list[str]:
+        """The classes of the run; none where there is no run."""
         return [] if self.run is None else list(self.run.record.classes)
 
     @cached_property
@@ -149,6 +150,7 @@ class Collection:
 
     @cached_property
     def clusters(self) -> list[Cluster]:
+        """The clusters of all levels, the coarsest level first."""
         return grouping.describe(self.levels, self.points, self.same)
 
     @cached_property
@@ -160,6 +162,7 @@ class Collection:
 
     @cached_property
     def outliers(self) -> NDArray[np.int64]:
+        """Rows of the images that are least like any other, the oddest first."""
         return grouping.outliers(self.outlier_scores)
 
     @cached_property

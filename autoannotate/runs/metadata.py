@@ -64,6 +64,7 @@ class Column:
 
     @property
     def known(self) -> NDArray[np.bool_]:
+        """(N,), where the value is known."""
         return self.values >= 0 if self.is_category else ~np.isnan(self.values)
 
 

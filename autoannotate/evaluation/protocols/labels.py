@@ -80,6 +80,7 @@ def curve(study: Study, seed: int, method: str) -> list[dict[str, float]]:
 
 
 def make_curve(study: Study, seed: int, method: str) -> list[dict[str, float]]:
+    """Test accuracy for each number of labels that a method learns from, a point each."""
     rows = study.sample(seed)
     data = study.data.take(rows)
     train = data.split(study.options.test, study.rng(seed, SPLIT))

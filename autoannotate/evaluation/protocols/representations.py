@@ -140,6 +140,7 @@ def run_once(study: Study, seed: int, method: str) -> Outcome:
 
 
 def of_volumes_of(method: str) -> bool:
+    """Whether the method takes volumes in the place of pictures."""
     return method in representations() and of_volumes(method)
 
 

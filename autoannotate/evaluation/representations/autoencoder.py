@@ -61,6 +61,7 @@ def _grey(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def codes(network: Any, images: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The bottleneck of each image or volume, (N, D), of arrays (N, S, S) or (N, S, S, S)."""
     import torch
 
     with torch.inference_mode():
