@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
+import nibabel
+import nrrd
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -305,6 +307,20 @@ def test_float_tiff_with_gaps_is_read(tmp_path: Path) -> None:
     assert found.min() == 0
     assert found.max() == 255
     assert found[0, 0, 0] == 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["a.tif", "a.nii", "a.nrrd"])
+def test_what_holds_no_numbers_is_not_shown_black(tmp_path: Path, name: str, value: float) -> None:
+    values = np.full((16, 16, 4) if name != "a.tif" else (64, 64), value, np.float32)
+    if name == "a.tif":
+        Image.fromarray(values).save(tmp_path / name)
+    elif name == "a.nii":
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / name)
+    else:
+        nrrd.write(str(tmp_path / name), values)
+    with pytest.raises(UnreadableImageError, match="holds no numbers"):
+        read_image(find_images(tmp_path)[0])
 
 
 def test_deep_grey_tiff_that_counts_white_as_zero_is_turned_round(tmp_path: Path) -> None:
@@ -679,6 +695,10 @@ numbers = hnp.arrays(
 
 @given(numbers)
 def test_scaling_keeps_shape_and_order_and_takes_any_number(values: np.ndarray) -> None:
+    if not np.isfinite(values).any():
+        with pytest.raises(UnreadableImageError, match="no numbers"):
+            to_8_bit(values)
+        return
     scaled = to_8_bit(values)
     assert scaled.dtype == np.uint8
     assert scaled.shape == values.shape

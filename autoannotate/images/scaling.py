@@ -7,6 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
+from autoannotate.errors import UnreadableImageError
+
 PERCENTILES = (0.5, 99.5)
 _SAMPLE = 1_000_000
 _MANY = 8_000_000
@@ -20,6 +22,8 @@ def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarra
     The percentiles keep a few hot pixels or a burnt-in marker from turning the picture grey. Where they
     coincide (a few bright spots on one value) the whole range is used instead; a constant image becomes
     black. Values that are not finite take no part; they become 0 (NaN, -inf) or 255 (+inf).
+
+    Raises `UnreadableImageError` where no value is finite.
 
     Parameters
     ----------
@@ -38,23 +42,26 @@ def to_8_bit(values: np.ndarray, counted: np.ndarray | None = None) -> np.ndarra
     """
     if not _is_whole(values):
         values = values.astype(np.float64)
-    if not np.isfinite(values).any():
-        return np.where(np.isposinf(values), np.uint8(255), np.uint8(0))
     return stretch(values, *stretched_from(values, counted))
 
 
 def stretched_from(values: np.ndarray, counted: np.ndarray | None = None) -> tuple[float, float]:
-    """The values that `to_8_bit` makes 0 and 255; (0, 1) where there is no number.
+    """The values that `to_8_bit` makes 0 and 255.
 
     Of more than 8 million values those at even steps along each axis are looked at: whole volumes as 64-bit numbers would take
     gigabytes and many seconds.
+
+    Raises
+    ------
+    UnreadableImageError
+        Where no value is finite.
     """
     if counted is None and values.size > _MANY:
         step = int(np.ceil((values.size / _MANY) ** (1 / values.ndim)))
         thin = values[(slice(None, None, step),) * values.ndim]
-        low, high = stretched_from(thin)
-        if low < high and np.isfinite(thin).any() and np.ptp(thin[np.isfinite(thin)]) > 0:
-            return low, high
+        finite = thin[np.isfinite(thin)]
+        if finite.size and np.ptp(finite) > 0:
+            return stretched_from(finite)
     if _is_whole(values):
         within = values.reshape(-1) if counted is None or counted.all() or not counted.any() else values[counted]
     else:
@@ -62,7 +69,7 @@ def stretched_from(values: np.ndarray, counted: np.ndarray | None = None) -> tup
         finite = np.isfinite(values)
         within = values[finite & counted] if counted is not None and (finite & counted).any() else values[finite]
     if within.size == 0:
-        return 0.0, 1.0
+        raise UnreadableImageError("The image holds no numbers: each of its values is NaN or infinite.")
     low, high = np.percentile(within[:: max(1, within.size // _SAMPLE)].astype(np.float64), PERCENTILES)
     if not low < high:
         low, high = within.min(), within.max()
