@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+import zlib
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -246,19 +248,46 @@ def test_hidden_files_are_counted_wherever_they_are(tmp_path: Path) -> None:
         assert {group.kind: group.count for group in found.passed_over}["hidden and system files"] == hidden
 
 
-def test_voxels_apart_from_their_headers_in_an_archive_are_each_accounted_for(tmp_path: Path) -> None:
+def detached(folder: Path) -> None:
+    """A volume whose voxels are in a file of their own, in each format that has such, and one whose voxels are not there."""
+    import nibabel
     import nrrd
 
+    voxels = np.random.default_rng(0).integers(0, 1000, (8, 9, 10)).astype(np.int16)
+    folder.mkdir(parents=True)
+    nrrd.write(str(folder / "a.nhdr"), voxels, detached_header=True)  # and a.raw.gz
+    header = "ObjectType = Image\nNDims = 3\nDimSize = 8 9 10\nElementType = MET_SHORT\n"
+    (folder / "b.mhd").write_text(f"{header}ElementDataFile = b.raw\n")
+    (folder / "b.raw").write_bytes(voxels.tobytes(order="F"))
+    (folder / "c.mhd").write_text(f"{header}CompressedData = True\nElementDataFile = c.zraw\n")
+    (folder / "c.zraw").write_bytes(zlib.compress(voxels.tobytes(order="F")))
+    nibabel.save(nibabel.Nifti1Pair(voxels, np.eye(4)), folder / "d.hdr")  # and d.img
+    (folder / "e.mhd").write_text(f"{header}ElementDataFile = e.raw\n")
+
+
+@pytest.mark.parametrize("name", ["scans.zip", "scans.tar.gz"])
+def test_headers_in_an_archive_are_read_with_their_voxels(tmp_path: Path, name: str) -> None:
     from autoannotate.images import find
 
-    (tmp_path / "scans").mkdir()
-    voxels = np.random.default_rng(0).random((8, 8, 8))
-    nrrd.write(str(tmp_path / "scans" / "a.nhdr"), voxels, detached_header=True)  # and a.raw.gz
-    with zipfile.ZipFile(tmp_path / "scans.zip", "w") as archive:
-        for file in (tmp_path / "scans").iterdir():
-            archive.write(file, file.name)
-    found = find(tmp_path / "scans.zip")
-    assert {group.kind: group.count for group in found.passed_over} == {"raw values without a header": 1}
-    with pytest.raises(UnreadableImageError, match="unpack the archive"):
-        read_image(found.refs[0])
-    read_image(find(tmp_path / "scans").refs[0])
+    detached(tmp_path / "scans" / "day")
+    content = {
+        file.relative_to(tmp_path / "scans").as_posix(): file.read_bytes() for file in (tmp_path / "scans").rglob("*.*")
+    }
+    content["other/e.raw"] = bytes(1440)  # of another folder
+    content["f.mhd"], content["../f.raw"] = content["day/b.mhd"].replace(b"b.raw", b"f.raw"), bytes(1440)
+    make = make_zip if name.endswith("zip") else partial(make_tar, mode="w:gz")
+    archived, loose = find(make(tmp_path / name, content)), find(tmp_path / "scans")
+    assert {group.kind: group.count for group in archived.passed_over} == {
+        "voxels of volumes": 5, "raw values without a header": 1
+    }  # fmt: skip
+    shown = {ref.path: ref for ref in archived.refs}
+    for ref in loose.refs:
+        if "/e.mhd" in ref.path:
+            with pytest.raises(UnreadableImageError, match="unpack the archive"):
+                read_image(shown[ref.path])
+        else:
+            assert read_image(shown[ref.path]).tobytes() == read_image(ref).tobytes()
+    assert len(loose.refs) == 5 * len({ref.frame for ref in loose.refs})
+    with pytest.raises(UnreadableImageError, match="outside the archive"):
+        read_image(next(ref for path, ref in shown.items() if path.startswith("f.mhd")))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["scans", name]

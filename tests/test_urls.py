@@ -24,6 +24,7 @@ fsspec = pytest.importorskip("fsspec", reason="fsspec is not here: pip install '
 def folder(tmp_path: Path) -> Path:
     root = tmp_path / "scans"
     (root / "day one").mkdir(parents=True)
+    Image.new("L", (20, 20)).save(root / "90% größer?.png")
     for value in range(12):
         Image.fromarray(np.full((20, 20), value * 10, np.uint8)).save(root / "day one" / f"{value}.png")
     noise = np.random.default_rng(0).integers(0, 256, (1400, 1300, 3), dtype=np.uint8)
@@ -39,9 +40,10 @@ def folder(tmp_path: Path) -> Path:
 def check(place: str) -> None:
     """All is found below the address, in any order of reading, and so it is in the archive alone."""
     found = find(f"{place}/")
-    assert len(found.refs) == 25
+    assert len(found.refs) == 26
     assert {group.kind: group.count for group in found.passed_over} == {"text files": 1}
-    shown = {ref.path.replace("%20", " "): read_image(ref) for ref in fetched_ahead(found.refs)}
+    shown = {ref.path: read_image(ref) for ref in fetched_ahead(found.refs)}
+    assert "90% größer?.png" in shown
     assert shown["large.png"].size == (1300, 1400)
     for value in range(12):
         for name in (f"day one/{value}.png", f"pack.zip/day one/{value}.png"):

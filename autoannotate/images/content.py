@@ -41,12 +41,18 @@ class Content:
         The ending of its name, with the dot.
     header : callable or None
         Its DICOM header, where that is known without fetching the bytes.
+    name : str
+        Its name as a file, where what belongs to it is found by it; else any is right.
+    beside : tuple of (str, Content)
+        Names and bytes of the files that must be beside it, such as the voxels of a header.
     """
 
     version: str
     open: Callable[[], BinaryIO] = field(compare=False, repr=False)
     suffix: str = ""
     header: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
+    name: str = ""
+    beside: tuple[tuple[str, Content], ...] = field(default=(), compare=False, repr=False)
 
     def head(self, count: int) -> bytes:
         """The first bytes.
@@ -131,7 +137,8 @@ def _held(content: Content) -> Iterator[Path]:
     with _lock:
         kept = _kept.get(content.version)
         if kept is None:
-            kept = _kept[content.version] = _Kept(_private_folder() / os.urandom(8).hex() / f"image{content.suffix}")
+            name = content.name or f"image{content.suffix}"
+            kept = _kept[content.version] = _Kept(_private_folder() / os.urandom(8).hex() / name)
         kept.readers += 1
         _kept.move_to_end(content.version)
     try:
@@ -146,23 +153,27 @@ def _held(content: Content) -> Iterator[Path]:
 
 
 def _copy(content: Content, kept: _Kept) -> None:
-    size = 0
-    kept.file.parent.mkdir(exist_ok=True)  # alone: other fetched files are not of its folder
+    size, folder = 0, kept.file.parent
+    folder.mkdir(exist_ok=True)  # alone: other fetched files are not of its folder
     try:
-        with _plain_errors(), content.open() as stream, kept.file.open("xb") as out:
-            while block := stream.read(2**20):
-                size += len(block)
-                if size > MOST_BYTES_A_FILE:
-                    raise UnreadableImageError(_TOO_LARGE)
-                out.write(block)
+        for name, part in (
+            *content.beside,
+            (kept.file.name, content),
+        ):  # the file itself last: it says that all are there
+            with _plain_errors(), part.open() as stream, (folder / name).open("wb") as out:
+                while block := stream.read(2**20):
+                    size += len(block)
+                    if size > MOST_BYTES_A_FILE:
+                        raise UnreadableImageError(_TOO_LARGE)
+                    out.write(block)
     except BaseException:
-        kept.file.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     kept.size = size
 
 
 def is_fetched(file: Path) -> bool:
-    """Whether a file is a copy of one in an archive, in a bucket or in a PACS: alone in its folder."""
+    """Whether a file is a copy of one in an archive, in a bucket or in a PACS: alone but for what belongs to it."""
     return any(part.startswith(_PREFIX) for part in file.parts)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from autoannotate.images.ref import PassedOver
 
+P = TypeVar("P", bound=PurePath)
 DICOMDIR = PassedOver("DICOMDIR", "they are an index of other files", 1, expected=True)
 HIDDEN = PassedOver("hidden and system files", "they are made by programs for themselves", 1, expected=True)
 UNKNOWN = PassedOver("files of an unknown kind", "their format is not known", 1)
@@ -57,7 +59,7 @@ _MAGIC = (
 )
 _RAW = (
     "raw values without a header",
-    "their header tells their shape: put it beside them (.mhd, .nhdr or .hdr), outside of archives",
+    "their header tells their shape: put it beside them (.mhd, .nhdr or .hdr), in an archive under the same name",
 )
 _ENDINGS = {
     "tar": ("archives", _ARCHIVES),
@@ -79,8 +81,10 @@ _ENDINGS = {
     "vtk vti stl obj ply gii trk tck": ("surfaces and grids", "they are no pictures"),
 }
 _PACKED_TAR = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-_VOXELS = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".gz": (".nhdr", ".hdr", ".head"),
-           ".rec": (".par",), ".brik": (".head",)}  # fmt: skip
+VOXELS = PassedOver("voxels of volumes", "they are read with the header beside them", 1, expected=True)
+_HEADERS = {".img": (".hdr",), ".raw": (".mhd", ".nhdr"), ".zraw": (".mhd",), ".gz": (".nhdr", ".hdr", ".head"),
+            ".rec": (".par",), ".brik": (".head",)}  # fmt: skip
+HEADERS = frozenset(ending for endings in _HEADERS.values() for ending in endings)
 
 
 def is_hidden(name: str) -> bool:
@@ -88,15 +92,22 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name.lower() in _SYSTEM
 
 
+def headers_of(file: P) -> list[P]:
+    """The names that the header of voxels may have which are named so; none for a name that voxels do not have."""
+    beside = file.with_suffix("") if file.suffix.lower() == ".gz" else file
+    if beside is not file and beside.suffix.lower() not in ("", ".img", ".raw", ".brik"):
+        return []
+    endings = _HEADERS.get(file.suffix.lower(), ())
+    return [beside.with_suffix(ending) for header in endings for ending in (header, header.upper())]
+
+
 def kind_of(file: Path, head: bytes) -> PassedOver:
     """The kind of one file that no reader knows, by its first bytes, else by its ending, else by being text."""
     name = file.name.lower()
     if name == "dicomdir":
         return DICOMDIR
-    for header in _VOXELS.get(file.suffix.lower(), ()):
-        beside = file.with_suffix("") if file.suffix.lower() == ".gz" else file
-        if any(beside.with_suffix(ending).exists() for ending in (header, header.upper())):
-            return PassedOver("voxels of volumes", "they are read with the header beside them", 1, expected=True)
+    if any(header.exists() for header in headers_of(file)):
+        return VOXELS
     if not head:
         return PassedOver("empty files, or such as cannot be opened", "nothing can be read from them", 1)
     if name.endswith(_PACKED_TAR):

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, cast
 
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images.content import MOST_BYTES_A_FILE, Content
-from autoannotate.images.kinds import HIDDEN, is_hidden
+from autoannotate.images.kinds import HEADERS, HIDDEN, VOXELS, headers_of, is_hidden
 from autoannotate.images.ref import PassedOver
 from autoannotate.images.sources.source import Entry, Source
 
@@ -82,7 +82,7 @@ def members(name: str, version: str, size: int, open_archive: Callable[[], Binar
         with open_archive() as stream:
             is_zip = zipfile.is_zipfile(stream)
         found = _zip_members if is_zip else _tar_members
-        yield from found(name, version, size, open_archive)
+        yield from _joined(found(name, version, size, open_archive))
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, lzma.LZMAError, gzip.BadGzipFile, NotImplementedError):
         raise InputError(
             f"The archive {name} is damaged or cut short: copy it again, or unpack what can be unpacked."
@@ -97,9 +97,34 @@ def below(prefix: str, entries: Iterable[Entry | PassedOver]) -> Iterator[Entry 
         yield entry if isinstance(entry, PassedOver) else replace(entry, path=f"{prefix}{entry.path}")
 
 
+def _joined(found: Iterable[tuple[str, Content]]) -> Iterator[Entry | PassedOver]:
+    """The members, where a header and the voxels beside it (`scan.mhd` and `scan.zraw`) are one."""
+    apart: list[tuple[PurePosixPath, Content]] = []
+    for path, content in found:
+        name = PurePosixPath(tidy(path))
+        if _is_hidden(path):
+            yield HIDDEN
+        elif name.suffix.lower() in HEADERS or headers_of(name):
+            apart.append((name, content))
+        else:
+            yield Entry(str(name), content)
+    beside: dict[PurePosixPath, list[tuple[str, Content]]] = {name: [] for name, _ in apart}
+    for name, content in apart:
+        for header in headers_of(name):
+            if header in beside:
+                beside[header].append((name.name, content))
+    for name, content in apart:
+        if any(header in beside for header in headers_of(name)):
+            yield VOXELS
+        elif parts := beside[name]:
+            yield Entry(str(name), replace(content, name=name.name, beside=tuple(parts)))
+        else:
+            yield Entry(str(name), content)
+
+
 def _zip_members(
     name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]
-) -> Iterator[Entry | PassedOver]:
+) -> Iterator[tuple[str, Content]]:
     archive = _opened(version, open_archive)
     infos = [info for info in archive.infolist() if not info.is_dir()]
     if len(infos) > MOST_MEMBERS:
@@ -111,9 +136,6 @@ def _zip_members(
         raise _bomb(name)
     for info in infos:
         path = info.filename
-        if _is_hidden(path):
-            yield HIDDEN
-            continue
 
         def open_member(info: zipfile.ZipInfo = info) -> BinaryIO:
             _check_name(info.filename)
@@ -123,7 +145,7 @@ def _zip_members(
                 raise UnreadableImageError("It is larger than what is unpacked from an archive.")
             return cast(BinaryIO, _opened(version, open_archive).open(info))
 
-        yield Entry(_tidy(path), Content(f"{version}\0{info.header_offset}\0{path}", open_member, _suffix(path)))
+        yield path, Content(f"{version}\0{info.header_offset}\0{path}", open_member, _suffix(path))
 
 
 @lru_cache(maxsize=8)
@@ -134,7 +156,7 @@ def _opened(version: str, open_archive: Callable[[], BinaryIO]) -> zipfile.ZipFi
 
 def _tar_members(
     name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]
-) -> Iterator[Entry | PassedOver]:
+) -> Iterator[tuple[str, Content]]:
     stream = _Shared(_uncompressed(name, version, size, open_archive))
     with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r:") as archive:
         for count, member in enumerate(archive):
@@ -143,9 +165,6 @@ def _tar_members(
             archive.members = []  # type: ignore[attr-defined]  # else each one stays in memory
             if member.isdir():
                 continue
-            if _is_hidden(member.name):
-                yield HIDDEN
-                continue
 
             def open_member(member: tarfile.TarInfo = member) -> BinaryIO:
                 _check_name(member.name)
@@ -153,8 +172,10 @@ def _tar_members(
                     raise UnreadableImageError("It is a link or a device, which are not followed in an archive.")
                 return io.BufferedReader(_Part(stream, member.offset_data, member.size))
 
-            kept = Content(f"{version}\0{member.offset}\0{member.name}", open_member, _suffix(member.name))
-            yield Entry(_tidy(member.name), kept)
+            yield (
+                member.name,
+                Content(f"{version}\0{member.offset}\0{member.name}", open_member, _suffix(member.name)),
+            )
 
 
 def _uncompressed(name: str, version: str, size: int, open_archive: Callable[[], BinaryIO]) -> BinaryIO:
@@ -240,7 +261,7 @@ def _is_hidden(path: str) -> bool:
     return any(is_hidden(part) and part not in (".", "..") for part in path.split("/"))
 
 
-def _tidy(path: str) -> str:
+def tidy(path: str) -> str:
     """The name as a path below the archive, whatever it points to."""
     parts = [part for part in path.replace("\\", "/").split("/") if part not in ("", ".", "..")]
     return "/".join(parts).encode("utf-8", "backslashreplace").decode()

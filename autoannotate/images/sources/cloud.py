@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
+from urllib.parse import unquote
 
 from autoannotate.errors import InputError, UnreadableImageError
 from autoannotate.images.content import Content
@@ -55,6 +56,8 @@ def entries(text: str) -> Iterator[Entry | PassedOver]:
     for name, info in sorted(found.items()):
         path = name.removeprefix(root).lstrip("/") if name.startswith(root) else PurePosixPath(name).name
         path = path or PurePosixPath(name).name  # it is the one file that was asked for
+        if _is_http(system):
+            path = archives.tidy(unquote(path))
         if any(is_hidden(part) for part in path.split("/")):
             yield HIDDEN
             continue
