@@ -45,7 +45,7 @@ CONSTANTS: dict[str, tuple[Any, Any]] = {
     "LABEL_WORTH": (0.025, 0.1),
     "LANDMARKS": (75, 150),
     "USUAL": (0.6, 0.9),
-    "BELIEVED": (0.5, 2.0),
+    "OF_ESTIMATE": (0.5, 2.0),
     "BESIDE": (0.15, 0.6),
     "LEAN": (1.5, 6.0),
     "ROUNDS": (1, 6),
