@@ -127,9 +127,12 @@ def without_examples(labelled: Labelled, n: int) -> Labelled:
         reasons=of.queue.reasons[:m], out_of_sample=of.queue.out_of_sample[:m],
         none_of_these=of.queue.none_of_these[:m],
     )  # fmt: skip
+    noise = of.estimate
+    if noise is not None:
+        noise = replace(noise, predicted=noise.predicted[:m], clean=noise.clean[:m], posterior=noise.posterior[:m])
     corrected: Corrected = replace(
         of, labels=of.labels[:m], probabilities=of.probabilities[:m], confidence=of.confidence[:m],
-        changed=of.changed[:m], queue=queue, doubt=of.doubt[:m], evidence=None,
+        changed=of.changed[:m], queue=queue, doubt=of.doubt[:m], evidence=None, estimate=noise,
         student=replace(of.student, probabilities=of.student.probabilities[:m]),
     )  # fmt: skip
     asked = np.flatnonzero(labelled.queue.rows < n)
