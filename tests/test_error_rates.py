@@ -6,9 +6,11 @@ import numpy as np
 from made_labels import thrown
 
 from autoannotate.labelling.features import Features
+from autoannotate.labelling.findings import label_findings
 from autoannotate.labelling.label_errors.error_rates import error_rate, given_errors, together
 from autoannotate.labelling.pipeline import label
 from autoannotate.labelling.task import Task
+from autoannotate.runs.findings_issues import findings_audit
 from autoannotate.runs.issues import wrong_labels_in_words
 
 
@@ -33,7 +35,7 @@ def test_where_classes_may_overlap_no_share_is_said_but_bounds_that_hold_it() ->
         assert share is None
         assert low <= wrong.mean() <= high < 0.6
     words = wrong_labels_in_words((share, low, high))
-    assert "cannot be told without answers" in words
+    assert "cannot be told from the images" in words
     assert f"{high:.1%} are contradicted" in words
 
 
@@ -58,6 +60,28 @@ def test_answers_make_it_a_share_and_count_as_what_they_are() -> None:
     share = errors.share(np.arange(200))[0]
     assert share is not None
     assert abs(share - wrong.mean()) < 0.12
+
+
+def test_answers_make_bounds_of_a_finding_and_no_share() -> None:
+    rng, count = np.random.default_rng(3), 200
+    truth = np.arange(count) % 2
+    points = rng.normal(size=(count, 24)) + 3.0 * truth[:, None] * np.eye(24)[0]
+    seen = rng.permutation(count)[:80]
+    answers = np.full(count, -1)
+    answers[seen] = truth[seen]
+    for wrong_share in (0.0, 0.3):
+        given = thrown(truth, wrong_share, 2)
+        task = Task(
+            Features(points.astype(np.float32)), np.full((count, 2), 0.5), ["no mass", "mass"], given=given, keep=True,
+            answers=answers,
+        )  # fmt: skip
+        made = label_findings([task])
+        rates = findings_audit([task], made, None, None, {}, 0)[1]["error_rates"]
+        share, low, high = rates["mass"]
+        assert share is None
+        assert low == round(float((given != truth)[seen].sum()) / count, 4)
+        assert low <= (given != truth).mean() <= high
+        assert rates["all"] == rates["mass"]
 
 
 def test_an_interval_holds_its_share() -> None:

@@ -19,12 +19,13 @@ from autoannotate.answers.given_boxes import read_boxes
 from autoannotate.answers.given_findings import read_given_findings
 from autoannotate.answers.given_labels import read_given_labels
 from autoannotate.answers.store import Answer, AnswerStore
-from autoannotate.errors import InputError, UsageError
+from autoannotate.errors import InputError, OutputError, UsageError
 from autoannotate.images import find_images
 from autoannotate.labelling.examples import Examples
 from autoannotate.labelling.features import Features
-from autoannotate.labelling.findings import label_findings_with_examples
+from autoannotate.labelling.findings import label_findings, label_findings_with_examples
 from autoannotate.labelling.task import Task
+from autoannotate.runs.findings_issues import told_apart
 
 
 def table(name: str = "findings.csv", folder: Path | str = "run") -> pd.DataFrame:
@@ -63,6 +64,33 @@ def test_a_table_of_blanks_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_text("path,bright\n00.png,\n01.png,-1\n")
     with pytest.raises(InputError, match=r"blank or uncertain, which counts as unknown.*--blank zeros"):
         read_given_findings(tmp_path / "l.csv", find_images(tmp_path / "scans"), ["bright"])
+
+
+def test_trusted_values_may_be_written_over_and_answers_may_not(tmp_path: Path) -> None:
+    made = make_findings_run(tmp_path)
+    known = made.findings
+    known["given_value"] = known["value"]
+    known["trusted_value"] = -1
+    known.loc[1, ["source", "trusted_value"]] = ["clinician", known.loc[1, "value"]]
+    made.save(tmp_path / "run")
+    made.save(tmp_path / "run", overwrite=True)
+    known.loc[2, "source"] = "clinician"
+    made.save(tmp_path / "run", overwrite=True)
+    with pytest.raises(OutputError, match="answers by clinicians, which are never written over"):
+        made.save(tmp_path / "run", overwrite=True)
+
+
+def test_a_finding_that_is_never_absent_says_that_a_blank_may_mean_so() -> None:
+    count = 20
+    points = np.random.default_rng(0).normal(size=(count, 8))
+
+    def verdict(given: list[int]) -> str:
+        task = Task(Features(points), np.full((count, 2), 0.5), ["no mass", "mass"], given=np.array(given), keep=True)
+        return str(told_apart([task], label_findings([task]))["mass"]["verdict"])
+
+    assert "where it means absent, say --blank zeros" in verdict([1] * 8 + [-1] * 12)
+    assert "--blank" not in verdict([1] * 8 + [0] * 2 + [-1] * 10)  # absence is written
+    assert "--blank" not in verdict([1] * count)  # nothing is blank
 
 
 def test_examples_say_which_findings_they_show(tmp_path: Path) -> None:

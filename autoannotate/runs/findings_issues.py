@@ -117,7 +117,11 @@ def told_apart(tasks: Sequence[Task], labelled: LabelledFindings) -> dict[str, d
 
 
 def _errors(task: Task, part: Labelled) -> GivenErrors | None:
-    """What is known of the errors of a finding's known values; None where there is none."""
+    """What is known of the errors of a finding's known values; None where there is none.
+
+    Answers tell no share: that of models they teach is mostly not held by its interval, see `eval/findings/error_rate.md`, and
+    answers to suspects are no random sample. They count in the bounds as what they are; a random sample is `certify`'s.
+    """
     assert task.given is not None
     given, truth = task.given[part.rows], task.truth[part.rows]
     known = given != UNDECIDED
@@ -126,7 +130,11 @@ def _errors(task: Task, part: Labelled) -> GivenErrors | None:
         return None
     found = given_errors(noise, np.where(known, given, 0), truth)
     return replace(
-        found, wrong=found.wrong[known], certain=found.certain[known], contradicted=found.contradicted[known]
+        found,
+        told=found.told and noise.explanation != "answers",
+        wrong=found.wrong[known],
+        certain=found.certain[known],
+        contradicted=found.contradicted[known],
     )
 
 

@@ -128,7 +128,7 @@ def wrong_labels_in_words(share: Sequence[float | None]) -> str:
     """How many labels are wrong, as an audit says it: sentences without the last full stop.
 
     >>> wrong_labels_in_words((None, 0.0, 0.2)).partition(":")[0]
-    'How many of the given labels are wrong cannot be told without answers'
+    'How many of the given labels are wrong cannot be told from the images'
     """
     rate, low, high = share
     if rate is not None:
@@ -138,9 +138,8 @@ def wrong_labels_in_words(share: Sequence[float | None]) -> str:
         )
     least = f" By answers, or copies with other labels, {low:.1%} are wrong." if low else ""
     return (
-        f"How many of the given labels are wrong cannot be told without answers: {high:.1%} are contradicted by models that "
-        f"did not see them, as wrong labels are, and right ones where classes overlap.{least} Answers tell (review), or a "
-        "random sample (certify)"
+        f"How many of the given labels are wrong cannot be told from the images: {high:.1%} are contradicted by models that "
+        f"did not see them, as wrong labels are, and right ones where classes overlap.{least} A random sample tells (certify)"
     )
 
 

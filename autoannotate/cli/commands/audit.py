@@ -304,7 +304,7 @@ def _print_issues(annotations: Annotations, out: Path) -> None:
     else:
         share, low, high = told["error_rates"]["all"]
         typer.echo(
-            f"\nWrong labels   cannot be told without answers: the images contradict {high:.1%}, wrong or not"
+            f"\nWrong labels   cannot be told from the images, which contradict {high:.1%}, wrong or not"
             if share is None
             else f"\nWrong labels   an estimated {share:.1%} ({low:.1%} to {high:.1%} by the draw of images alone)"
         )
