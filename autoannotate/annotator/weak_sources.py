@@ -70,9 +70,12 @@ def weighed(
     silent, asked = int((~says.any(axis=0)).sum()), max(many for _, many in shares)
     if alone:
         share, many = shares[0]
-        nothing = "with one source and no answers, nothing tells how often it is right"
-        tells = f"on the {counted(many, 'image')} answered it is right on {share:.0%}" if many else nothing
-        verdict = f"The labels are what {names[0]} says: {tells}."
+        if many:
+            right = f"on the {counted(many, 'image')} answered it is right on {share:.0%}"
+            verdict = f"The labels come from {names[0]} alone, and from answers: {right}."
+        else:
+            nothing = "with one source and no answers, nothing tells how often it is right"
+            verdict = f"The labels are what {names[0]} says: {nothing}."
     else:
         each = ", ".join(f"{one.name} {one.accuracy:.0%} of {counted(one.images, 'image')}" for one in sources)
         verdict = (
