@@ -20,8 +20,8 @@ def layout(points: NDArray[np.floating], *, seed: int = 0) -> NDArray[np.float32
     Notes
     -----
     t-SNE by openTSNE (Policar, Strazar and Zupan 2024), begun from principal components, as Kobak and Berens (2019,
-    doi 10.1038/s41467-019-13056-x) advise. Measured against UMAP and PaCMAP in eval/explore/map.md: the most faithful and
-    the quickest at some thousand images.
+    doi 10.1038/s41467-019-13056-x) advise. Measured against UMAP and PaCMAP in eval/explore/map.md: the most faithful at
+    some thousand images, and quicker than UMAP.
 
     Raises
     ------

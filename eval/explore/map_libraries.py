@@ -101,6 +101,7 @@ def main() -> None:
                 receive, send = spawn.Pipe(duplex=False)
                 child = spawn.Process(target=apart, args=(name, points, send))
                 child.start()
+                send.close()  # so that a library that ends without a map ends the waiting
                 found.append(receive.recv())
                 child.join()
             trust, stay = faithful(points, found[0][0])
