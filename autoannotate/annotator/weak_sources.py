@@ -72,7 +72,7 @@ def weighed(
         share, many = shares[0]
         if many:
             right = f"on the {counted(many, 'image')} answered it is right on {share:.0%}"
-            verdict = f"The labels come from {names[0]} alone, and from answers: {right}."
+            verdict = f"The labels are what {names[0]} says, and the answers: {right}."
         else:
             nothing = "with one source and no answers, nothing tells how often it is right"
             verdict = f"The labels are what {names[0]} says: {nothing}."

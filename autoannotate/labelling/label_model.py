@@ -14,15 +14,14 @@ PRIOR_RIGHT = 2.0  # and of its diagonal: a source is rather right than wrong
 LEVELS = 3  # of how sure a source is, by thirds of its own images
 SAME_SHARE = 0.95  # of images on which a source must say what another says to be its copy
 SAME_LOG = 0.1  # difference of the logarithms of probabilities, within which they are the same
-ANSWERS = 30  # known classes, from which on they teach as much as all other images together
 PRIOR_LEVELS = 10.0  # pseudo-counts of the levels' shares, alike where it is right and where it is wrong
 
 
 @dataclass(frozen=True)
 class LabelModel:
     """posterior: (N, K). confusion: (S, K, K), rows true classes, columns what the source says. accuracy: (S,) of each source,
-    by the model, over the images that it says something of: how often its most probable class is the true one; NaN where one
-    source stands alone and nothing is known, and the posterior is what it says. same: (S,) the
+    by the model, over the images that it says something of: how often its most probable class is the true one; of one source
+    alone, over those whose class is known, NaN where none is. same: (S,) the
     first of the sources that each is a copy of, itself where it is none; copies count as one source."""
 
     posterior: NDArray[np.float64]
@@ -51,12 +50,13 @@ def dawid_skene(
     wrong, so that a source need not be calibrated. Begun from the vote of the sources. Probabilities as fractions of a vote, as
     an earlier version counted them, let EM end where all classes are alike if sources are not sure: eval/label/sources.md.
     Sources are taken to err independently. Copies (`copies`) are counted once; sources that share errors but not numbers are
-    not found, and count for more than they should. From `ANSWERS` known classes on, the images without count together as much
-    as those with (EM-lambda), so that answers can correct what sources agree on by sharing errors: eval/label/sources.md.
+    not found, and count for more than they should. Known classes count as any image does: more weight for them (EM-lambda,
+    Nigam et al. 2000) corrects shared errors, and costs much where the least sure images are answered: eval/label/sources.md.
+    One source alone is what it says, but for the known classes: EM would drift wherever it likes.
 
     References
     ----------
-    Dawid and Skene 1979, Applied Statistics 28:20. Nigam et al. 2000, Machine Learning 39:103, section 5.3.1 (EM-lambda).
+    Dawid and Skene 1979, Applied Statistics 28:20. Nigam et al. 2000, Machine Learning 39:103, section 5.3.1.
     """
     sources = np.asarray(sources, dtype=np.float64)
     same = copies(sources)
@@ -75,19 +75,17 @@ def dawid_skene(
     fixed = np.zeros(n, dtype=bool) if known is None else np.asarray(known) >= 0
     truth = np.eye(k)[np.maximum(known, 0)] if known is not None else posterior
     posterior = np.where(fixed[:, None], truth, posterior)
-    if len(sources) == 1 and not fixed.any():  # EM would drift wherever it likes
+    if len(sources) == 1:
         alone = np.where(says[0][:, None], given[0] / np.maximum(given[0].sum(axis=1, keepdims=True), 1e-12), 1 / k)
-        return LabelModel(alone, np.eye(k)[None], np.full(1, np.nan), same)
-    answered = int(fixed.sum())
-    others = min(1.0, answered / max(n - answered, 1)) if answered >= ANSWERS else 1.0
-    weight = np.where(fixed, 1.0, others)
+        heard = fixed & says[0]
+        accuracy = float((votes[0] * truth)[heard].sum() / heard.sum()) if heard.any() else np.nan
+        return LabelModel(np.where(fixed[:, None], truth, alone), np.eye(k)[None], np.full(1, accuracy), same)
     for _ in range(steps):
-        weighted = posterior * weight[:, None]
-        prior = (weighted.sum(axis=0) + PRIOR) / (weight.sum() + k * PRIOR)
-        confusion = np.einsum("nk,snj->skj", weighted, votes) + PRIOR + PRIOR_RIGHT * np.eye(k)
+        prior = (posterior.sum(axis=0) + PRIOR) / (n + k * PRIOR)
+        confusion = np.einsum("nk,snj->skj", posterior, votes) + PRIOR + PRIOR_RIGHT * np.eye(k)
         confusion /= confusion.sum(axis=2, keepdims=True)
         right = np.einsum("nk,snk->sn", posterior, votes)
-        surer = _log_shares(right * weight, level) - _log_shares((says - right) * weight, level)
+        surer = _log_shares(right, level) - _log_shares(says - right, level)
         odds = np.einsum("sn,snl->sn", says, level * surer[:, None, :])
         logs = np.log(prior) + np.einsum("snj,skj->nk", votes, np.log(confusion)) + np.einsum("snk,sn->nk", votes, odds)
         logs -= logs.max(axis=1, keepdims=True)

@@ -9,7 +9,6 @@ from collections.abc import Callable
 
 import numpy as np
 
-from autoannotate.labelling import label_model
 from autoannotate.labelling.label_model import dawid_skene
 
 SEEDS = range(5)
@@ -99,7 +98,6 @@ def main() -> None:
             print(f"| {kind} | {n:,} | {mean:.3f} | {model_right:.3f} | {many:.1f} |", flush=True)
     answers()
     least_sure()
-    alone()
 
 
 KINDS: dict[str, Callable[[int, int], tuple]] = {
@@ -107,11 +105,6 @@ KINDS: dict[str, Callable[[int, int], tuple]] = {
     "independent, eight classes": lambda n, seed: made(8, (0.8, 0.7, 0.6), 0.3, n, seed),
     "two (0.9, 0.6)": lambda n, seed: made(2, (0.9, 0.6), 0.7, n, seed),
     "three of five share errors": lambda n, seed: copied("trained again (correlated)", n, seed),
-}
-ALONE: dict[str, Callable[[int, int], tuple]] = {
-    "one of three classes (0.9)": lambda n, seed: made(3, (0.9,), 0.8, n, seed),
-    "one of eight classes (0.7)": lambda n, seed: made(8, (0.7,), 0.5, n, seed),
-    "one of two classes (0.9)": lambda n, seed: made(2, (0.9,), 0.7, n, seed),
 }
 
 
@@ -122,21 +115,9 @@ def answered(truth: np.ndarray, asked: np.ndarray) -> np.ndarray:
     return known
 
 
-def both(sources: np.ndarray, known: np.ndarray) -> list[label_model.LabelModel]:
-    """With answers as the product lets them teach, and with an answered image counted like any other."""
-    from_answers, found = label_model.ANSWERS, []
-    for least in (from_answers, len(known) + 1):
-        label_model.ANSWERS = least
-        found.append(dawid_skene(sources, known))
-    label_model.ANSWERS = from_answers
-    return found
-
-
 def answers() -> None:
     """What answers change: labels of the other images, and how far each source's share is from the truth."""
-    print(
-        "\n| sources | images | answers | right | all alike | share off by | all alike |\n|---|---:|---:|" + "---:|" * 4
-    )
+    print("\n| sources | images | answers | right | share off by |\n|---|---:|---:|---:|---:|")
     for name, kind in KINDS.items():
         for n in (300, 2000):
             for many in (0, 40, 100):
@@ -145,16 +126,16 @@ def answers() -> None:
                     truth, sources = kind(n, seed)
                     known = answered(truth, np.random.default_rng([seed, 9]).permutation(n)[:many])
                     real = (sources.argmax(axis=2) == truth).mean(axis=1)
-                    models = both(sources, known)
-                    right = [(model.posterior.argmax(axis=1) == truth)[known < 0].mean() for model in models]
-                    rows.append([*right, *(np.abs(model.accuracy - real).mean() for model in models)])
+                    model = dawid_skene(sources, known)
+                    right = (model.posterior.argmax(axis=1) == truth)[known < 0].mean()
+                    rows.append([right, np.abs(model.accuracy - real).mean()])
                 told = " | ".join(f"{value:.3f}" for value in np.mean(rows, axis=0))
                 print(f"| {name} | {n:,} | {many} | {told} |", flush=True)
 
 
 def least_sure() -> None:
     """The same, where the images answered are those that the sources together are least sure of."""
-    print("\n| sources | images | answers | without | right | worst seed | all alike |\n|---|---:|---:|" + "---:|" * 4)
+    print("\n| sources | images | answers | without | right | worst seed |\n|---|---:|---:|---:|---:|---:|")
     for name, kind in KINDS.items():
         for n in (300, 2000):
             for many in (40, 100):
@@ -163,30 +144,11 @@ def least_sure() -> None:
                     truth, sources = kind(n, seed)
                     first = dawid_skene(sources)
                     known = answered(truth, np.argsort(first.posterior.max(axis=1), kind="stable")[:many])
-                    models = [first, *both(sources, known)]
+                    models = [first, dawid_skene(sources, known)]
                     rows.append([(model.posterior.argmax(axis=1) == truth)[known < 0].mean() for model in models])
-                without, right, alike = np.mean(rows, axis=0)
+                without, right = np.mean(rows, axis=0)
                 worst = min(row[1] - row[0] for row in rows)
-                print(
-                    f"| {name} | {n:,} | {many} | {without:.3f} | {right:.3f} | {worst:+.3f} | {alike:.3f} |",
-                    flush=True,
-                )
-
-
-def alone() -> None:
-    """One source, and answers drawn at random: labels of the other images that are right."""
-    many = (0, 1, 5, 20, 40, 100)
-    print("\n| source | images |", " | ".join(map(str, many)), "|\n|---|---:|" + "---:|" * len(many))
-    for name, kind in ALONE.items():
-        for n in (300, 2000):
-            rows = []
-            for seed in SEEDS:
-                truth, sources = kind(n, seed)
-                order = np.random.default_rng([seed, 9]).permutation(n)
-                given = [answered(truth, order[:asked]) for asked in many]
-                found = [dawid_skene(sources, known).posterior.argmax(axis=1) == truth for known in given]
-                rows.append([right[known < 0].mean() for right, known in zip(found, given, strict=True)])
-            print(f"| {name} | {n:,} |", " | ".join(f"{share:.3f}" for share in np.mean(rows, axis=0)), "|", flush=True)
+                print(f"| {name} | {n:,} | {many} | {without:.3f} | {right:.3f} | {worst:+.3f} |", flush=True)
 
 
 if __name__ == "__main__":
