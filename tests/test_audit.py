@@ -349,6 +349,17 @@ def test_an_audit_says_it_all_in_its_report_and_goes_on_like_any_run(
 
 
 @pytest.mark.slow
+def test_one_image_that_can_be_read_is_audited(scans: Path, tmp_path: Path) -> None:
+    for name in PATHS[1:]:
+        (scans / name).write_text("no picture")
+    rows = [f"{path},{label}" for path, label in zip(PATHS, LABELS, strict=True)]
+    labels = write(tmp_path / "l.csv", ["path,label", *rows])
+    done = CliRunner().invoke(app, ["audit", str(scans), "--labels", str(labels), "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    assert pd.read_csv(tmp_path / "run" / "labels.csv")["path"].tolist() == PATHS[:1]
+
+
+@pytest.mark.slow
 def test_examples_from_elsewhere_are_learned_from_and_are_no_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from autoannotate._internal.progress import Track, silent
 from autoannotate.labelling.label_errors.from_answers import FEWEST, Generalised, Settings, basis, generalise
-from autoannotate.labelling.label_errors.noise_estimate import SETTINGS, NoiseEstimate, bayes
+from autoannotate.labelling.label_errors.noise_estimate import SETTINGS, NoiseEstimate, bayes, estimate_noise
 from autoannotate.labelling.label_errors.student import StudentResult, Trainer, untrained, useless
 from autoannotate.labelling.label_errors.student_decision import Decision
 from autoannotate.labelling.label_errors.suspects import (
@@ -105,7 +105,10 @@ def correct(
     if count < 2:
         queue = find_suspects(task.features, labels, task.zero_shot, task.class_names, image_names=task.names)
         none = untrained(given, Decision.TOO_FEW, "No student was trained: there is one image.")
-        return Corrected(labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score)
+        return Corrected(
+            labels, given, given.max(axis=1), np.zeros(count, bool), queue, none, queue.score,
+            estimate=estimate_noise([given], labels),
+        )  # fmt: skip
 
     if evidence is None:
         evidence = predict_out_of_sample(
