@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,32 @@ def test_a_slide_is_one_item_of_tiles_at_one_magnification_without_glass(slides:
         if left in (0.2, 0.7) and 0.2 < top < 0.7:  # tissue to all edges
             assert np.abs(shade - (PINK if left < 0.5 else VIOLET)).max() < 8
     assert read_image(item.middle).size == (640, 640)  # the overview
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ome", [True, False])
+def test_a_pyramid_in_sub_ifds_is_a_slide_like_one_of_pages_in_an_archive_too(
+    slides: Path, tmp_path: Path, ome: bool
+) -> None:
+    with tifffile.TiffFile(slides / "b.tif") as pages:
+        base = pages.pages[0].asarray()
+    with tifffile.TiffWriter(tmp_path / "c.tif", ome=ome) as tiff:
+        for step in (1, 2, 8):
+            tiff.write(
+                base[::step, ::step], tile=(256, 256), photometric="rgb", compression="jpeg",
+                metadata={"axes": "YXS"} if ome and step == 1 else None,
+                subfiletype=int(step > 1), subifds=2 if step == 1 else None,
+            )  # fmt: skip
+    with zipfile.ZipFile(tmp_path / "c.zip", "w") as archive:
+        archive.write(tmp_path / "c.tif", "c.tif")
+    (expected,) = items_of(find_images(slides / "b.tif"))
+    for source in (tmp_path / "c.tif", tmp_path / "c.zip"):
+        (item,) = items_of(find_images(source))
+        assert (item.path, item.kind, item.places) == ("c.tif", "slide", expected.places)
+        assert read_image(item.middle).size == (2560, 2560)  # the largest level that is read as a whole
+        for ref, same in zip(item.refs[::9], expected.refs[::9], strict=True):
+            shown, other = (np.asarray(read_image(one), dtype=float) for one in (ref, same))
+            assert np.abs(shown - other).mean() < 4
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -92,8 +92,53 @@ def _opened(file: Path, modified: int) -> Any:
     import openslide
 
     with contextlib.suppress(openslide.OpenSlideError, OSError):
-        return openslide.OpenSlide(file) if openslide.OpenSlide.detect_format(file) else None
+        if openslide.OpenSlide.detect_format(file):
+            opened = openslide.OpenSlide(file)
+            one_level = opened.level_count == 1 and opened.properties.get("openslide.vendor") == "generic-tiff"
+            levels = _sub_levels(file, opened.dimensions) if one_level else []
+            return _SubLevels(opened, levels) if levels else opened
     return None
+
+
+class _SubLevels:
+    """A slide of which OpenSlide knows the base alone, with the smaller levels in the base's SubIFDs (OME-TIFF, QuPath)."""
+
+    def __init__(self, base: Any, levels: list[Any]) -> None:
+        self._base, self._levels = base, levels
+        self.dimensions, self.properties = base.dimensions, base.properties
+        self.level_dimensions = [base.dimensions, *((level.imagewidth, level.imagelength) for level in levels)]
+        self.level_downsamples = [base.dimensions[0] / width for width, _ in self.level_dimensions]
+        self.level_count = len(self.level_dimensions)
+        self._values: dict[int, Image.Image] = {}
+
+    def get_best_level_for_downsample(self, downsample: float) -> int:
+        return max(level for level, by in enumerate(self.level_downsamples) if by <= max(downsample, 1.0) * 1.01)
+
+    def read_region(self, place: tuple[int, int], level: int, size: tuple[int, int]) -> Image.Image:
+        """As OpenSlide's: `place` in pixels of the base, `size` in those of the level."""
+        if level == 0:
+            return cast(Image.Image, self._base.read_region(place, 0, size))
+        if level not in self._values:
+            self._values = {level: Image.fromarray(self._levels[level - 1].asarray())}
+        left, top = (round(at / self.level_downsamples[level]) for at in place)
+        return self._values[level].crop((left, top, left + size[0], top + size[1])).convert("RGBA")
+
+
+def _sub_levels(file: Path, size: tuple[int, int]) -> list[Any]:
+    """The pages in the SubIFDs of the first page, the largest first, that are smaller copies of it and are read as a whole."""
+    from tifffile import TiffFile
+
+    tiff = TiffFile(file)
+    levels = []
+    for page in cast(Any, tiff.pages[0]).pages or ():
+        page = getattr(page, "aspage", lambda page=page: page)()
+        same_shape = abs(page.imagewidth / size[0] - page.imagelength / size[1]) < 0.02 * page.imagewidth / size[0]
+        if same_shape and page.dtype == np.uint8 and page.samplesperpixel == 3 and page.planarconfig == 1:
+            levels.append(page)
+    levels = [
+        page for page in levels if page.imagewidth < size[0] and page.imagewidth * page.imagelength <= LARGEST_OVERVIEW
+    ]
+    return sorted(levels, key=lambda page: -page.imagewidth)
 
 
 @lru_cache(maxsize=2)

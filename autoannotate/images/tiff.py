@@ -73,7 +73,9 @@ def _read(file: Path, frame: int | None) -> Picture:
     notes: tuple[str, ...] = (_CUT_SHORT,) if _opened(file).is_cut_short else ()
     if page.samplesperpixel > 2 and page.photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):
         notes += (f"The first of {page.samplesperpixel} channels is shown.",)
-    ways = [lambda: _with_tifffile(page), lambda: _with_pillow(file, page.index)]
+    ways = [lambda: _with_tifffile(page)]
+    if len(page.treeindex) == 1:  # Pillow knows no SubIFDs
+        ways.append(lambda: _with_pillow(file, page.index))
     if _is_everyday(page) and _opened(file).count == 1:
         ways.reverse()
     failed = []
