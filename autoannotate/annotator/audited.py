@@ -91,7 +91,7 @@ def audited_run(
         for who, each in ({} if given is None else given.votes).items()
     }
     copies = [each.row for each in issues if each.kind == "contradiction" and each.row is not None]
-    assert labelled.corrected.estimate is not None  # an audit has two classes, and so two images
+    assert labelled.corrected.estimate is not None  # every correction has one
     errors = given_errors(labelled.corrected.estimate, state.labels, task.truth, copies)
     audit = audit_record(issues, state, errors, votes, seed)
     rate = audit["error_rates"]["all"][0]

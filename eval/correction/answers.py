@@ -10,7 +10,6 @@ is a line of WORK_DIR/answers.jsonl: a stopped run goes on.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,10 +23,9 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluate"))
 
 from estimates import SIZE
-from problems import CHOOSING, Problem, draw, encode, grid, quick
+from problems import CHOOSING, Problem, draw, encode, grid, quick, resumed
 from rerun import commit
 
-from autoannotate._internal.progress import on_stderr
 from autoannotate.evaluation.protocols.noise import smoothed
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors import from_answers
@@ -130,12 +128,7 @@ def main() -> None:
         [one for one in grid(sets, CHOOSING[0]) if one.size == SIZE and one.noise != "right"], options.count
     )
     file = options.work / "answers.jsonl"
-    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known = {one["problem"] for one in found}
-    for problem in on_stderr([one for one in problems if one.name not in known], "problems", len(problems)):
-        found.append(measured(problem, sets))
-        with file.open("a") as out:
-            out.write(json.dumps(found[-1]) + "\n")
+    found = resumed(problems, lambda problem: measured(problem, sets), file)
     given = 100 * np.mean([one["given"] for one in found])
     print(f"Commit {commit()}, {len(found)} problems, choosing seeds; {given:.2f}% of the given labels are right.\n")
     print(table(found))

@@ -10,7 +10,6 @@ asks. A problem is a line of WORK_DIR/estimates-SEEDS.jsonl: a stopped run goes 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,9 +21,8 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "evaluate"))
 
-from problems import CHOOSING, REPORTING, Problem, draw, encode, grid, quick
+from problems import CHOOSING, REPORTING, Problem, draw, encode, grid, quick, resumed
 
-from autoannotate._internal.progress import on_stderr
 from autoannotate.evaluation.protocols.noise import smoothed
 from autoannotate.labelling.features import Features
 from autoannotate.labelling.label_errors.error_rates import given_errors
@@ -115,12 +113,7 @@ def main() -> None:
     ]
     problems = quick(problems, options.count)
     file = options.work / f"estimates-{'reporting' if options.reporting else 'choosing'}.jsonl"
-    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-    known = {one["problem"] for one in found}
-    for problem in on_stderr([one for one in problems if one.name not in known], "problems", len(problems)):
-        found.append(measured(problem, sets))
-        with file.open("a") as out:
-            out.write(json.dumps(found[-1]) + "\n")
+    found = resumed(problems, lambda problem: measured(problem, sets), file)
     print(table(found))
 
 

@@ -9,10 +9,12 @@ Those of 2000 to 2005 and of 4000 to 4005 were reported, then a rule was changed
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +100,21 @@ def encode(data: Path, work: Path, sets: Sequence[str] = ()) -> dict[str, Encode
         with np.load(file) as kept:
             names = tuple(str(name) for name in kept["class_names"])
             found[folder.name] = EncodedSet(kept["features"], kept["labels"], names)
+    return found
+
+
+def resumed(
+    problems: Sequence[Problem], measure: Callable[[Problem], dict[str, Any]], file: Path
+) -> list[dict[str, Any]]:
+    """What was measured of the problems, with its `problem` by name; a line of the file each, so that a stopped run goes on."""
+    from autoannotate._internal.progress import on_stderr
+
+    found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+    known = {one["problem"] for one in found}
+    for problem in on_stderr([one for one in problems if one.name not in known], "problems", len(problems)):
+        found.append(measure(problem))
+        with file.open("a") as out:
+            out.write(json.dumps(found[-1]) + "\n")
     return found
 
 
